@@ -4,13 +4,13 @@
 //! number also while nothing happens to the requested services. Without a daemon nothing happens, so the stream waits
 //! for the next daemon and does not start one.
 
-use crate::client::Client;
 use crate::session::Session;
-use crate::table::Row;
-use crate::table::events::Long;
-use crate::worker::{EventSender, Worker, WorkerEvent};
 use nu_protocol::{LabeledError, ShellError, Value};
 use service_api::{Code, Event, Problem, routes};
+use service_client::client::Client;
+use service_nushell::table::Row;
+use service_nushell::table::events::Long;
+use service_nushell::worker::{EventSender, Worker, WorkerEvent};
 use std::time::Duration;
 
 /// The delay before a reconnection.
@@ -208,7 +208,7 @@ impl Iterator for Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::decode;
+    use service_client::client::decode;
 
     #[test]
     fn a_problem_in_the_stream_is_not_taken_for_an_event() {

@@ -3,30 +3,13 @@
 //! A command finds its project, sends a request to the project's daemon (and starts the daemon if needed), and converts
 //! the response into typed rows. It makes no decisions about services. Every call ends on ctrl-c.
 
-mod client;
 mod commands;
-mod connection;
-mod daemon_address;
-mod error;
 mod event_stream;
-mod launch;
 mod log_follow;
-#[cfg(test)]
-mod mock_daemon;
-mod ndjson_stream;
-mod orchestratord;
 mod plugin;
 mod printable;
-mod progress;
-mod project;
-mod remote;
 mod selector;
 mod session;
-mod shell;
-mod since;
-mod table;
-mod value_conversion;
-mod worker;
 
 pub use plugin::ServicePlugin;
 

@@ -4,14 +4,14 @@
 //! the last one. The follower waits for the next daemon and does not start one: the user may have stopped it on
 //! purpose.
 
-use crate::client::Client;
-use crate::connection::ShutdownHandle;
-use crate::ndjson_stream::NdjsonStream;
 use crate::session::Session;
-use crate::worker::{EventSender, Worker, WorkerEvent};
 use jiff::Timestamp;
 use nu_protocol::LabeledError;
 use service_api::{Code, Problem, routes, view};
+use service_client::client::Client;
+use service_client::connection::ShutdownHandle;
+use service_client::ndjson_stream::NdjsonStream;
+use service_nushell::worker::{EventSender, Worker, WorkerEvent};
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! [`ServicePlugin`]: the state that all calls share.
 
-use crate::client::Clients;
+use service_client::client::Clients;
 use std::sync::Arc;
 
 /// The plugin, with one HTTP client per socket that its calls share.

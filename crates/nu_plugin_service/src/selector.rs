@@ -1,7 +1,7 @@
 //! [`Selection`]: the services that a command acts on, from its arguments or from the pipe.
 
-use crate::error::invalid_call;
 use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
+use service_nushell::error::invalid_call;
 
 /// Nushell pipes the item of a closure into the first command of the closure.
 pub(crate) const IN_A_CLOSURE: &str = "in a closure, whose item comes through the pipe: `null | service ...`";

@@ -1,15 +1,16 @@
 //! [`Session`]: one call of a command, with its project and its connection to the daemon.
 
-use crate::client::{Client, Clients};
-use crate::daemon_address::DaemonAddress;
-use crate::error::labeled;
 use crate::plugin::ServicePlugin;
 use crate::selector::{IN_A_CLOSURE, Selection};
-use crate::worker::{Worker, WorkerEvent};
-use crate::{launch, orchestratord, project, remote};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Span, Spanned};
 use service_api::{Code, Problem, Project, routes, view};
+use service_client::client::{Client, Clients};
+use service_client::daemon_address::DaemonAddress;
+use service_client::{launch, orchestratord};
+use service_nushell::error::labeled;
+use service_nushell::worker::{Worker, WorkerEvent};
+use service_nushell::{project, remote, shell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,7 +186,9 @@ impl Session {
     /// The daemon, started if it does not run on this machine. Blocks as well.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
         match &self.target {
-            Target::Local(project) => launch::connect_or_start(project, &self.clients, &self.engine),
+            Target::Local(project) => {
+                launch::connect_or_start(project, &self.clients, || shell::caller(&self.engine))
+            }
             Target::Remote(address) => launch::reach(address, &self.clients),
         }
     }
@@ -250,8 +253,7 @@ impl Session {
 
     /// Whether services of the project run, with or without a daemon.
     pub(crate) fn has_services(&self) -> bool {
-        self.project()
-            .is_some_and(|project| orchestratord::has_running_services(&self.engine, &project.state_dir))
+        self.project().is_some_and(|project| project::has_running_services(&self.engine, &project.state_dir))
     }
 
     /// Sends a request to the daemon if it runs, or else runs a one-shot command.
@@ -265,7 +267,7 @@ impl Session {
             match (session.reach().and_then(|client| question(&client)), &session.target) {
                 (Err(problem), Target::Local(project)) if problem.code == Code::DaemonUnreachable => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                    orchestratord::run_once(project, &session.engine, &words)
+                    orchestratord::run_once(project, shell::caller(&session.engine)?, &words)
                 }
                 (answer, _) => answer,
             }
@@ -286,7 +288,7 @@ impl Session {
     /// Runs a one-shot command of the program. Blocks as well.
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
-            Target::Local(project) => orchestratord::run_once(project, &self.engine, words),
+            Target::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
             // Its files are on the other machine; this error tells why its daemon cannot be reached.
             Target::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))

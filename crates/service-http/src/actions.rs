@@ -1,10 +1,6 @@
 //! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
 
 use super::actor::Actor;
-use super::openapi::{
-    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, Service, ServiceActionRequest, WrongFile,
-    tag,
-};
 use super::reply::{Failure, JsonBody, PathParam};
 use super::rows;
 use super::state::ApiState;
@@ -15,6 +11,10 @@ use serde::de::DeserializeOwned;
 use service_api::redact::brief;
 use service_api::{Code, Problem, routes};
 use service_host::acceptance::not_asked;
+use service_openapi::{
+    ActionRows, Broken, Conflict, Malformed, NoService, NotStarted, Service, ServiceActionRequest, WrongFile,
+    tag,
+};
 use service_orchestrator::lookup::resolve;
 use service_orchestrator::request::{Propagate, Request, Verb, WaitPolicy};
 use std::sync::Arc;

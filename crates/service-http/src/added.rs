@@ -3,7 +3,6 @@
 use super::actions::{bad, body_of, read, wait};
 use super::actor::Actor;
 use super::definitions::Unchanged;
-use super::openapi::{Broken, Conflict, Definitions, Malformed, NoService, OutcomeRows, WrongFile, tag};
 use super::reply::{Failure, JsonBody};
 use super::rows::outcomes;
 use super::state::ApiState;
@@ -14,6 +13,7 @@ use serde_json::Value;
 use service_api::{Action, AddRequest, Code, Outcome, Problem, routes};
 use service_config::load::{self, Addition};
 use service_core::{Name, Plan};
+use service_openapi::{Broken, Conflict, Definitions, Malformed, NoService, OutcomeRows, WrongFile, tag};
 use service_orchestrator::lookup::not_found;
 use service_orchestrator::request::{ON_BEHALF, Propagate, Request, Verb};
 use service_orchestrator::snapshot::FleetSnapshot;

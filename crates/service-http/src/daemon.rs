@@ -2,15 +2,15 @@
 
 use super::actor::Actor;
 use super::health::{self, HealthReport};
-use super::openapi::{
-    Broken, Conflict, DaemonAnswer, DaemonHealthAnswer, Malformed, StopFailed, Unfit, VersionAnswer, tag,
-};
 use super::reply::{Data, JsonBody, QueryParams, Reply};
 use super::state::ApiState;
 use axum::extract::State;
 use serde::Deserialize;
 use service_api::{API_VERSION, Code, DaemonHealth, Problem, routes, view};
 use service_host::clock;
+use service_openapi::{
+    Broken, Conflict, DaemonAnswer, DaemonHealthAnswer, Malformed, StopFailed, Unfit, VersionAnswer, tag,
+};
 use service_orchestrator::request::{Request, Verb};
 use std::sync::Arc;
 use tokio::runtime::Handle;

@@ -2,10 +2,6 @@
 
 use super::accept::{self, prefers, weight};
 use super::journal_body::{self, JournalBody};
-use super::openapi;
-use super::openapi::{
-    Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
-};
 use super::reply::{Failure, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
@@ -15,6 +11,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use service_api::{Code, Envelope, Event, Problem, routes};
+use service_openapi::{
+    Broken, EventOnALine, EventsAnswer, Gone, HistoryAnswer, LastSeen, Malformed, NoService, tag,
+};
 use service_store::journal::{self, EventQuery, EventRecord, LiveMessage, RowCursor, Subscription};
 use std::io;
 use std::pin::Pin;
@@ -33,7 +32,7 @@ const DEFAULT_LIMIT: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct EventRange {
     /// Those after the event of this number, or from this time on.
-    #[param(value_type = openapi::Since, required = false, example = 17)]
+    #[param(value_type = service_openapi::Since, required = false, example = 17)]
     since: Option<String>,
     /// Maximum number of rows: with `since` the first ones, else the last. Absent: all with `since`, else 100 events,
     /// or the whole history.

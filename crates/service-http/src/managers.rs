@@ -1,12 +1,12 @@
 //! Who can run services.
 
 use super::current::Current;
-use super::openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use super::reply::{Data, Reply};
 use super::tokens::{Role, max_age};
 use axum::Extension;
 use service_api::{routes, view};
 use service_manager as manager;
+use service_openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use std::time::Duration;
 
 /// So old may be what the token for reading is told.

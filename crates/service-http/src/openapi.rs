@@ -1,77 +1,11 @@
-//! The OpenAPI document: what the router, the handlers' `///` and the types say of themselves, and an example for
-//! every body, made of the rows in `examples.json`. `docs/openapi.json` is a copy of it, which a test compares.
-
-mod definition;
-mod rules;
-mod shapes;
-
-pub(super) use definition::*;
-pub(super) use shapes::*;
+//! The route of the OpenAPI document.
 
 use super::state::ApiState;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde_json::{Map, Value, json};
+use service_openapi::tag;
 use std::sync::Arc;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::request_body::RequestBody;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, RefOr, Required, Schema};
-use utoipa::{Modify, OpenApi};
-
-/// Operations are sorted by what they are about.
-pub(super) mod tag {
-    pub(crate) const SERVICES: &str = "services";
-    pub(crate) const ACTIONS: &str = "wishes";
-    pub(crate) const LOGS: &str = "logs";
-    pub(crate) const EVENTS: &str = "events";
-    pub(crate) const DAEMON: &str = "daemon";
-}
-
-/// What is true of all operations.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "service-orchestrator",
-        version = "1",
-        description = "The API of one project's `orchestratord`. Every answer is JSON in one envelope, `{ \
-                       success, data, error }`; `error.code` is for programs, `error.message` and \
-                       `error.help` for people. With `Accept: application/x-ndjson` many answers are streams \
-                       of one envelope a line. Durations are milliseconds (`*_ms`), sizes bytes, times RFC \
-                       3339 in UTC. Fields may be added; a client ignores those it does not know. A method \
-                       that a route does not have is answered with 405, `bad_request` and `Allow`.",
-        contact(),
-        license(name = "MIT", identifier = "MIT"),
-    ),
-    tags(
-        (name = tag::SERVICES, description = "Definitions and states of services."),
-        (name = tag::ACTIONS, description = "Starting, stopping, adding, changing. An accepted action returns \
-                                            200 and a row for each service, even if a row failed."),
-        (name = tag::LOGS, description = "Logs of services."),
-        (name = tag::EVENTS, description = "Events."),
-        (name = tag::DAEMON, description = "The daemon itself."),
-    ),
-    components(schemas(
-        Failed, Awaited, Drawing, Since, Number, Moment, OutcomesAnswer, OutcomeOnALine, LogLinesAnswer, LogLineOnALine
-    )),
-    security((), ("token" = [])),
-    modifiers(&Token),
-)]
-pub(super) struct Document;
-
-/// What opens the door on TCP.
-struct Token;
-
-impl Modify for Token {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let words =
-            "Over TCP, the token `read` or `admin`. The socket needs none: its owner may do everything.";
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    }
-}
 
 /// The OpenAPI document
 ///
@@ -85,101 +19,6 @@ impl Modify for Token {
 )]
 pub(super) async fn openapi(State(api): State<Arc<ApiState>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], api.openapi.clone())
-}
-
-/// The text of a document, completed with examples and with the failures that all operations share.
-pub(super) fn render(mut document: utoipa::openapi::OpenApi) -> String {
-    rules::write(&mut document);
-    let schemas = Examples::new(&document);
-    for item in document.paths.paths.values_mut() {
-        // Whoever posts may send a body, also where it says nothing.
-        for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
-            let Some(operation) = operation else { continue };
-            for (status, failure) in shapes::at_the_door(has_body) {
-                operation.responses.responses.entry(status).or_insert(failure);
-            }
-            schemas.fill(operation);
-        }
-    }
-    let mut text = document.to_pretty_json().expect("a document is made of strings and numbers");
-    text.push('\n');
-    text
-}
-
-/// Makes an example of a body from its schema.
-struct Examples {
-    schemas: Value,
-    rows: Map<String, Value>,
-}
-
-impl Examples {
-    fn new(document: &utoipa::openapi::OpenApi) -> Self {
-        let schemas = serde_json::to_value(&document.components).expect("components are JSON");
-        let rows = serde_json::from_str(include_str!("examples.json")).expect("a test has read the examples");
-        Self { schemas, rows }
-    }
-
-    fn fill(&self, operation: &mut Operation) {
-        operation.request_body.iter_mut().filter_map(here).for_each(leave_out);
-        let request = operation.request_body.iter_mut().filter_map(here);
-        let responses = operation.responses.responses.values_mut().filter_map(here);
-        let contents = request.flat_map(|request| request.content.values_mut());
-        let contents = contents.chain(responses.flat_map(|response| response.content.values_mut()));
-        for content in contents.filter_map(here) {
-            self.complete(content);
-        }
-    }
-
-    fn complete(&self, content: &mut Content) {
-        if content.example.is_none() {
-            let schema = serde_json::to_value(&content.schema).unwrap_or_default();
-            content.example = Some(self.example(&schema));
-        }
-    }
-
-    /// Rows that are named have their own; everything else is made of its parts.
-    fn example(&self, schema: &Value) -> Value {
-        if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-            let made = || self.example(&self.schemas["schemas"][name]);
-            return self.rows.get(name).cloned().unwrap_or_else(made);
-        }
-        if let Some(example) = schema.get("example") {
-            return example.clone();
-        }
-        let choices = ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|word| schema[word].as_array());
-        if let Some(first) = choices.flatten().find(|choice| choice["type"] != "null") {
-            return self.example(first);
-        }
-        if let Some(first) = schema["enum"].get(0) {
-            return first.clone();
-        }
-        match schema["type"].as_str() {
-            Some("object") => {
-                let parts = schema["properties"].as_object().into_iter().flatten();
-                parts.map(|(name, part)| (name.clone(), self.example(part))).collect::<Map<_, _>>().into()
-            }
-            Some("array") => json!([self.example(&schema["items"])]),
-            _ => Value::Null,
-        }
-    }
-}
-
-/// Says that a body may be left out, and not that it may be `null` as well: generators of clients stumble over that.
-fn leave_out(body: &mut RequestBody) {
-    for content in body.content.values_mut().filter_map(here) {
-        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema {
-            content.schema = choice.items.first().cloned();
-            body.required = Some(Required::False);
-        }
-    }
-}
-
-/// What stands in its place itself.
-fn here<T>(place: &mut RefOr<T>) -> Option<&mut T> {
-    match place {
-        RefOr::T(value) => Some(value),
-        RefOr::Ref(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::actions::{agrees, body_or_default, wait};
 use super::actor::Actor;
-use super::openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeRows, WrongFile, tag};
 use super::reply::{Data, Failure, JsonBody, Reply};
 use super::rows;
 use super::state::ApiState;
@@ -11,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use service_api::{routes, view};
 use service_core::change::Change;
+use service_openapi::{Broken, ChangesAnswer, Conflict, Malformed, NotStarted, OutcomeRows, WrongFile, tag};
 use service_orchestrator::request::{ApplyOptions, ON_BEHALF};
 use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;

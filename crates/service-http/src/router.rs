@@ -1,6 +1,6 @@
 //! The router: each operation of the API with its handler, and their descriptions for the OpenAPI document.
 
-use super::openapi::{self, Document};
+use super::openapi;
 use super::reply::Failure;
 use super::state::ApiState;
 use super::{actions, added, daemon, events, logs, managers, metrics, plan, services, status};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use pastey::paste;
 use service_api::{Code, Problem};
+use service_openapi::{Document, render};
 use std::sync::Arc;
 use utoipa::{OpenApi, Path};
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +58,7 @@ pub(super) fn router(api: Arc<ApiState>) -> Router {
 /// The text of the OpenAPI document.
 pub(super) fn document() -> Bytes {
     let described: OpenApiRouter<Arc<ApiState>> = operations!(describing);
-    openapi::render(described.into_openapi()).into()
+    render(described.into_openapi()).into()
 }
 
 async fn unknown(uri: Uri) -> Failure {

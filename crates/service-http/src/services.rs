@@ -3,10 +3,6 @@
 use super::auth::ExpensivePermit;
 use super::current::{Current, CurrentOrLast};
 use super::list_body;
-use super::openapi::{
-    Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
-    StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
-};
 use super::reply::{Data, Failure, PathParam, QueryParams, Reply};
 use super::state::ApiState;
 use super::tokens::{Role, max_age};
@@ -16,6 +12,10 @@ use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
 use service_core::{Id, Plan};
 use service_host::procfs::ProcessTree;
+use service_openapi::{
+    Broken, Drawing, GraphAnswer, HealthAnswer, Malformed, NoService, Service, ServiceAnswer, ServicesAnswer,
+    StatusAnswer, StepsAnswer, WhyAnswer, WhysAnswer, WrongFile, tag,
+};
 use service_orchestrator::explain::{self, Lines};
 use service_orchestrator::graph_format;
 use service_orchestrator::lookup::{not_found, resolve};

@@ -4,9 +4,6 @@ use super::accept::takes_lines;
 use super::current::CurrentOrLast;
 use super::envelope_body::line;
 use super::list_body;
-use super::openapi::{
-    Awaited, Broken, Malformed, NoService, OutcomeRows, StatusTableAnswer, StatusesOnALine, tag,
-};
 use super::reply::{Failure, QueryParams, deserialize_count};
 use super::rows;
 use super::services::{Names, statuses};
@@ -18,6 +15,9 @@ use serde::Deserialize;
 use service_api::redact::brief;
 use service_api::{Code, Problem, routes};
 use service_core::fleet::WaitCondition;
+use service_openapi::{
+    Awaited, Broken, Malformed, NoService, OutcomeRows, StatusTableAnswer, StatusesOnALine, tag,
+};
 use service_orchestrator::lookup::resolve;
 use service_orchestrator::request::WaitRequest;
 use service_orchestrator::snapshot::{FleetSnapshot, ServiceSnapshot};

@@ -4,7 +4,6 @@
 //! Every project is called before the first row is returned: a consumer that takes only some rows still acts on all
 //! projects. An error in one project does not stop the others.
 
-use crate::error::{code, invalid_call};
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::ArgType;
@@ -13,6 +12,7 @@ use nu_protocol::{
     Signature, Span, Spanned, Value,
 };
 use service_api::Code;
+use service_nushell::error::{code, invalid_call};
 
 /// The column with the project of a row.
 const PROJECT: &str = "project";

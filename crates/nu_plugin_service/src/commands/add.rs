@@ -1,15 +1,15 @@
 //! `service add`, and the request that `service run` shares with it.
 
 use super::signature::signature;
-use crate::error::{invalid_call, labeled_at};
 use crate::plugin::ServicePlugin;
 use crate::session::Session;
-use crate::table::table;
-use crate::value_conversion;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value};
 use service_api::Cell;
 use service_api::{Code, Outcome, routes};
+use service_nushell::error::{invalid_call, labeled_at};
+use service_nushell::table::table;
+use service_nushell::value_conversion;
 
 pub(super) struct Add;
 

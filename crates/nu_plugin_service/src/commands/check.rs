@@ -1,15 +1,15 @@
 //! `service check`.
 
 use super::signature::signature;
-use crate::error::labeled_at;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::shell;
-use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
 use service_api::{Code, Finding, Problem, finding::Severity};
+use service_nushell::error::labeled_at;
+use service_nushell::shell;
+use service_nushell::table::table;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -3,9 +3,9 @@
 //! Nushell shows no row of a table that ends in an error, so the error contains what the rows would have shown.
 
 use super::action::ActionKind;
-use crate::error::{label, labeled_at};
 use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Action, Code, Outcome, Problem};
+use service_nushell::error::{label, labeled_at};
 
 /// The limit of services that an error lists.
 const MAX_LISTED: usize = 5;

@@ -1,13 +1,14 @@
 //! Completion of service names. It runs while the user types: it has a short limit, starts no daemon and shows no
 //! error.
 
-use crate::client::Client;
 use crate::plugin::ServicePlugin;
-use crate::{launch, orchestratord, project, remote};
 use nu_plugin::{DynamicCompletionCall, EngineInterface};
 use nu_protocol::DynamicSuggestion;
 use nu_protocol::engine::ArgType;
 use service_api::{Problem, Project, routes, view};
+use service_client::client::Client;
+use service_client::{launch, orchestratord};
+use service_nushell::{project, remote, shell};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -103,7 +104,10 @@ fn read_definitions(
 ) -> Result<Vec<view::Service>, Problem> {
     let (sender, services) = channel();
     let engine = engine.clone();
-    std::thread::spawn(move || sender.send(orchestratord::run_once(&project, &engine, &["list"])));
+    std::thread::spawn(move || {
+        let caller = shell::caller(&engine);
+        sender.send(caller.and_then(|caller| orchestratord::run_once(&project, caller, &["list"])))
+    });
     services.recv_timeout(limit).unwrap_or_else(|_| Ok(Vec::new()))
 }
 

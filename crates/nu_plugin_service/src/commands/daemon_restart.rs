@@ -1,15 +1,15 @@
 //! `service daemon restart`.
 
 use super::signature::about_daemon;
-use crate::error::invalid_call;
-use crate::launch;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 use service_api::{routes, view};
+use service_client::launch;
+use service_nushell::error::invalid_call;
+use service_nushell::table::Row;
 
 pub(super) struct DaemonRestart;
 

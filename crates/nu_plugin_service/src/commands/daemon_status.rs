@@ -4,10 +4,10 @@ use super::signature::about_daemon;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::{Row, no_daemon};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 use service_api::{routes, view};
+use service_nushell::table::{Row, no_daemon};
 
 pub(super) struct DaemonStatus;
 

@@ -1,14 +1,14 @@
 //! `service daemon stop`.
 
 use super::signature::about_daemon;
-use crate::client::Client;
-use crate::launch;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature};
+use service_client::client::Client;
+use service_client::launch;
+use service_nushell::table::Row;
 
 pub(super) struct DaemonStop;
 

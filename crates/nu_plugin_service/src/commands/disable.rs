@@ -4,10 +4,10 @@ use super::signature::signature;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::Row;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use service_api::Unit;
+use service_nushell::table::Row;
 
 pub(super) struct Disable;
 

@@ -3,17 +3,17 @@
 use super::completion::completes;
 use super::query::{Query, keep_last, tail};
 use super::signature::selecting;
-use crate::error::invalid_call;
 use crate::event_stream::EventStream;
 use crate::plugin::ServicePlugin;
-use crate::since::since;
-use crate::table::events::Long;
-use crate::table::{metadata, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, IntoInterruptiblePipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value,
 };
 use service_api::{Event, routes};
+use service_nushell::error::invalid_call;
+use service_nushell::since::since;
+use service_nushell::table::events::Long;
+use service_nushell::table::{metadata, table};
 
 /// The default number of events.
 const USUAL: &str = "100";

@@ -4,12 +4,12 @@ use super::completion::completes;
 use super::query::Query;
 use super::signature::{inputs, selecting};
 use crate::plugin::ServicePlugin;
-use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value,
 };
 use service_api::{routes, view};
+use service_nushell::table::table;
 
 pub(super) struct Graph;
 

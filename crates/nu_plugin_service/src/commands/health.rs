@@ -3,12 +3,12 @@
 use super::completion::completes;
 use super::query::Query;
 use super::signature::selecting;
-use crate::client::service_path;
 use crate::plugin::ServicePlugin;
-use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use service_api::{routes, view};
+use service_client::client::service_path;
+use service_nushell::table::table;
 
 pub(super) struct Health;
 

@@ -4,12 +4,12 @@ use super::completion::completes;
 use super::query::{Query, keep_last, tail};
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
-use crate::since::since;
-use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
 use service_api::event::{HistoryEntry, StartRecord};
 use service_api::routes;
+use service_nushell::since::since;
+use service_nushell::table::{Row, table};
 
 pub(super) struct History;
 

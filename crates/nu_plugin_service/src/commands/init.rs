@@ -1,15 +1,15 @@
 //! `service init`.
 
 use super::signature::category;
-use crate::error::labeled_at;
-use crate::orchestratord;
 use crate::plugin::ServicePlugin;
-use crate::shell;
-use crate::table::{string, strings};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Type, Value, record};
 use service_api::project;
 use service_api::view::Suggestion;
+use service_client::orchestratord;
+use service_nushell::error::labeled_at;
+use service_nushell::shell;
+use service_nushell::table::{string, strings};
 
 pub(super) struct Init;
 
@@ -65,7 +65,9 @@ impl PluginCommand for Init {
     ) -> Result<PipelineData, LabeledError> {
         let here = shell::here(engine).map_err(|problem| labeled_at(&problem, call.head))?;
         let file = here.join(project::FILE);
-        let begun = orchestratord::init(engine, &file, call.has_flag("force")?)
+        let force = call.has_flag("force")?;
+        let begun = shell::caller(engine)
+            .and_then(|caller| orchestratord::init(caller, &file, force))
             .map_err(|problem| labeled_at(&problem, call.head))?;
         let rows = begun.suggestions.into_iter().map(|suggestion| row(suggestion, call.head)).collect();
         let answer = record! {

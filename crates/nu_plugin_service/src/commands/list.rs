@@ -5,10 +5,10 @@ use super::query::Query;
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
-use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Type, Value};
 use service_api::{Code, Problem, routes, view};
+use service_nushell::table::table;
 
 pub(super) struct List;
 

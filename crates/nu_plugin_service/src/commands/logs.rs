@@ -2,14 +2,10 @@
 
 use super::completion::completes;
 use super::signature::selecting;
-use crate::client::Client;
-use crate::error::invalid_call;
 use crate::log_follow::{LogFollower, LogRequest};
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::{Row, metadata, table};
-use crate::worker::WorkerEvent;
 use jiff::{SignedDuration, Timestamp};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
@@ -17,6 +13,10 @@ use nu_protocol::{
     ShellError, Signature, SyntaxShape, Type, Value,
 };
 use service_api::{Problem, routes, view};
+use service_client::client::Client;
+use service_nushell::error::invalid_call;
+use service_nushell::table::{Row, metadata, table};
+use service_nushell::worker::WorkerEvent;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;

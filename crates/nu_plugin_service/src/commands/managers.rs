@@ -4,10 +4,10 @@ use super::signature::signature;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::table;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use service_api::{routes, view};
+use service_nushell::table::table;
 
 pub(super) struct Managers;
 

@@ -1,16 +1,16 @@
 //! `service projects`.
 
 use super::signature::category;
-use crate::client::Clients;
-use crate::error::labeled_at;
 use crate::plugin::ServicePlugin;
-use crate::table::{Row, count, integer, string, table};
-use crate::worker::{Worker, WorkerEvent};
-use crate::{launch, orchestratord};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, Type, Value, record};
-use service_api::project::gone::Pruned;
 use service_api::{Code, Problem, routes, view};
+use service_client::client::Clients;
+use service_client::{launch, orchestratord};
+use service_nushell::error::labeled_at;
+use service_nushell::shell;
+use service_nushell::table::{Row, count, integer, string, table};
+use service_nushell::worker::{Worker, WorkerEvent};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,13 +92,16 @@ impl PluginCommand for Projects {
         call: &EvaluatedCall,
         _: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let (clients, shell) = (Arc::clone(&plugin.clients), engine.clone());
+        let (clients, caller) = (Arc::clone(&plugin.clients), shell::caller(engine));
         if call.has_flag("prune")? {
-            let pruned = orchestratord::prune(engine).map_err(|problem| labeled_at(&problem, call.head))?;
+            let pruned = shell::caller(engine)
+                .and_then(orchestratord::prune)
+                .map_err(|problem| labeled_at(&problem, call.head))?;
             return Ok(table(pruned, call.head));
         }
         let worker = Worker::spawn(engine, move |sender| {
-            sender.send(orchestratord::projects(&shell).map(|projects| inspect(projects, &clients)));
+            let projects = caller.and_then(orchestratord::projects);
+            sender.send(projects.map(|projects| inspect(projects, &clients)));
         })?;
         match worker.receive(None) {
             WorkerEvent::Item(Ok(rows)) if call.has_flag("long")? => {
@@ -178,23 +181,6 @@ impl Row for Found {
                 }),
                 "failed" => with("failed").unwrap_or_else(nothing),
                 "pid" => integer(project.pid, span),
-            },
-            span,
-        )
-    }
-}
-
-impl Row for Pruned {
-    const PRIORITY_COLUMNS: &'static [&'static str] = &["path"];
-
-    fn into_row(self, span: Span) -> Value {
-        Value::record(
-            record! {
-                "path" => Value::string(self.path, span),
-                "size" => Value::filesize(i64::try_from(self.size).unwrap_or(i64::MAX), span),
-                "removed" => Value::bool(self.error.is_none(), span),
-                "error" => string(self.error, span),
-                "state_dir" => Value::string(self.state_dir, span),
             },
             span,
         )

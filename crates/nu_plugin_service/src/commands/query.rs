@@ -1,12 +1,12 @@
 //! [`Query`]: one call of a command that only reads about services.
 
-use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, Spanned};
 use serde::de::DeserializeOwned;
+use service_nushell::error::invalid_call;
 
 /// The value of `--tail`.
 pub(super) fn tail(call: &EvaluatedCall) -> Result<Option<usize>, LabeledError> {

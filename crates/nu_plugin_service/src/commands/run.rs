@@ -4,17 +4,17 @@ use super::action::ActionKind;
 use super::add::send;
 use super::run_action;
 use super::signature::signature;
-use crate::error::{invalid_call, labeled_at};
 use crate::plugin::ServicePlugin;
 use crate::session::Session;
-use crate::shell;
-use crate::value_conversion;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value,
 };
 use serde_json::{Map, Value as Json};
 use service_api::Cell;
+use service_nushell::error::{invalid_call, labeled_at};
+use service_nushell::shell;
+use service_nushell::value_conversion;
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -6,14 +6,9 @@
 use super::action::ActionKind;
 use super::command_result::CommandResult;
 use super::signature::selecting;
-use crate::client::Client;
-use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
-use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::{Row, metadata, table};
-use crate::worker::{EventSender, Worker, WorkerEvent};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{
     IntoInterruptiblePipelineData, LabeledError, PipelineData, ShellError, Signature, Spanned, SyntaxShape,
@@ -21,6 +16,11 @@ use nu_protocol::{
 };
 use serde::Serialize;
 use service_api::{ActionRequest, Outcome, Problem, printable};
+use service_client::client::Client;
+use service_nushell::error::invalid_call;
+use service_nushell::progress::Progress;
+use service_nushell::table::{Row, metadata, table};
+use service_nushell::worker::{EventSender, Worker, WorkerEvent};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,10 @@
 //! `service`: the help, and suggestions for a mistyped subcommand.
 
 use super::signature::category;
-use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
+use service_nushell::error::invalid_call;
 
 /// The text of `help service` below the first line.
 const MANUAL: &str = "\

@@ -3,13 +3,13 @@
 use super::completion::completes;
 use super::query::Query;
 use super::signature::selecting;
-use crate::client::Client;
 use crate::plugin::ServicePlugin;
-use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, PipelineMetadata, Signature, Type, Value};
 use service_api::printable::printable;
 use service_api::{routes, view};
+use service_client::client::Client;
+use service_nushell::table::{Row, table};
 
 pub(super) struct Status;
 

@@ -1,10 +1,10 @@
 //! Examples, and whole calls from Nushell source to table against a mock daemon.
 
-use crate::mock_daemon::{self, MockDaemon, Reply, outcome};
 use crate::plugin::ServicePlugin;
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
 use service_api::{API_VERSION, Project, project::Environment, routes};
+use service_client::mock_daemon::{self, MockDaemon, Reply, outcome};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::channel;

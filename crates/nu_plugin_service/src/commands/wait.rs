@@ -2,15 +2,9 @@
 
 use super::completion::completes;
 use super::run_action;
-use crate::client::Client;
-use crate::error::invalid_call;
-use crate::ndjson_stream::NdjsonStream;
 use crate::plugin::ServicePlugin;
-use crate::progress::Progress;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::{Row, table};
-use crate::worker::{Worker, WorkerEvent};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::Closure;
 use nu_protocol::{
@@ -18,6 +12,12 @@ use nu_protocol::{
     Value,
 };
 use service_api::{Code, Outcome, Problem, routes, view};
+use service_client::client::Client;
+use service_client::ndjson_stream::NdjsonStream;
+use service_nushell::error::invalid_call;
+use service_nushell::progress::Progress;
+use service_nushell::table::{Row, table};
+use service_nushell::worker::{Worker, WorkerEvent};
 use std::time::{Duration, Instant};
 
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];
@@ -260,7 +260,10 @@ impl Waiting {
             if due.is_some_and(|due| Instant::now() >= due) {
                 let limit = self.timeout.unwrap_or_default();
                 let message = format!("the closure has not returned true within {limit:?}");
-                return Err(crate::error::labeled_at(&Problem::new(Code::Timeout, message), closure.span));
+                return Err(service_nushell::error::labeled_at(
+                    &Problem::new(Code::Timeout, message),
+                    closure.span,
+                ));
             }
         }
     }

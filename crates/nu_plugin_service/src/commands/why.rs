@@ -1,15 +1,15 @@
 //! `service why`.
 
 use super::completion::completes;
-use crate::client::service_path;
-use crate::error::invalid_call;
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
 use crate::session::Session;
-use crate::table::{Row, table};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, IntoPipelineData, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use service_api::{routes, view};
+use service_client::client::service_path;
+use service_nushell::error::invalid_call;
+use service_nushell::table::{Row, table};
 
 pub(super) struct Why;
 

@@ -1,9 +1,9 @@
 //! The document is complete, its examples are of their types, and the copy of it in `docs/` is no other.
 
-use super::*;
 use crate::router;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 use service_api::{ActionRequest, ApplyRequest, Event, Outcome, Problem, event, view};
 
 fn document() -> Value {
@@ -138,7 +138,8 @@ fn every_row_has_an_example_of_its_own() {
         let read: T = serde_json::from_value(row.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(serde_json::to_value(read).unwrap(), row, "{name}");
     }
-    let mut rows: Map<String, Value> = serde_json::from_str(include_str!("../examples.json")).unwrap();
+    let mut rows: Map<String, Value> =
+        serde_json::from_str(include_str!("../../../service-openapi/src/examples.json")).unwrap();
     let rows = &mut rows;
     fits::<view::Service>(rows, "Service");
     fits::<view::Step>(rows, "Step");

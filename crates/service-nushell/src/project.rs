@@ -1,21 +1,21 @@
 //! Finds the project of a call.
 
-use crate::orchestratord;
-use crate::shell::{directory, text};
+use crate::shell::{caller, directory, text};
 use nu_plugin::EngineInterface;
 use service_api::project::{Environment, home_directory, system_home};
 use service_api::{Code, Problem, Project};
+use service_client::orchestratord;
 use std::ffi::OsString;
 use std::path::Path;
 
 /// The project of `--config`, or the nearest one upward.
-pub(crate) fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+pub fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
     in_environment(engine, |around| Project::find(config, around))
 }
 
 /// As [`find`]. Without a project, and without a named one, the user's own project, which is created if it does not
 /// exist.
-pub(crate) fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
+pub fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
     in_environment(engine, |around| match Project::find(config, around) {
         Err(problem) if problem.code == Code::NoProject && config.is_none() && around.named().is_none() => {
             Project::users_own(around)
@@ -39,6 +39,11 @@ fn in_environment<T>(
         env: &env,
         cwd: &cwd,
         uid,
-        runs: &|state_dir| orchestratord::has_running_services(engine, state_dir),
+        runs: &|state_dir| has_running_services(engine, state_dir),
     })
+}
+
+/// Whether services of the project with this state directory run.
+pub fn has_running_services(engine: &EngineInterface, state_dir: &Path) -> bool {
+    caller(engine).is_ok_and(|caller| orchestratord::has_running_services(caller, state_dir))
 }

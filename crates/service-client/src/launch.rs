@@ -3,13 +3,12 @@
 //! A daemon starts with the environment of the shell, not of this plugin, and reports the result on its first line of
 //! output ([`StartupMessage`]). It detaches itself. Of two daemons that start at once, one exits.
 
+use crate::Caller;
 use crate::client::{Client, Clients};
 use crate::daemon_address::DaemonAddress;
 use crate::orchestratord::{not_started, program};
-use crate::shell;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use nu_plugin::EngineInterface;
 use service_api::ownership::private_dir;
 use service_api::{API_VERSION, Code, Problem, Project, StartupMessage, routes, view};
 use std::fs::{File, OpenOptions};
@@ -32,12 +31,12 @@ const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 const LOG_EXCERPT_LINES: usize = 5;
 
 /// The running daemon, whatever its version.
-pub(crate) fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+pub fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
     client_at(&socket(project)?, clients)
 }
 
 /// A client for this socket, if only this user or root can have created it.
-pub(crate) fn client_at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
+pub fn client_at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
     check_socket_owner(socket)?;
     clients.for_socket(socket)
 }
@@ -55,12 +54,12 @@ fn check_socket_owner(socket: &Path) -> Result<(), Problem> {
 }
 
 /// The running daemon, if its version matches.
-pub(crate) fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
+pub fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
     check_version(running(project, clients)?)
 }
 
 /// The daemon at this address, if its version matches. It is never started, because it runs on another machine.
-pub(crate) fn reach(address: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
+pub fn reach(address: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
     check_version(clients.for_address(address)?)
 }
 
@@ -78,10 +77,10 @@ fn check_version(client: Client) -> Result<Client, Problem> {
 }
 
 /// The daemon; it is started if it does not run.
-pub(crate) fn connect_or_start(
+pub fn connect_or_start(
     project: &Project,
     clients: &Clients,
-    engine: &EngineInterface,
+    caller: impl FnOnce() -> Result<Caller, Problem>,
 ) -> Result<Client, Problem> {
     match connect(project, clients) {
         Err(problem) if problem.code == Code::DaemonUnreachable => {}
@@ -89,7 +88,7 @@ pub(crate) fn connect_or_start(
     }
     let log = project.log();
     let already_there = std::fs::metadata(&log).map_or(0, |log| log.len());
-    match message(start(project, engine)?, &log, already_there)? {
+    match message(start(project, caller()?)?, &log, already_there)? {
         StartupMessage::Ready { .. } => connect(project, clients),
         StartupMessage::AlreadyRunning => wait_for_other_daemon(project, clients),
         StartupMessage::Failed(problem) => Err(problem),
@@ -98,7 +97,7 @@ pub(crate) fn connect_or_start(
 
 /// Stops the running daemon and returns its last status. Waits until its process has ended, so that the next command
 /// reaches neither its socket nor its lock. Another shell may already have started the next daemon.
-pub(crate) fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
+pub fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
     let daemon: view::Daemon = client.post(routes::DAEMON_STOP, options)?;
     // The pid of a remote daemon belongs to another machine.
     let started = if client.is_local() { start_time(daemon.pid) } else { None };
@@ -147,15 +146,15 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
     })
 }
 
-fn start(project: &Project, engine: &EngineInterface) -> Result<Child, Problem> {
+fn start(project: &Project, caller: Caller) -> Result<Child, Problem> {
     let log = open_log(project).map_err(|error| {
         let dir = project.state_dir.display();
         Problem::of_io(&error, format!("cannot store state in `{dir}`: {error}"))
             .or_help("make the directory writable, or set $env.XDG_STATE_HOME to a writable one")
     })?;
-    let mut command = program(engine)?;
+    let mut command = program(caller.environment)?;
     command.arg("run").arg("--config").arg(&project.config);
-    if let Some(nu) = shell::nu() {
+    if let Some(nu) = caller.nu {
         command.arg("--nu").arg(nu);
     }
     command.arg("--idle-exit");

@@ -28,16 +28,16 @@ const UNIX_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 /// The clients of a plugin process, one per daemon: building a client takes longer than a request. The mutex is held
 /// for a lookup only.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
+pub struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
 impl Clients {
     /// The client for this socket. It is not connected yet.
-    pub(crate) fn for_socket(&self, socket: &Path) -> Result<Client, Problem> {
+    pub fn for_socket(&self, socket: &Path) -> Result<Client, Problem> {
         self.for_address(&DaemonAddress::local(socket))
     }
 
     /// The client for this address. It is not connected yet.
-    pub(crate) fn for_address(&self, address: &DaemonAddress) -> Result<Client, Problem> {
+    pub fn for_address(&self, address: &DaemonAddress) -> Result<Client, Problem> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(address) {
             return Ok(client.clone());
@@ -50,7 +50,7 @@ impl Clients {
 
 /// A client of one daemon. Cloning is cheap.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     http: Http,
     address: Arc<DaemonAddress>,
     tls: Option<Arc<ClientConfig>>,
@@ -61,7 +61,7 @@ pub(crate) struct Client {
 impl Client {
     fn new(address: &DaemonAddress) -> Result<Self, Problem> {
         let http = Http::builder()
-            // A start may take any time; the limit of a call is in [`Worker`](crate::worker::Worker).
+            // A start may take any time; the limit of a call is in [`Worker`](service_nushell::worker::Worker).
             .timeout(None)
             // Connecting is cheaper than detecting that a pooled connection belonged to a daemon that has exited.
             .pool_max_idle_per_host(0)
@@ -92,22 +92,24 @@ impl Client {
     }
 
     /// Whether the daemon runs on this machine.
-    pub(crate) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         matches!(self.address.endpoint, Endpoint::Unix(_))
     }
 
     /// The same client with a limit for each request.
-    pub(crate) fn with_timeout(&self, limit: Duration) -> Self {
+    #[must_use]
+    pub fn with_timeout(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }
     }
 
     /// The same client with the name of the program that sends the request.
-    pub(crate) fn acting_as(self, caller: Option<String>) -> Self {
+    #[must_use]
+    pub fn acting_as(self, caller: Option<String>) -> Self {
         Self { caller, ..self }
     }
 
     /// Opens a bare connection. Also returns the headers that each request on it needs.
-    pub(crate) fn connect(&self) -> Result<(Connection, String), Problem> {
+    pub fn connect(&self) -> Result<(Connection, String), Problem> {
         let connection = Connection::connect(&self.address, self.tls.as_ref())
             .map_err(|error| self.connection_error(&error))?;
         let host = match &self.address.endpoint {
@@ -119,12 +121,12 @@ impl Client {
     }
 
     /// Sends a GET request.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
+    pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
 
     /// Sends a GET request. Also returns the notes of the response.
-    pub(crate) fn get_with_notes<T: DeserializeOwned>(
+    pub fn get_with_notes<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -138,12 +140,12 @@ impl Client {
     }
 
     /// Sends a POST request with a single response.
-    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
+    pub fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.post(self.url(path, query)?))?)
     }
 
     /// Sends a POST request whose response is a stream of rows. Returns once the daemon has accepted it.
-    pub(crate) fn stream<T: DeserializeOwned, B: Serialize>(
+    pub fn stream<T: DeserializeOwned, B: Serialize>(
         &self,
         path: &str,
         body: &B,
@@ -157,7 +159,7 @@ impl Client {
     }
 
     /// Requests server-sent events and returns their lines, until the daemon ends.
-    pub(crate) fn follow(
+    pub fn follow(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -225,7 +227,7 @@ impl Client {
     }
 
     /// The error for a daemon that was not reached or is not trusted.
-    pub(crate) fn connection_error(&self, error: &(dyn Error + 'static)) -> Problem {
+    pub fn connection_error(&self, error: &(dyn Error + 'static)) -> Problem {
         let Endpoint::Tcp(remote) = &self.address.endpoint else {
             return Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {error}"));
         };
@@ -251,7 +253,7 @@ impl Client {
 
     /// Rewrites a problem for a remote user: the daemon names its own token file, but the wrong token is in a file
     /// here.
-    pub(crate) fn localize(&self, problem: Problem) -> Problem {
+    pub fn localize(&self, problem: Problem) -> Problem {
         match (&self.address.endpoint, problem.code) {
             (Endpoint::Tcp(remote), Code::Unauthorized) => {
                 let message = format!("cannot use `{remote}`: {}", problem.message);
@@ -272,7 +274,7 @@ fn is_about_tls(error: &reqwest::Error) -> bool {
 }
 
 /// The path of a route of one service.
-pub(crate) fn service_path(route: &str, service: &str) -> String {
+pub fn service_path(route: &str, service: &str) -> String {
     route.replace("{name}", &encode(service))
 }
 
@@ -289,7 +291,7 @@ fn encode(text: &str) -> String {
 }
 
 /// Path and query. Empty values are left out.
-pub(crate) fn target(path: &str, query: &[(&str, &str)]) -> String {
+pub fn target(path: &str, query: &[(&str, &str)]) -> String {
     let said = query.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = said.map(|(key, value)| format!("{key}={}", encode(value))).collect();
     let mark = if query.is_empty() { "" } else { "?" };
@@ -310,7 +312,7 @@ fn daemon_ended() -> Problem {
 }
 
 /// Extracts the data, or the problem, from an envelope.
-pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     open::<T>(json)?.into_result()
 }
 

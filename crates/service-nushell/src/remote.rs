@@ -1,12 +1,12 @@
 //! `$env.config.plugins.service`: the daemon of another machine.
 
-use crate::daemon_address::DaemonAddress;
 use crate::shell;
 use nu_plugin::EngineInterface;
 use nu_protocol::Value;
 use service_api::endpoint::{Endpoint, TcpEndpoint};
 use service_api::ownership::read_regular;
 use service_api::{Code, Problem};
+use service_client::daemon_address::DaemonAddress;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use std::path::Path;
 const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
 
 /// The daemon of another machine that the shell is configured for; `None` if there is none.
-pub(crate) fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
+pub fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
     let wrong = |message: String| {
         Problem::new(Code::BadRequest, format!("cannot use $env.config.plugins.service: {message}"))
     };

@@ -18,7 +18,7 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The rows of a response.
-pub(crate) struct NdjsonStream<T> {
+pub struct NdjsonStream<T> {
     /// `None` after the end.
     body: Option<BufReader<Chunks>>,
     line: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) struct NdjsonStream<T> {
 
 impl<T: DeserializeOwned> NdjsonStream<T> {
     /// Sends the request. Returns once the daemon has accepted it.
-    pub(crate) fn open(
+    pub fn open(
         client: &Client,
         path: &str,
         query: &[(&str, &str)],
@@ -78,7 +78,7 @@ impl<T: DeserializeOwned> NdjsonStream<T> {
 
 impl<T> NdjsonStream<T> {
     /// Whether the next row is buffered already and can be read without waiting.
-    pub(crate) fn has_next(&self) -> bool {
+    pub fn has_next(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.buffer().contains(&b'\n'))
     }
 }

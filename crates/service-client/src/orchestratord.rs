@@ -1,8 +1,7 @@
 //! The program `orchestratord`: how it is found, and one-shot commands without a daemon.
 
+use crate::Caller;
 use crate::client::decode;
-use crate::shell;
-use nu_plugin::EngineInterface;
 use serde::de::DeserializeOwned;
 use service_api::project::gone::Pruned;
 use service_api::{Code, Problem, Project, view};
@@ -13,39 +12,39 @@ use std::process::{Command, Stdio};
 const PROGRAM: &str = "orchestratord";
 
 /// Runs a one-shot command of the program, without a daemon.
-pub(crate) fn run_once<T: DeserializeOwned>(
+pub fn run_once<T: DeserializeOwned>(
     project: &Project,
-    engine: &EngineInterface,
+    caller: Caller,
     words: &[&str],
 ) -> Result<T, Problem> {
-    let mut command = program(engine)?;
+    let mut command = program(caller.environment)?;
     command.args(words).arg("--config").arg(&project.config);
     answer(command)
 }
 
 /// Lists the projects.
-pub(crate) fn projects(engine: &EngineInterface) -> Result<Vec<view::ProjectSummary>, Problem> {
-    let mut command = program(engine)?;
+pub fn projects(caller: Caller) -> Result<Vec<view::ProjectSummary>, Problem> {
+    let mut command = program(caller.environment)?;
     command.arg("projects");
     answer(command)
 }
 
 /// Removes the state of projects that are gone.
-pub(crate) fn prune(engine: &EngineInterface) -> Result<Vec<Pruned>, Problem> {
-    let mut command = program(engine)?;
+pub fn prune(caller: Caller) -> Result<Vec<Pruned>, Problem> {
+    let mut command = program(caller.environment)?;
     command.args(["projects", "--prune"]);
     answer(command)
 }
 
 /// Whether services of the project with this state directory run.
-pub(crate) fn has_running_services(engine: &EngineInterface, state_dir: &Path) -> bool {
+pub fn has_running_services(caller: Caller, state_dir: &Path) -> bool {
     let is_it = |trace: &view::ProjectSummary| Path::new(&trace.state_dir) == state_dir;
-    projects(engine).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
+    projects(caller).is_ok_and(|traces| traces.iter().any(|trace| is_it(trace) && trace.runs()))
 }
 
 /// Writes a first services.toml.
-pub(crate) fn init(engine: &EngineInterface, file: &Path, force: bool) -> Result<view::InitResult, Problem> {
-    let mut command = program(engine)?;
+pub fn init(caller: Caller, file: &Path, force: bool) -> Result<view::InitResult, Problem> {
+    let mut command = program(caller.environment)?;
     command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));
     answer(command)
 }
@@ -62,8 +61,7 @@ fn answer<T: DeserializeOwned>(mut command: Command) -> Result<T, Problem> {
 }
 
 /// A command of `orchestratord` with the environment of the shell and `/` as its working directory.
-pub(crate) fn program(engine: &EngineInterface) -> Result<Command, Problem> {
-    let env = shell::environment(engine)?;
+pub(crate) fn program(env: HashMap<String, String>) -> Result<Command, Problem> {
     let beside = std::env::current_exe().ok().map(|plugin| plugin.with_file_name(PROGRAM));
     let path = find_program(beside, &env).ok_or_else(|| {
         Problem::new(Code::DaemonUnreachable, format!("cannot find the program `{PROGRAM}`"))
@@ -81,6 +79,7 @@ fn find_program(beside: Option<PathBuf>, env: &HashMap<String, String>) -> Optio
     beside.into_iter().chain(named).chain(on_path).find(|path| path.is_file())
 }
 
+/// The error of a program that could not be run.
 pub(crate) fn not_started(error: &std::io::Error) -> Problem {
     Problem::new(Code::DaemonUnreachable, format!("cannot run `{PROGRAM}`: {error}"))
 }

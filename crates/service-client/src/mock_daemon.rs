@@ -1,5 +1,7 @@
 //! A mock daemon for tests: a Unix socket that returns the responses of the test.
 
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "only tests use it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -8,10 +10,10 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 /// A special row: the daemon ends there.
-pub(crate) const CRASH: &str = "crash";
+pub const CRASH: &str = "crash";
 
 /// The response to one request.
-pub(crate) enum Reply {
+pub enum Reply {
     /// A complete response.
     Json(u16, String),
     /// One line per string, until the sender is dropped.
@@ -22,35 +24,35 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// A successful envelope with this JSON.
-    pub(crate) fn data(json: &str) -> Self {
+    pub fn data(json: &str) -> Self {
         Self::Json(200, format!(r#"{{"success":true,"data":{json},"error":null}}"#))
     }
 
     /// A failure envelope.
-    pub(crate) fn failure(status: u16, code: &str, message: &str) -> Self {
+    pub fn failure(status: u16, code: &str, message: &str) -> Self {
         let error = format!(r#"{{"code":"{code}","message":"{message}"}}"#);
         Self::Json(status, format!(r#"{{"success":false,"data":null,"error":{error}}}"#))
     }
 }
 
 /// A mock daemon that listens.
-pub(crate) struct MockDaemon {
+pub struct MockDaemon {
     /// The path of its socket.
-    pub(crate) socket: PathBuf,
+    pub socket: PathBuf,
     requests: Arc<Mutex<Vec<String>>>,
     _dir: Option<tempfile::TempDir>,
 }
 
 impl MockDaemon {
     /// Listens on a temporary socket and answers each request, given as its head.
-    pub(crate) fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+    pub fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = Self::serving_at(&dir.path().join("d.sock"), reply);
         Self { _dir: Some(dir), ..daemon }
     }
 
     /// The same on this socket.
-    pub(crate) fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+    pub fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&requests);
@@ -68,13 +70,13 @@ impl MockDaemon {
     }
 
     /// The requests so far, each with head and body.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
 /// Writes a program. Another process does it, because a file that is open for writing here could not be executed.
-pub(crate) fn program(path: &Path, script: &str) {
+pub fn program(path: &Path, script: &str) {
     let written = Command::new("sh")
         .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod +x "$0""#])
         .arg(path)
@@ -84,7 +86,7 @@ pub(crate) fn program(path: &Path, script: &str) {
 }
 
 /// The row of a named service.
-pub(crate) fn outcome(name: &str, ok: bool) -> String {
+pub fn outcome(name: &str, ok: bool) -> String {
     let error = if ok {
         "null".into()
     } else {

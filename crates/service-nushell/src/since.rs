@@ -6,7 +6,7 @@ use nu_plugin::EvaluatedCall;
 use nu_protocol::{LabeledError, Value};
 
 /// The value of `--since`; `None` if it is absent.
-pub(crate) fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
+pub fn since(call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
     let Some(value) = call.get_flag_value("since") else {
         return Ok(None);
     };

@@ -5,13 +5,13 @@ use service_api::{Code, Problem};
 use std::fmt::Write;
 
 /// The error for a problem. The label is at the first of `names` that the message mentions, or else at `head`.
-pub(crate) fn labeled(problem: &Problem, names: &[Spanned<String>], head: Span) -> LabeledError {
+pub fn labeled(problem: &Problem, names: &[Spanned<String>], head: Span) -> LabeledError {
     let meant = names.iter().find(|name| problem.message.contains(&format!("`{}`", name.item)));
     labeled_at(problem, meant.map_or(head, |name| name.span))
 }
 
 /// The error for a problem with its label at `span`.
-pub(crate) fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
+pub fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
     let error =
         LabeledError::new(text(problem)).with_code(code(problem.code)).with_label(label(problem.code), span);
     match &problem.help {
@@ -21,12 +21,12 @@ pub(crate) fn labeled_at(problem: &Problem, span: Span) -> LabeledError {
 }
 
 /// An error about the call itself, before any request is sent.
-pub(crate) fn invalid_call(code: &str, message: &str, label: &str, span: Span) -> LabeledError {
+pub fn invalid_call(code: &str, message: &str, label: &str, span: Span) -> LabeledError {
     LabeledError::new(message).with_code(format!("service::{code}")).with_label(label, span)
 }
 
 /// The problem as one cell of a table.
-pub(crate) fn cell(problem: &Problem) -> String {
+pub fn cell(problem: &Problem) -> String {
     let lines = problem.log.iter().fold(String::new(), |lines, line| lines + "\n| " + line);
     match &problem.help {
         Some(help) if lines.is_empty() => format!("{} ({help})", problem.message),
@@ -36,7 +36,7 @@ pub(crate) fn cell(problem: &Problem) -> String {
 }
 
 /// The code as scripts see it.
-pub(crate) fn code(code: Code) -> String {
+pub fn code(code: Code) -> String {
     format!("service::{}", code.as_str())
 }
 
@@ -57,7 +57,7 @@ fn text(problem: &Problem) -> String {
 }
 
 /// The text of the label for a code.
-pub(crate) fn label(code: Code) -> &'static str {
+pub fn label(code: Code) -> &'static str {
     match code {
         Code::NotFound => "no service of this name",
         Code::BadDefinition => "needs a valid services.toml",

@@ -25,7 +25,7 @@ impl Row for Event {
 }
 
 /// An event with all columns: its cause, and how a run ended.
-pub(crate) struct Long(pub(crate) Event);
+pub struct Long(pub Event);
 
 impl Row for Long {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["seq", "service", "from", "to", "by"];

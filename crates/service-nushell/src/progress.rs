@@ -3,13 +3,13 @@
 //! It is drawn only on standard error, only on a terminal, and only after a moment without events: Nushell prints rows
 //! as they arrive, and each needs an empty line.
 
-use crate::client::{Client, service_path};
-use crate::connection::ShutdownHandle;
-use crate::ndjson_stream::NdjsonStream;
 use jiff::Timestamp;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{PipelineData, Span};
 use service_api::{routes, view};
+use service_client::client::{Client, service_path};
+use service_client::connection::ShutdownHandle;
+use service_client::ndjson_stream::NdjsonStream;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
 const DEFAULT_WIDTH: usize = 80;
 
 /// The line of one call. Dropping it clears the line.
-pub(crate) struct Progress {
+pub struct Progress {
     /// The current action, such as `starting`; `None` without a terminal.
     what: Option<String>,
     engine: EngineInterface,
@@ -52,12 +52,7 @@ struct Feed {
 
 impl Progress {
     /// A line that is not drawn yet. `names`: the services to show, joined by commas; empty: all in transition.
-    pub(crate) fn new(
-        what: impl Into<String>,
-        engine: &EngineInterface,
-        client: Client,
-        names: String,
-    ) -> Self {
+    pub fn new(what: impl Into<String>, engine: &EngineInterface, client: Client, names: String) -> Self {
         let what = stderr().is_terminal().then(|| what.into());
         let now = Instant::now();
         Self {
@@ -74,19 +69,19 @@ impl Progress {
     }
 
     /// Sets the command that undoes the action, to be shown after a ctrl-c.
-    pub(crate) fn set_undo(&mut self, undo: Option<String>) {
+    pub fn set_undo(&mut self, undo: Option<String>) {
         self.undo = undo;
     }
 
     /// How long to wait for other events before the next [`tick`](Self::tick); `None` without a terminal.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    pub fn pause(&self) -> Option<Duration> {
         self.what.as_ref().map(|_| {
             if self.drawn { REDRAW_INTERVAL } else { SHOW_DELAY.saturating_sub(self.quiet_since.elapsed()) }
         })
     }
 
     /// Draws the line if it is due.
-    pub(crate) fn tick(&mut self) {
+    pub fn tick(&mut self) {
         if self.what.is_none() || self.quiet_since.elapsed() < SHOW_DELAY {
             return;
         }
@@ -107,7 +102,7 @@ impl Progress {
     }
 
     /// Clears the line for a moment, because something is about to be printed.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.quiet_since = Instant::now();
         if std::mem::take(&mut self.drawn) {
             print("\r\x1b[K");
@@ -115,7 +110,7 @@ impl Progress {
     }
 
     /// Prints, below the terminal's `^C`, that ctrl-c has ended the wait and not the action.
-    pub(crate) fn interrupted(&mut self) {
+    pub fn interrupted(&mut self) {
         let line = if self.drawn { "" } else { "\n" };
         self.clear();
         if self.what.is_some() {

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// Where a daemon listens, and how a client authenticates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct DaemonAddress {
-    pub(crate) endpoint: Endpoint,
+pub struct DaemonAddress {
+    /// The socket or the URL.
+    pub endpoint: Endpoint,
     /// The bearer token for a daemon over TCP.
-    pub(crate) token: Option<String>,
+    pub token: Option<String>,
     /// The certificate authority to trust instead of the machine's.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
 impl DaemonAddress {
     /// A Unix socket of this machine.
-    pub(crate) fn local(socket: &Path) -> Self {
+    pub fn local(socket: &Path) -> Self {
         Self { endpoint: Endpoint::Unix(socket.to_path_buf()), token: None, ca_file: None }
     }
 }

@@ -9,12 +9,12 @@ const SECOND: i64 = 1_000_000_000;
 const MILLISECOND: i64 = 1_000_000;
 
 /// The keys of a record in the form of `services.toml`.
-pub(crate) fn record_to_json(record: &Record) -> Result<Map<String, Json>, LabeledError> {
+pub fn record_to_json(record: &Record) -> Result<Map<String, Json>, LabeledError> {
     record.iter().map(|(key, value)| Ok((key.clone(), to_json(value)?))).collect()
 }
 
 /// A value in the form of `services.toml`: durations become text, sizes become bytes.
-pub(crate) fn to_json(value: &Value) -> Result<Json, LabeledError> {
+pub fn to_json(value: &Value) -> Result<Json, LabeledError> {
     Ok(match value {
         Value::Nothing { .. } => Json::Null,
         Value::Bool { val, .. } => Json::Bool(*val),
@@ -48,7 +48,7 @@ fn duration(nanoseconds: i64) -> String {
 }
 
 /// The span of this cell, or of the nearest value around it.
-pub(crate) fn find_span(rows: &[Value], cell: &Cell) -> Option<Span> {
+pub fn find_span(rows: &[Value], cell: &Cell) -> Option<Span> {
     let mut value = rows.get(cell.row)?;
     for key in &cell.path {
         match value.as_record().ok().and_then(|record| record.get(key)) {

@@ -1,6 +1,5 @@
 //! A service as it is added: the keys of `services.toml`, which are read by `load/definition.rs`. Durations and sizes are
 //! written as there.
-#![expect(dead_code, reason = "they are described and never made")]
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -9,7 +8,7 @@ use utoipa::ToSchema;
 /// Services to add.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Definitions {
+pub struct Definitions {
     /// All of them are added, or none.
     #[schema(required = false)]
     services: Vec<Definition>,
@@ -21,7 +20,7 @@ pub(crate) struct Definitions {
 /// One service, by the keys of `services.toml`; docs/config.md has what each means, and its default.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Definition {
+pub struct Definition {
     /// Its name; optional for a transient service, with a default from the program.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     name: Option<String>,
@@ -111,7 +110,7 @@ pub(crate) struct Definition {
 /// A program and its arguments.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum CommandLine {
+pub enum CommandLine {
     Line(Line),
     Words(Vec<String>),
 }
@@ -119,12 +118,12 @@ pub(crate) enum CommandLine {
 /// Text that is not empty.
 #[derive(Serialize, ToSchema)]
 #[schema(pattern = r"\S", min_length = 1)]
-pub(crate) struct Line(String);
+pub struct Line(String);
 
 /// One, or a list of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Words {
+pub enum Words {
     One(String),
     Many(Vec<String>),
 }
@@ -132,7 +131,7 @@ pub(crate) enum Words {
 /// Bytes, or text such as `512MB`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Size {
+pub enum Size {
     Bytes(u64),
     Written(String),
 }
@@ -140,7 +139,7 @@ pub(crate) enum Size {
 /// A number, or a share of one such as `50%`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Share {
+pub enum Share {
     Cores(f64),
     Written(String),
 }
@@ -148,7 +147,7 @@ pub(crate) enum Share {
 /// A dependency: its name, or a table.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Need {
+pub enum Need {
     Name(String),
     Edge(Edge),
 }
@@ -156,7 +155,7 @@ pub(crate) enum Need {
 /// A dependency and its condition.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Edge {
+pub struct Edge {
     /// Its name.
     name: String,
     /// The condition.
@@ -168,7 +167,7 @@ pub(crate) struct Edge {
 /// The required state of a dependency.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Condition {
+pub enum Condition {
     Started,
     Ready,
     Healthy,
@@ -178,7 +177,7 @@ pub(crate) enum Condition {
 /// The reaction of a service to a lost dependency.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum WhenLost {
+pub enum WhenLost {
     Keep,
     Restart,
     Stop,
@@ -187,7 +186,7 @@ pub(crate) enum WhenLost {
 /// When an image is fetched.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Pull {
+pub enum Pull {
     Missing,
     Always,
     Never,
@@ -196,7 +195,7 @@ pub(crate) enum Pull {
 /// Recipients of a stop signal.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum KillMode {
+pub enum KillMode {
     Tree,
     Main,
 }
@@ -204,7 +203,7 @@ pub(crate) enum KillMode {
 /// The restart policy.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Restart {
+pub enum Restart {
     No,
     OnFailure,
     Always,
@@ -214,7 +213,7 @@ pub(crate) enum Restart {
 /// Settings of a health check.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HealthKeys {
+pub struct HealthKeys {
     /// From the end of a check to the next.
     #[schema(example = "10s")]
     interval: Option<String>,
@@ -246,7 +245,7 @@ pub(crate) struct HealthKeys {
 /// When a service is ready.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ReadyKeys {
+pub struct ReadyKeys {
     /// Ready when a line of its output matches this regular expression.
     log: Option<String>,
     /// Ready when it sends `READY=1` to `$NOTIFY_SOCKET`.
@@ -262,7 +261,7 @@ pub(crate) struct ReadyKeys {
 /// The delays between restarts.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BackoffKeys {
+pub struct BackoffKeys {
     /// The first delay.
     #[schema(example = "500ms")]
     initial: Option<String>,
@@ -285,7 +284,7 @@ pub(crate) struct BackoffKeys {
 /// Retention of a log.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct LogKeys {
+pub struct LogKeys {
     /// Size at which the log is rotated.
     max_size: Option<Size>,
     /// Number of rotated files.

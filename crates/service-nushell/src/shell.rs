@@ -7,6 +7,7 @@ use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
 use service_api::project::{gone, home_directory, system_home};
 use service_api::{Code, Problem};
+use service_client::Caller;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const SHELL_VARIABLES: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
 const CONVERSIONS: &str = "ENV_CONVERSIONS";
 
 /// The directory of the shell. If it is deleted, Nushell does not name it, but `$env.PWD` does.
-pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
+pub fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     match engine.get_current_dir() {
         Ok(directory) => Ok(directory.into()),
         Err(error) => {
@@ -28,7 +29,7 @@ pub(crate) fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
 }
 
 /// The existing directory of the shell.
-pub(crate) fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
+pub fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     let directory = directory(engine)?;
     if directory.is_dir() { Ok(directory) } else { Err(gone::directory(&directory)) }
 }
@@ -38,7 +39,7 @@ pub(crate) fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
 ///
 /// # Errors
 /// [`Code::Internal`] if the engine does not answer, or if a conversion fails.
-pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, Problem> {
+pub fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, Problem> {
     let mut variables = engine.get_env_vars().map_err(|error| unanswered(&error))?;
     let conversions =
         variables.remove(CONVERSIONS).and_then(|value| value.into_record().ok()).unwrap_or_default();
@@ -64,8 +65,16 @@ pub(crate) fn environment(engine: &EngineInterface) -> Result<HashMap<String, St
         .collect())
 }
 
+/// This shell as the caller of a client.
+///
+/// # Errors
+/// As [`environment`].
+pub fn caller(engine: &EngineInterface) -> Result<Caller, Problem> {
+    Ok(Caller { environment: environment(engine)?, nu: nu() })
+}
+
 /// A path relative to the shell's directory; `~` is its home.
-pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
+pub fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
     let rest = written.strip_prefix("~/");
     let home = || {
         let named = engine.get_env_var("HOME").ok().flatten();
@@ -79,13 +88,13 @@ pub(crate) fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, P
 }
 
 /// The `nu` program that runs this plugin.
-pub(crate) fn nu() -> Option<PathBuf> {
+pub fn nu() -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()
 }
 
 /// A variable as text, with `~` in a list of directories replaced by `home`. Closures, records and similar values are
 /// left out, because only Nushell understands them.
-pub(crate) fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
+pub fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
     let expand = |dir: &Value| {
         let dir = dir.coerce_str().ok()?;
         Some(match (dir.strip_prefix('~'), home) {

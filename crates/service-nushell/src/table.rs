@@ -1,6 +1,7 @@
 //! [`Row`]: converts each view to a Nushell record. Columns are constant and typed; unknown values are null.
 
-pub(crate) mod events;
+pub mod events;
+mod pruned;
 mod status;
 mod unit;
 mod why;
@@ -11,7 +12,7 @@ use service_api::{Finding, Outcome, Project, view};
 use std::path::PathBuf;
 
 /// A view that is one row of a table.
-pub(crate) trait Row {
+pub trait Row {
     /// Columns that keep their width on a narrow terminal.
     const PRIORITY_COLUMNS: &'static [&'static str] = &["name"];
 
@@ -20,13 +21,13 @@ pub(crate) trait Row {
 }
 
 /// A table of these rows.
-pub(crate) fn table<R: Row>(rows: Vec<R>, span: Span) -> PipelineData {
+pub fn table<R: Row>(rows: Vec<R>, span: Span) -> PipelineData {
     let rows = rows.into_iter().map(|row| row.into_row(span)).collect();
     Value::list(rows, span).into_pipeline_data_with_metadata(metadata::<R>(span))
 }
 
 /// The display hints for a table of these rows.
-pub(crate) fn metadata<R: Row>(span: Span) -> PipelineMetadata {
+pub fn metadata<R: Row>(span: Span) -> PipelineMetadata {
     PipelineMetadata::default().with_table_width_priority_columns(span, R::PRIORITY_COLUMNS)
 }
 
@@ -221,7 +222,7 @@ impl Row for view::Daemon {
 }
 
 /// The row of a daemon that does not run.
-pub(crate) fn no_daemon(project: Option<&Project>, span: Span) -> Value {
+pub fn no_daemon(project: Option<&Project>, span: Span) -> Value {
     let nothing = || Value::nothing(span);
     let path = |path: PathBuf| Value::string(path.display().to_string(), span);
     Value::record(
@@ -241,15 +242,18 @@ pub(crate) fn no_daemon(project: Option<&Project>, span: Span) -> Value {
     )
 }
 
-pub(crate) fn string(text: Option<String>, span: Span) -> Value {
+/// A string; null if it is absent.
+pub fn string(text: Option<String>, span: Span) -> Value {
     text.map_or(Value::nothing(span), |text| Value::string(text, span))
 }
 
-pub(crate) fn strings(texts: Vec<String>, span: Span) -> Value {
+/// A list of strings.
+pub fn strings(texts: Vec<String>, span: Span) -> Value {
     Value::list(texts.into_iter().map(|text| Value::string(text, span)).collect(), span)
 }
 
-pub(crate) fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
+/// An integer; null if it is absent.
+pub fn integer(number: Option<impl Into<i64>>, span: Span) -> Value {
     number.map_or(Value::nothing(span), |number| Value::int(number.into(), span))
 }
 
@@ -258,7 +262,8 @@ fn filesize(bytes: Option<u64>, span: Span) -> Value {
         .map_or(Value::nothing(span), |bytes| Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span))
 }
 
-pub(crate) fn count(number: usize, span: Span) -> Value {
+/// A number of things as an integer.
+pub fn count(number: usize, span: Span) -> Value {
     Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
 }
 

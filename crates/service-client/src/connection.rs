@@ -17,18 +17,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The limit for connecting to another machine.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a daemon.
-pub(crate) enum Connection {
+pub enum Connection {
+    /// To a socket of this machine.
     Unix(UnixStream),
+    /// To a remote daemon without TLS.
     Tcp(TcpStream),
+    /// To a remote daemon with TLS.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// Shuts a [`Connection`] down when it is dropped, which ends a read on any thread.
-pub(crate) enum ShutdownHandle {
+pub enum ShutdownHandle {
+    /// To a socket of this machine.
     Unix(UnixStream),
+    /// To a remote daemon without TLS.
     Tcp(TcpStream),
 }
 
@@ -44,7 +49,7 @@ impl Drop for ShutdownHandle {
 
 impl Connection {
     /// Connects. The TLS handshake happens with the first read or write.
-    pub(crate) fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
+    pub fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let remote = match &address.endpoint {
             Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
             Endpoint::Tcp(remote) => remote,
@@ -57,7 +62,11 @@ impl Connection {
         Ok(Self::Tls(Box::new(StreamOwned::new(session, stream))))
     }
 
-    pub(crate) fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
+    /// A handle with which another thread ends the connection.
+    ///
+    /// # Errors
+    /// If the socket cannot be duplicated.
+    pub fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
         match self {
             Self::Unix(stream) => stream.try_clone().map(ShutdownHandle::Unix),
             Self::Tcp(stream) => stream.try_clone().map(ShutdownHandle::Tcp),
@@ -66,7 +75,7 @@ impl Connection {
     }
 
     /// Sets the limit for the next reads.
-    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_read_timeout(limit),
             Self::Tcp(stream) => stream.set_read_timeout(limit),
@@ -115,7 +124,7 @@ impl Write for Connection {
 }
 
 /// The TLS configuration. It trusts the authority in `ca_file` alone, or else those that the machine trusts.
-pub(crate) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
+pub fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
     let broken = |error: rustls::Error| Problem::new(Code::Internal, format!("cannot set up TLS: {error}"));
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

@@ -27,7 +27,7 @@ macro_rules! answers {
     ($($name:ident($($data:tt)+))*) => {$(
         /// An answer.
         #[derive(Serialize, ToSchema)]
-        pub(crate) struct $name {
+        pub struct $name {
             #[schema(schema_with = yes)]
             success: bool,
             data: $($data)+,
@@ -63,7 +63,7 @@ answers! {
 
 /// An answer, with notes about the project.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct StatusTableAnswer {
+pub struct StatusTableAnswer {
     #[schema(schema_with = yes)]
     success: bool,
     data: Vec<view::Status>,
@@ -80,7 +80,7 @@ macro_rules! lines {
         /// One line of a stream. An error is the last line.
         #[derive(Serialize, ToSchema)]
         #[serde(untagged)]
-        pub(crate) enum $name {
+        pub enum $name {
             Answer($answer),
             Failed(Failed),
         }
@@ -96,7 +96,7 @@ lines! {
 
 /// An error.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Failed {
+pub struct Failed {
     #[schema(schema_with = no)]
     success: bool,
     #[schema(schema_with = null)]
@@ -107,7 +107,7 @@ pub(crate) struct Failed {
 /// A row of history: an event or check, or with `starts` one start.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum HistoryRow {
+pub enum HistoryRow {
     HistoryEntry(event::HistoryEntry),
     StartRecord(event::StartRecord),
 }
@@ -115,7 +115,7 @@ pub(crate) enum HistoryRow {
 /// An action request for the service in the path.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ServiceActionRequest {
+pub struct ServiceActionRequest {
     /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
     /// `auto_start_dependencies` for a start, else true.
     relatives: Option<bool>,
@@ -130,7 +130,7 @@ pub(crate) struct ServiceActionRequest {
 /// A graph: its nodes, or with `format` a drawing of them.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Graph {
+pub enum Graph {
     Nodes(Vec<view::Node>),
     Drawn(String),
 }
@@ -138,7 +138,7 @@ pub(crate) enum Graph {
 /// How a graph can be drawn.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Drawing {
+pub enum Drawing {
     /// For a terminal, with states.
     Tree,
     /// A flowchart of Mermaid.
@@ -150,7 +150,7 @@ pub(crate) enum Drawing {
 /// The states to wait for.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Awaited {
+pub enum Awaited {
     /// Dependents may go on.
     Ready,
     /// Its last check passed.
@@ -166,7 +166,7 @@ pub(crate) enum Awaited {
 /// The position in the events: after the event of this number, or from this time on.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Since {
+pub enum Since {
     Number(Number),
     Time(Moment),
 }
@@ -174,17 +174,17 @@ pub(crate) enum Since {
 /// The number of an event.
 #[derive(Serialize, ToSchema)]
 #[schema(maximum = 9_007_199_254_740_991_u64)]
-pub(crate) struct Number(u64);
+pub struct Number(u64);
 
 /// A time, RFC 3339.
 #[derive(Serialize, ToSchema)]
 #[schema(format = DateTime)]
-pub(crate) struct Moment(String);
+pub struct Moment(String);
 
 /// The service that a path names.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(crate) struct Service {
+pub struct Service {
     /// The name of a service.
     #[param(example = "web-app")]
     name: String,
@@ -193,7 +193,7 @@ pub(crate) struct Service {
 /// Where a client of server-sent events was.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-pub(crate) struct LastSeen {
+pub struct LastSeen {
     /// The `id` of the last known event; takes precedence over `since`.
     #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
@@ -202,7 +202,7 @@ pub(crate) struct LastSeen {
 /// Answers that operations share: rows in one envelope, or line by line.
 macro_rules! row_answers {
     ($($name:ident: $list:literal $line:literal, $description:literal;)*) => {$(
-        pub(crate) enum $name {}
+        pub enum $name {}
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -227,7 +227,7 @@ row_answers! {
 /// Failures that an operation may end in. The status is that of the code.
 macro_rules! failures {
     ($($name:ident: $code:ident, $message:literal, $when:literal;)*) => {$(
-        pub(crate) enum $name {}
+        pub enum $name {}
 
         impl IntoResponses for $name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {

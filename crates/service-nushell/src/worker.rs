@@ -15,7 +15,7 @@ const MAX_QUEUED: usize = 256;
 
 /// What the waiting call receives.
 #[derive(Debug)]
-pub(crate) enum WorkerEvent<T> {
+pub enum WorkerEvent<T> {
     /// An item of the work.
     Item(T),
     /// The work has ended, or panicked.
@@ -27,14 +27,14 @@ pub(crate) enum WorkerEvent<T> {
 }
 
 /// Sends the items of the work. Dropping it, even by a panic, sends [`WorkerEvent::Finished`].
-pub(crate) struct EventSender<T> {
+pub struct EventSender<T> {
     events: Sender<WorkerEvent<T>>,
     /// One entry per queued item.
     queued: SyncSender<()>,
 }
 
 /// The receiving side of work on a thread.
-pub(crate) struct Worker<T> {
+pub struct Worker<T> {
     events: Receiver<WorkerEvent<T>>,
     queued: Receiver<()>,
     _handler: HandlerGuard,
@@ -42,7 +42,7 @@ pub(crate) struct Worker<T> {
 
 impl<T> EventSender<T> {
     /// Sends one item; `false` when the call has returned.
-    pub(crate) fn send(&self, item: T) -> bool {
+    pub fn send(&self, item: T) -> bool {
         self.queued.send(()).is_ok() && self.events.send(WorkerEvent::Item(item)).is_ok()
     }
 }
@@ -55,7 +55,7 @@ impl<T> Drop for EventSender<T> {
 
 impl<T: Send + 'static> Worker<T> {
     /// Starts the work.
-    pub(crate) fn spawn(
+    pub fn spawn(
         engine: &EngineInterface,
         work: impl FnOnce(&EventSender<T>) + Send + 'static,
     ) -> Result<Self, ShellError> {
@@ -66,7 +66,7 @@ impl<T: Send + 'static> Worker<T> {
 
     /// The same for a stream that could outlive its pipeline: once the shell is back at the prompt, nothing reads the
     /// stream.
-    pub(crate) fn until_prompt(
+    pub fn until_prompt(
         engine: &EngineInterface,
         work: impl FnOnce(&EventSender<T>) + Send + 'static,
     ) -> Result<Self, ShellError> {
@@ -93,11 +93,7 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Waits for the next event and shows the progress meanwhile. On a timeout the progress stays on the terminal,
     /// because most often the wait continues.
-    pub(crate) fn receive_with_progress(
-        &self,
-        progress: &mut Progress,
-        due: Option<Instant>,
-    ) -> WorkerEvent<T> {
+    pub fn receive_with_progress(&self, progress: &mut Progress, due: Option<Instant>) -> WorkerEvent<T> {
         loop {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let event = self.receive(progress.pause().into_iter().chain(left).min());
@@ -113,7 +109,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 
     /// Waits for the next event, without a limit if there is none.
-    pub(crate) fn receive(&self, limit: Option<Duration>) -> WorkerEvent<T> {
+    pub fn receive(&self, limit: Option<Duration>) -> WorkerEvent<T> {
         let event = match limit {
             Some(limit) => self.events.recv_timeout(limit),
             None => self.events.recv().map_err(RecvTimeoutError::from),

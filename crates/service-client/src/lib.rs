@@ -1,0 +1,24 @@
+//! A client of the daemon of a project: it connects, starts the daemon if needed, sends requests and reads streams of rows.
+//!
+//! Nothing here knows Nushell. A front passes the environment of its caller ([`Caller`]).
+
+pub mod client;
+pub mod connection;
+pub mod daemon_address;
+pub mod launch;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock_daemon;
+pub mod ndjson_stream;
+pub mod orchestratord;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// The shell or program on whose behalf a client runs programs.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The environment of the programs.
+    pub environment: HashMap<String, String>,
+    /// The Nushell that runs manager modules.
+    pub nu: Option<PathBuf>,
+}
