@@ -1,5 +1,5 @@
-//! What a changed configuration asks of what runs: which keys differ, and whether a service must be started anew for
-//! them, or can go on under its new definition.
+//! The effect of a changed configuration on running services: which keys differ, and whether a service must be
+//! restarted for them or can continue under its new definition.
 
 use crate::config::{Backoff, Container, Dependency, Health, Log, Ready, Service};
 use crate::name::Name;
@@ -8,16 +8,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// What would be done with a service.
+/// The change of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It is new, or newly needed by something that is up.
+    /// It is new, or a running service newly depends on it.
     Add,
-    /// It is no longer defined: it is stopped.
+    /// It is no longer defined, and is stopped.
     Remove,
-    /// It is started anew.
+    /// It is restarted.
     Restart,
-    /// It goes on under its new definition.
+    /// It continues under its new definition.
     Update,
     /// Nothing.
     None,
@@ -36,35 +36,35 @@ impl ChangeKind {
     }
 }
 
-/// What would be done with one service, and why.
+/// The change of one service, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The service.
     pub name: Name,
-    /// What would be done.
+    /// The kind of change.
     pub kind: ChangeKind,
-    /// Whether something that is up needs it.
+    /// Whether a running service depends on it.
     pub needed: bool,
     /// The keys that differ.
     pub keys: Vec<&'static str>,
-    /// The dependents that are up and would be started anew along with it, in start order.
+    /// Its running dependents, which are restarted with it, in start order.
     pub affects: Vec<Name>,
 }
 
-/// When a key that differs takes effect.
+/// When a changed key takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyMode {
-    /// At once, or the next time it is looked at.
+    /// At once, or at its next use.
     Live,
-    /// When the service is started: it was handed to the process.
+    /// At the start of the service, since the process received it.
     NeedsRestart,
 }
 
 /// The services that are up or meant to be, each with the definition of its last run.
 pub type RunningDefinitions = BTreeMap<Name, Arc<Service>>;
 
-/// Compares what runs with what is defined: first what is defined, in start order, then what is not any more, dependents
-/// first. `known` are the services that are no news.
+/// Compares running and defined services: first the defined ones in start order, then the removed ones, dependents
+/// first. `known` are the services that are not new.
 pub fn compare(present: &RunningDefinitions, known: &BTreeSet<Name>, next: &Plan) -> Vec<Change> {
     let up: Vec<Id> = present.keys().filter_map(|name| next.id(name)).collect();
     let needed = mask(&next.with_dependencies(&up), next);
@@ -103,27 +103,27 @@ fn mask(ids: &[Id], plan: &Plan) -> Vec<bool> {
     mask
 }
 
-/// Those that are up.
+/// The running dependents.
 fn dependents(id: Id, up: &[bool], next: &Plan) -> Vec<Name> {
     let all = next.with_dependents(&[id]).into_iter().filter(|dependent| *dependent != id);
     all.filter(|id| up[id.index()]).map(|id| next.service(id).name.clone()).collect()
 }
 
-/// What is no longer defined, each before all that it needed; by name where that leaves a choice.
+/// The removed services, each before its dependencies, otherwise by name.
 fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     let mut left: BTreeMap<&Name, &Service> = present
         .iter()
         .filter(|(name, _)| next.id(name).is_none())
         .map(|(name, old)| (name, &**old))
         .collect();
-    // How many of those that are left need each of them.
+    // The number of remaining dependents of each service.
     let mut needed_by: BTreeMap<&Name, usize> = left.keys().map(|name| (*name, 0)).collect();
     for need in left.values().flat_map(|service| needs(service)) {
         needed_by.entry(need).and_modify(|count| *count += 1);
     }
     let mut free: BTreeSet<&Name> = left.keys().copied().filter(|name| needed_by[name] == 0).collect();
     let mut changes = Vec::new();
-    // Definitions of different times may need each other in a cycle; then any is as good as another.
+    // Definitions of different times may form a dependency cycle, which is broken anywhere.
     while let Some(name) = free.pop_first().or_else(|| left.keys().next().copied()) {
         for need in left.remove(name).into_iter().flat_map(needs) {
             let Some(count) = needed_by.get_mut(need) else { continue };
@@ -138,7 +138,7 @@ fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     changes
 }
 
-/// The names of what a service needs, apart from itself.
+/// The names of a service's dependencies, apart from itself.
 fn needs(service: &Service) -> impl Iterator<Item = &Name> {
     service.dependencies.iter().map(|need| &need.name).filter(|name| **name != service.name)
 }
@@ -227,7 +227,7 @@ fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] 
     let new = new.unwrap_or(&none);
     [
         ("image", ApplyMode::NeedsRestart, *image == new.image),
-        // What runs has its image.
+        // A running container already has its image.
         ("pull", ApplyMode::Live, *pull == new.pull),
         ("ports", ApplyMode::NeedsRestart, *ports == new.ports),
         ("volumes", ApplyMode::NeedsRestart, *volumes == new.volumes),
@@ -255,7 +255,7 @@ fn ready_keys(old: &Ready, new: &Ready) -> [Key; 4] {
     let Ready { log, notify, timeout, delay } = old;
     [
         ("ready.log", ApplyMode::Live, *log == new.log),
-        // The socket for it is made at the start.
+        // The socket is created at the start.
         ("ready.notify", ApplyMode::NeedsRestart, *notify == new.notify),
         ("ready.timeout", ApplyMode::Live, *timeout == new.timeout),
         ("ready.delay", ApplyMode::Live, *delay == new.delay),
@@ -274,7 +274,7 @@ fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
     ]
 }
 
-/// The log is the shim's, which learns its limits at the start; nobody wants a service restarted for them.
+/// The shim receives the limits of its log at the start. They are not worth a restart.
 fn log_keys(old: &Log, new: &Log) -> [Key; 2] {
     let Log { max_size, max_files } = old;
     [

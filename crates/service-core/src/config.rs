@@ -1,6 +1,6 @@
-//! [`Config`]: what the user wrote, typed and complete, every default filled in.
+//! [`Config`]: the user's configuration, typed and complete, with all defaults.
 //!
-//! How it is written in TOML is the daemon's business (`load`); what can be wrong between services is [`Plan`](crate::Plan)'s.
+//! The crate `service-config` reads it from TOML. [`Plan`](crate::Plan) validates relations between services.
 
 mod container;
 mod policy;
@@ -30,17 +30,18 @@ pub struct Config {
 /// `[orchestrator]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// `idle_timeout`: after how long a daemon that a command has started ends when nobody needs it; zero: never.
+    /// `idle_timeout`: after how long an unused daemon exits that a command has started; zero for never.
     pub idle_timeout: Duration,
     /// `services.manager_enabled`: whether anything may be started or stopped.
     pub manager_enabled: bool,
-    /// `services.auto_start_dependencies`: whether a start takes dependencies along.
+    /// `services.auto_start_dependencies`: whether a start includes dependencies.
     pub auto_start_dependencies: bool,
-    /// `services.forget_transient`: how long a transient service is remembered once it is at rest.
+    /// `services.forget_transient`: how long an inactive transient service is retained.
     pub forget_transient: Duration,
-    /// `managers.nu`: the Nushell that runs manager modules; absent: the one that started the daemon, else `nu` on `PATH`.
+    /// `managers.nu`: the Nushell that runs manager modules; absent: the one that started the daemon, else `nu` on
+    /// `PATH`.
     pub nu: Option<String>,
-    /// `managers.timeout`: how long one call of a manager may take.
+    /// `managers.timeout`: the time limit of a manager's call.
     pub manager_timeout: Duration,
     /// `managers.parallel`: how many calls of managers may be at work at once.
     pub manager_parallel: u32,
@@ -53,9 +54,9 @@ pub struct Settings {
 pub struct Api {
     /// Where.
     pub listen: SocketAddr,
-    /// Names, beside those of this machine, by which it may be called: everything else in `Host` is refused.
+    /// Accepted values of `Host`, in addition to names of this machine.
     pub hosts: Vec<String>,
-    /// Web pages that may ask, as `https://host:port`.
+    /// Web pages with access, as `https://host:port`.
     pub origins: Vec<String>,
     /// The files of its certificate; absent: plain HTTP.
     pub tls: Option<Tls>,
@@ -64,7 +65,7 @@ pub struct Api {
 /// Files in PEM, absolute or relative to the file's directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tls {
-    /// The certificate, with those between it and its root.
+    /// The certificate, with intermediate certificates.
     pub certificate: String,
     /// Its private key.
     pub key: String,
@@ -101,36 +102,36 @@ pub struct Service {
     pub name: Name,
     /// Where the name stands.
     pub span: Span,
-    /// Where its definition comes from.
+    /// The origin of its definition.
     #[serde(default)]
     pub origin: Origin,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// Who runs it.
+    /// The manager.
     pub manager: Manager,
-    /// How it is started; of a container, what is run in it in place of what the image says.
+    /// Its start command; for a container, the replacement of the image's command.
     pub start_command: Command,
     /// `image` and the keys beside it.
     #[serde(default)]
     pub container: Option<Container>,
-    /// How a manager stops it.
+    /// The stop command of a manager.
     pub stop_command: Option<String>,
-    /// How `manager = "command"` asks whether it runs: exit code 0 says yes.
+    /// The status command of `manager = "command"`. Exit code 0 means that the service runs.
     pub status_command: Option<String>,
-    /// What only its manager understands, as JSON: a table of the user's own words.
+    /// Options for its manager, as JSON.
     #[serde(default)]
     pub with: Option<String>,
-    /// What it needs.
+    /// Its dependencies.
     pub dependencies: Vec<Dependency>,
-    /// Where its health is asked; `None` is a process check.
+    /// The endpoint of its health checks; `None` is a process check.
     pub endpoint: Option<Endpoint>,
-    /// Where it runs, absolute or relative to the file's directory; absent: the file's directory.
+    /// The working directory, absolute or relative to the file's directory; absent: the file's directory.
     pub working_dir: Option<String>,
     /// Variables on top of the daemon's environment.
     pub env: Vec<(String, String)>,
     /// Files of `NAME=value` lines, read at each start; `env` wins over them.
     pub env_file: Vec<String>,
-    /// User to run as; needs root.
+    /// The user that it runs as; requires root.
     pub user: Option<String>,
     /// Group to run as; absent: the user's own.
     pub group: Option<String>,
@@ -140,16 +141,16 @@ pub struct Service {
     /// `memory_limit` and `cpu_limit`.
     #[serde(default)]
     pub limits: Limits,
-    /// Whether it does its work and ends, instead of staying.
+    /// Whether it completes its work and ends.
     pub oneshot: bool,
-    /// Whether a shell that enters the project's directory may start it, if its user wants that.
+    /// Whether a shell that enters the project's directory may start it, if the user allows that.
     #[serde(default)]
     pub auto: bool,
-    /// What to do when it ends by itself.
+    /// The policy after an end by itself.
     pub restart: Restart,
-    /// The signal that asks it to end (a number of `signal(7)`).
+    /// The signal that requests its end (a number of `signal(7)`).
     pub stop_signal: i32,
-    /// Whom that signal goes to.
+    /// The processes that receive the signal.
     #[serde(default)]
     pub kill_mode: KillMode,
     /// How long it may take to end before it is killed.
@@ -200,12 +201,12 @@ impl Service {
         }
     }
 
-    /// Whether it can gain no rights by executing a program.
+    /// Whether it cannot gain privileges by executing a program.
     pub fn has_no_new_privileges(&self) -> bool {
         self.environment.no_new_privileges.unwrap_or(self.user.is_some())
     }
 
-    /// What tells that a start of this service has come to its end.
+    /// The sign that a start is complete.
     pub fn readiness(&self) -> Readiness {
         if self.oneshot {
             Readiness::Exit
@@ -218,12 +219,12 @@ impl Service {
         }
     }
 
-    /// How long a start may take; `None`: as long as it likes.
+    /// The time limit of a start; `None` for no limit.
     pub fn start_timeout(&self) -> Option<Duration> {
         self.ready.timeout.or((!self.oneshot).then_some(START_TIMEOUT))
     }
 
-    /// Whether the end of a start shows only when somebody is asked: a one-shot of a manager ends where we do not see it.
+    /// Whether the end of a start is determined by a probe: a one-shot of a manager ends outside the daemon's view.
     pub fn has_startup_probe(&self) -> bool {
         match self.readiness() {
             Readiness::Probe => true,
@@ -232,7 +233,7 @@ impl Service {
         }
     }
 
-    /// Whether both are asked the same way how they are, and the same answer is a good one.
+    /// Whether both services have the same health check with the same expectations.
     pub fn same_probe(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint
             && self.health.status == other.health.status
@@ -241,7 +242,8 @@ impl Service {
             && self.health.insecure == other.health.insecure
     }
 
-    /// Whether somebody else may start it, and can tell: what `command` runs is known to its `status_command` alone.
+    /// Whether it may be started externally, and its manager can detect that. For `manager = "command"`, only a
+    /// `status_command` can.
     pub fn may_start_externally(&self) -> bool {
         match &self.manager {
             Manager::Process => false,
@@ -250,27 +252,27 @@ impl Service {
         }
     }
 
-    /// Whether somebody must be asked how it is. Of a process of ours without endpoint only its life is looked at.
+    /// Whether its health is probed. A process without an endpoint is only checked for its existence.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
     }
 
-    /// Whether a manager runs it, and not a shim.
+    /// Whether it is run by a manager instead of a shim.
     pub fn is_managed(&self) -> bool {
         self.manager != Manager::Process
     }
 }
 
-/// Where a definition comes from.
+/// The origin of a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// `services.toml`.
     #[default]
     File,
-    /// It was added, and stays until it is removed.
+    /// It was added, and remains until it is removed.
     Added,
-    /// It was added for one run, and is forgotten some time after that.
+    /// It was added for one run, and is removed some time afterwards.
     Transient,
 }
 
@@ -288,31 +290,31 @@ impl Origin {
 /// `SIGTERM` on every Linux.
 const SIGTERM: i32 = 15;
 
-/// A command line as written and as words.
+/// A command line as text and as words.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Command {
-    /// As the user wrote it (the words of an array joined by spaces).
+    /// The text of the user (the words of an array joined by spaces).
     pub text: String,
     /// Program and arguments.
     pub argv: Vec<String>,
 }
 
-/// Who runs a service.
+/// The manager of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manager {
-    /// We do: the start command is the service, kept by a shim.
+    /// None: the start command is the service, supervised by a shim.
     Process,
-    /// One of the Nushell modules that come with us: `command`, `systemd` ...
+    /// A built-in Nushell module: `command`, `systemd` ...
     BuiltIn(String),
     /// A Nushell module of the user's own.
     Module(String),
 }
 
 impl Manager {
-    /// The names of the modules that come with the orchestrator.
+    /// The names of the built-in modules.
     pub const BUILT_IN: [&str; 4] = ["command", "systemd", "podman", "docker"];
 
-    /// The name that a definition calls it by.
+    /// The name in a definition.
     pub fn name(&self) -> &str {
         match self {
             Self::Process => "process",
@@ -329,13 +331,13 @@ pub struct Dependency {
     pub name: Name,
     /// Where that stands in the file.
     pub span: Span,
-    /// What must be true of it before this service starts.
+    /// The condition on the dependency before this service starts.
     pub condition: Condition,
-    /// What happens to this service when that ceases to be true.
+    /// The policy when the condition ceases to hold.
     pub when_lost: WhenLost,
 }
 
-/// What an edge asks of the service it points to.
+/// The condition of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Condition {
     /// Its process runs.
@@ -350,7 +352,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Every condition with its word in TOML.
+    /// Every condition with its name in TOML.
     pub const ALL: [(&'static str, Self); 4] = [
         ("started", Self::Started),
         ("ready", Self::Ready),
@@ -359,40 +361,40 @@ impl Condition {
     ];
 }
 
-/// What happens to a running service when a dependency is lost.
+/// The policy of a running service after the loss of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum WhenLost {
     /// Nothing.
     #[default]
     Keep,
-    /// It is stopped, and started again once the dependency is back.
+    /// It is stopped, and started again when the dependency is back.
     Restart,
-    /// It is stopped and stays so.
+    /// It is stopped.
     Stop,
 }
 
 impl WhenLost {
-    /// Every policy with its word in TOML.
+    /// Every policy with its name in TOML.
     pub const ALL: [(&'static str, Self); 3] =
         [("keep", Self::Keep), ("restart", Self::Restart), ("stop", Self::Stop)];
 }
 
-/// What to do when a service ends by itself.
+/// The policy after the end of a service by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Restart {
-    /// Leave it.
+    /// It is not restarted.
     No,
-    /// Start it again unless it ended with code 0.
+    /// It is restarted unless it ended with code 0.
     #[default]
     OnFailure,
-    /// Start it again.
+    /// It is restarted.
     Always,
-    /// The same as [`Always`](Self::Always): a stop that somebody asked for is remembered in either case.
+    /// The same as [`Always`](Self::Always): requested stops persist in either case.
     UnlessStopped,
 }
 
 impl Restart {
-    /// Every policy with its word in TOML.
+    /// Every policy with its name in TOML.
     pub const ALL: [(&'static str, Self); 4] = [
         ("no", Self::No),
         ("on-failure", Self::OnFailure),

@@ -1,11 +1,11 @@
-//! [`Endpoint`]: the places where health can be asked, as they are written.
+//! [`Endpoint`]: the endpoint of a health check, in its written forms.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// Where health is asked.
+/// The endpoint of a health check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Endpoint {
     /// `http://host[:port]/path`: a GET answered with an accepted status.
@@ -20,7 +20,7 @@ pub enum Endpoint {
     Dns {
         /// Address and port of the server.
         server: String,
-        /// The name asked for.
+        /// The queried name.
         name: String,
     },
     /// `exec:command`: a command that ends with code 0.
@@ -33,12 +33,12 @@ pub enum InvalidEndpoint {
     /// No scheme that we know.
     #[error("`{0}` is not an endpoint")]
     Scheme(String),
-    /// The scheme asks for more than is there.
+    /// The scheme requires further parts.
     #[error("`{endpoint}` is incomplete: write it as `{form}`")]
     Incomplete {
-        /// What was written.
+        /// The written text.
         endpoint: String,
-        /// How it should be.
+        /// The right form.
         form: &'static str,
     },
 }
@@ -83,7 +83,7 @@ impl Endpoint {
         }
     }
 
-    /// The word for its kind.
+    /// The name of its kind.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",

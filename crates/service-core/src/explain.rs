@@ -1,4 +1,5 @@
-//! What a state means and what would help: the words of `service why`. What the world knows (who holds a port) comes in.
+//! The meaning of a state and the remedy: the text of `service why`. The caller supplies facts about the machine, such
+//! as the holder of a port.
 
 mod context;
 mod next_step;
@@ -15,13 +16,13 @@ use crate::snapshot::Snapshot;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-/// The code of `sh` and of many servers for a port that is taken (`EADDRINUSE`).
+/// The exit code of `sh` and of many servers for a port in use (`EADDRINUSE`).
 const ADDRESS_IN_USE: i32 = 98;
 /// A shell adds this to the signal that ended its command.
 const BY_SIGNAL: i32 = 128;
 
 impl<'a> ExplainContext<'a> {
-    /// What the definition alone tells.
+    /// The facts in the definition.
     pub fn new(service: &'a Service) -> Self {
         Self {
             oneshot: service.oneshot,
@@ -37,7 +38,7 @@ impl<'a> ExplainContext<'a> {
     }
 }
 
-/// How a service is, in one sentence; and the command that would help, if anything is to be helped.
+/// The state of a service in one sentence; and the command that would help, if any.
 pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) -> (String, Option<String>) {
     let owned = |text: &str| text.to_string();
     let run = |command: &str| Some(format!("run `service {command} {name}`"));
@@ -133,7 +134,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
     }
 }
 
-/// The way out where it cannot be told whether a service runs.
+/// The remedy for a service in an unknown state.
 pub fn help_for_unknown(name: &str) -> String {
     format!(
         "correct the cause; the daemon checks again every few seconds, and `service status {name}` shows the \
@@ -161,7 +162,7 @@ fn free_the_port(holder: &str) -> String {
     format!("end {holder}, or change one of the two ports")
 }
 
-/// Who has the port it wants, which most often is why it ended.
+/// The holder of its port, which is the most likely reason of its end.
 fn describe_port_conflict(context: &ExplainContext<'_>) -> String {
     context.holder.map(|holder| format!("; its port is held by {holder}")).unwrap_or_default()
 }
@@ -193,7 +194,7 @@ fn starting(context: &ExplainContext<'_>) -> String {
     format!("it is starting{why}{left}")
 }
 
-/// How its last run ended, where that is why it starts again.
+/// The end of its previous run, if that is why it starts again.
 fn describe_previous_exit(snapshot: &Snapshot) -> String {
     match snapshot.last_exit {
         Some(exit) if snapshot.restarts > 0 && snapshot.ended.is_none() && !exit.is_success() => {
@@ -203,7 +204,7 @@ fn describe_previous_exit(snapshot: &Snapshot) -> String {
     }
 }
 
-/// What it is ready by, and has not come.
+/// The missing sign of readiness.
 pub fn missing_sign(context: &ExplainContext<'_>) -> Option<String> {
     if let Some(pattern) = context.ready {
         return Some(match (context.lines, context.said) {
@@ -221,7 +222,7 @@ pub fn missing_sign(context: &ExplainContext<'_>) -> Option<String> {
     context.check.map(ToString::to_string)
 }
 
-/// What to do when a start has come to nothing, as far as definition and state tell.
+/// The remedy after a failed start, from the definition and the state.
 pub fn next_step_after_start(service: &Service, state: &State) -> String {
     let (name, context) = (&service.name, &ExplainContext::new(service));
     match state {
@@ -233,12 +234,12 @@ pub fn next_step_after_start(service: &Service, state: &State) -> String {
     }
 }
 
-/// What an edge waits for, in words.
+/// The name of an edge's condition.
 pub fn condition_name(condition: Condition) -> &'static str {
     name_of(&Condition::ALL, condition)
 }
 
-/// How a process ended, with what that usually means.
+/// The exit status of a process, with its usual meaning.
 pub fn describe_exit(exit: Exit) -> String {
     match meaning(exit) {
         Some(meaning) => format!("{exit}: {meaning}"),

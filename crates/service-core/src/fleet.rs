@@ -1,11 +1,11 @@
-//! [`Fleet`]: all services together. It moves wishes and events along the graph and hands out what is to be done.
+//! [`Fleet`]: all services together. It propagates requests and events along the graph and returns effects.
 //!
-//! Two steps, as in dinit: a wish first sets goals, then whatever has its way clear moves. Whenever a service changes,
-//! it and its neighbours are *touched*; [`Fleet::settle`] looks at each touched service once:
+//! Two steps, as in dinit: a request first sets goals, then every unblocked service moves. Whenever a service changes,
+//! it and its neighbours become *dirty*, and each dirty service is then reconciled once:
 //!
-//! - goal up, stopped, every need satisfied: it is cleared to start;
-//! - goal not up, running, no dependent on its way down before it: it is cleared to stop;
-//! - running, and a need is no longer satisfied: `when_lost` decides.
+//! - goal up, stopped, every dependency satisfied: it is unblocked to start;
+//! - goal not up, running, no running dependent left to stop before it: it is unblocked to stop;
+//! - running, and a dependency is no longer satisfied: `when_lost` decides.
 //!
 //! So a service starts the moment its own conditions hold, whatever its level.
 
@@ -35,7 +35,7 @@ pub struct Fleet {
     machines: Vec<Machine>,
     deadlines: BTreeSet<(Moment, Id)>,
     armed: Vec<Option<Moment>>,
-    touched: Vec<Id>,
+    dirty: Vec<Id>,
     changed: Changed,
     orders: Vec<ServiceEffect>,
     random: u64,
@@ -46,44 +46,44 @@ pub struct Fleet {
 #[derive(Debug, Clone, Default)]
 struct Asking {
     asker: Option<Requester>,
-    /// For each service the one that was named, by which it is meant.
+    /// For each included service the named one that includes it.
     named: BTreeMap<Id, Id>,
 }
 
-/// What is to be done, and for which run of which service.
+/// An effect, with its service and run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceEffect {
     /// The service.
     pub id: Id,
     /// Number of its run.
     pub run: u64,
-    /// What to do.
+    /// The effect.
     pub effect: Effect,
 }
 
-/// Whether the relatives of a service come along: dependencies on a start, dependents on a stop.
+/// Whether a request includes related services: dependencies of a start, dependents of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagate {
     /// They do.
     Yes,
-    /// Only what is named.
+    /// Only the named services.
     No,
 }
 
 impl Fleet {
-    /// Everything at rest. `seed` makes the jitter of pauses.
+    /// A fleet of inactive services. `seed` determines the jitter of delays.
     pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
         let machines: Vec<Machine> =
             plan.ids().map(|id| Machine::new(Arc::clone(plan.service(id)))).collect();
         let armed = alloc::vec![None; machines.len()];
         let changed = Changed::all(plan.ids());
-        let (deadlines, touched, orders) = Default::default();
+        let (deadlines, dirty, orders) = Default::default();
         let mut fleet = Self {
             plan,
             machines,
             deadlines,
             armed,
-            touched,
+            dirty,
             changed,
             orders,
             random: seed,
@@ -108,17 +108,17 @@ impl Fleet {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// What is to be done, in order; empties the list.
+    /// The effects in order; empties the list.
     pub fn take_effects(&mut self) -> Vec<ServiceEffect> {
         core::mem::take(&mut self.orders)
     }
 
-    /// The services that look different since the last call, in the order of their ids.
+    /// The services whose snapshot has changed since the last call, in the order of their ids.
     pub fn take_changed(&mut self) -> Vec<Id> {
         self.changed.drain()
     }
 
-    /// A fleet of another plan in which every service that is in both goes on where it is.
+    /// A fleet of another plan. A service in both plans keeps its state.
     pub fn replan(&mut self, plan: Arc<Plan>, now: Moment) {
         let mut next = Self::new(plan, self.random);
         for id in next.plan.ids() {
@@ -134,12 +134,12 @@ impl Fleet {
         *self = next;
     }
 
-    /// Tells with which definition the present run of a service was started. Comes before [`Fleet::recall`].
+    /// Sets the definition of a service's present run. Must precede [`Fleet::restore`].
     pub fn set_running_definition(&mut self, id: Id, definition: Arc<Service>) {
         self.machines[id.index()].set_running_definition(definition);
     }
 
-    /// Lets services go on under the definitions of the plan, as far as that can be done under way.
+    /// Continues services under the definitions of the plan, as far as their changes allow it.
     pub fn update(&mut self, ids: &[Id], now: Moment) {
         for id in ids {
             self.machines[id.index()].update(self.plan.service(*id), now);
@@ -148,13 +148,13 @@ impl Fleet {
         self.reconcile(now);
     }
 
-    /// Lets the present run of a service be its last, however it ends.
+    /// Makes the present run of a service its last one.
     pub fn decommission(&mut self, id: Id) {
         self.machines[id.index()].decommission();
         self.mark_dirty(id);
     }
 
-    /// Takes up what a former daemon left. Call [`Fleet::resume`] when every service has been recalled.
+    /// Restores the state of a former daemon. Call [`Fleet::resume`] after the last service.
     pub fn restore(&mut self, id: Id, memory: PersistedState, found: Discovered, now: Moment) {
         let machine = &mut self.machines[id.index()];
         let effects = machine.restore(memory, &found, now);
@@ -163,7 +163,7 @@ impl Fleet {
         let is_left = machine.state().is_alive();
         match found {
             Discovered::Exited { run: ended, event } if ended == run => self.step(id, event, now),
-            // The record of an earlier run says nothing of how this one has ended.
+            // The record of an earlier run does not tell how this one has ended.
             Discovered::Exited { .. } | Discovered::Absent if is_left => {
                 self.step(id, Event::TreeExited(Exit::Unknown), now);
             }
@@ -179,7 +179,7 @@ impl Fleet {
         self.reconcile(now);
     }
 
-    /// The first need of one of `ids` that is neither satisfied nor among them.
+    /// The first dependency of one of `ids` that is neither satisfied nor among them.
     pub fn missing_dependency(&self, ids: &[Id]) -> Option<(Id, Id)> {
         let among: BTreeSet<Id> = ids.iter().copied().collect();
         ids.iter()
@@ -188,8 +188,8 @@ impl Fleet {
             .map(|(id, need)| (id, need.on))
     }
 
-    /// Wishes that these services run. Returns all that the wish is about, in start order. A one-shot that has completed
-    /// is as wished; a restart runs it again.
+    /// Requests that these services run. Returns all included services in start order. A completed one-shot is as
+    /// requested; a restart runs it again.
     pub fn start(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let wanted = match relatives {
             Propagate::Yes => self.plan.with_dependencies(ids),
@@ -206,7 +206,7 @@ impl Fleet {
         wanted
     }
 
-    /// Wishes that these services do not run. Returns all that the wish is about, in stop order.
+    /// Requests that these services stop. Returns all included services in stop order.
     pub fn stop(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let mut wanted = self.stop_set(ids, relatives);
         self.trace(ids, &wanted);
@@ -219,9 +219,9 @@ impl Fleet {
         wanted
     }
 
-    /// Wishes that these services stop and start, and with them their running dependents. Services that do not run are
-    /// started, and with them their dependencies. A one-shot that has completed is run again only if it is named. Returns
-    /// all that the wish is about, in start order.
+    /// Requests that these services restart, with their running dependents. Inactive services are started, with their
+    /// dependencies. A completed one-shot is run again only if it is named. Returns all included services in start
+    /// order.
     pub fn restart(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let (again, wanted) = self.restarted(ids, relatives);
         self.trace(ids, &again);
@@ -238,7 +238,8 @@ impl Fleet {
         wanted
     }
 
-    /// What a restart of these services would stop and start, and all that it would start; both in start order.
+    /// The services that a restart of these would stop and start, and all services that it would start; both in start
+    /// order.
     pub fn restarted(&self, ids: &[Id], relatives: Propagate) -> (Vec<Id>, Vec<Id>) {
         let mut again = self.stop_set(ids, relatives);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
@@ -254,14 +255,14 @@ impl Fleet {
         (again, wanted)
     }
 
-    /// Whoever made a wish is answered also about a service that the wish has not changed.
+    /// Marks requested services as changed, so that a waiter is answered about an unchanged service, too.
     fn answer(&mut self, wanted: &[Id]) {
         for id in wanted {
             self.changed.insert(*id);
         }
     }
 
-    /// The named services and those dependents that run or want to, in start order.
+    /// The named services and their dependents that run or should run, in start order.
     fn stop_set(&self, ids: &[Id], relatives: Propagate) -> Vec<Id> {
         match relatives {
             Propagate::No => self.plan.sorted(ids.iter().copied()),
@@ -278,7 +279,7 @@ impl Fleet {
         }
     }
 
-    /// Whether it is a one-shot that has done its work.
+    /// Whether it is a completed one-shot.
     pub fn is_done(&self, id: Id) -> bool {
         let machine = self.machine(id);
         machine.definition().oneshot
@@ -299,7 +300,7 @@ impl Fleet {
         self.mark_dirty(id);
     }
 
-    /// Takes in what happened to run number `run` of a service. A word about another run is dropped.
+    /// Handles an event of run number `run` of a service. An event of another run is dropped.
     pub fn handle_event(&mut self, id: Id, run: u64, event: Event, now: Moment) {
         if self.machines.get(id.index()).is_some_and(|machine| machine.run() == run) {
             self.step(id, event, now);
@@ -307,11 +308,11 @@ impl Fleet {
         }
     }
 
-    /// Takes in that it is later now.
+    /// Handles the timeouts that are due.
     pub fn handle_timeouts(&mut self, now: Moment) {
         let due: Vec<Id> =
             self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
-        // What is due at one time has happened at one time: all of it, before anything follows from it.
+        // Simultaneous timeouts are all handled before their consequences.
         for id in due {
             self.step(id, Event::TimerElapsed, now);
         }
@@ -328,12 +329,12 @@ impl Fleet {
         self.mark_dirty(id);
     }
 
-    /// Something about this service changed: it and its neighbours must be looked at.
+    /// Marks this service and its neighbours for reconciliation.
     fn mark_dirty(&mut self, id: Id) {
         self.schedule(id);
-        self.touched.push(id);
-        self.touched.extend(self.plan.dependents(id));
-        self.touched.extend(self.plan.dependencies(id).iter().map(|need| need.on));
+        self.dirty.push(id);
+        self.dirty.extend(self.plan.dependents(id));
+        self.dirty.extend(self.plan.dependencies(id).iter().map(|need| need.on));
     }
 
     fn schedule(&mut self, id: Id) {
@@ -348,14 +349,14 @@ impl Fleet {
     fn reconcile(&mut self, now: Moment) {
         let mut looked_at = BTreeSet::new();
         loop {
-            // First wishes move along the graph, so that a service sees a loss before what it lost is started again,
-            // and waits for dependents that are to go down before it.
-            while let Some(id) = self.touched.pop() {
+            // First goals propagate along the graph, so that a service notices a loss before the lost dependency is
+            // started again, and waits for dependents that stop before it.
+            while let Some(id) = self.dirty.pop() {
                 looked_at.insert(id);
                 self.changed.insert(id);
                 self.apply_lost_dependencies(id);
             }
-            // Then one service whose way is clear moves.
+            // Then one unblocked service moves.
             let Some(id) = looked_at.pop_first() else { break };
             if self.can_start(id) || self.can_stop(id) {
                 self.step(id, Event::Unblocked, now);
@@ -375,7 +376,7 @@ impl Fleet {
         let holds_back = |dependent: &&Id| {
             let dependent = self.machine(**dependent);
             let is_ours = dependent.state().is_alive() && !dependent.is_unmanaged();
-            // Nobody can tell when one ends that may run or not.
+            // The end of a dependent in an unknown state cannot be detected.
             dependent.goal() != Goal::Up && is_ours && dependent.state().unknown_because().is_none()
         };
         machine.goal() != Goal::Up
@@ -384,7 +385,7 @@ impl Fleet {
             && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
     }
 
-    /// Whether what an edge asks is true now, and meant to stay so.
+    /// Whether the condition of an edge holds now, with a goal that keeps it.
     pub fn is_satisfied(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
         let wanted = machine.goal() == Goal::Up || machine.is_unmanaged();
@@ -400,8 +401,8 @@ impl Fleet {
         }
     }
 
-    /// Whether what an edge asks was true and is not any more. A dependency on its way up is not lost: a daemon that
-    /// comes back looks at its services anew, and that must disturb nobody. What may run or not is not lost either.
+    /// Whether the condition of an edge held and no longer does. A starting dependency is not lost, so that a new
+    /// daemon, which checks its services again, disturbs nothing. A dependency in an unknown state is not lost either.
     fn is_lost(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
         match (machine.state(), machine.goal()) {
@@ -414,12 +415,12 @@ impl Fleet {
         }
     }
 
-    /// The first need of a waiting service that is not satisfied.
+    /// The first unsatisfied dependency of a waiting service.
     pub fn unmet_dependency(&self, id: Id) -> Option<DependencyEdge> {
         self.plan.dependencies(id).iter().copied().find(|need| !self.is_satisfied(*need))
     }
 
-    /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads pauses, it protects nothing.
+    /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads delays, and is not for security.
     fn jitter(&mut self) -> u32 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Health: what can be asked ([`Endpoint`]), when to ask next and what a row of answers means ([`Tracker`]).
+//! Health: the schedule of checks, and the meaning of successive results ([`Tracker`]).
 
 pub use crate::endpoint::{Endpoint, InvalidEndpoint};
 
@@ -16,11 +16,11 @@ pub enum Health {
     None,
     /// It runs, and no check has decided yet.
     Pending,
-    /// Its process is there, and that is all that is looked at: nobody has said how to check it.
+    /// Its process exists, and no check is defined.
     Alive,
     /// The last checks passed.
     Healthy,
-    /// As many checks in a row failed as `retries` says.
+    /// `retries` checks in a row have failed.
     Unhealthy,
 }
 
@@ -36,31 +36,31 @@ impl Health {
         }
     }
 
-    /// Whether all that is looked at is as it has to be.
+    /// Whether every defined check passes.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Alive | Self::Healthy)
     }
 }
 
-/// What one check said.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
     /// It passed.
     Success,
     /// It failed or took too long.
     Failure,
-    /// It is unhealthy by the word of who has counted its failures already.
+    /// A manager that counts failures itself reports it unhealthy.
     ConfirmedFailure,
-    /// There is no way to tell.
+    /// The result is unknown.
     Unknown,
 }
 
-/// Counts verdicts of one run. One failure makes nothing unhealthy, one success makes it healthy again.
+/// Counts the results of one run. A single failure does not make it unhealthy; a single success makes it healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tracker {
     health: Health,
     failures: u32,
-    /// Another check had decided before, which is asked no more: failures of this one count at once.
+    /// A former check had decided: failures of the new one count at once.
     #[serde(default)]
     has_started: bool,
 }
@@ -71,17 +71,17 @@ impl Tracker {
         Self { health: Health::Pending, failures: 0, has_started: false }
     }
 
-    /// For a run whose only check is that it lives.
+    /// A run without a defined check.
     pub fn alive() -> Self {
         Self { health: Health::Alive, failures: 0, has_started: false }
     }
 
-    /// For a run whose check has passed.
+    /// A run whose check has passed.
     pub fn healthy() -> Self {
         Self { health: Health::Healthy, failures: 0, has_started: false }
     }
 
-    /// For a run that goes on and is asked in another way.
+    /// A continuing run with a changed check.
     #[must_use]
     pub fn reset(self) -> Self {
         Self { has_started: self.has_started || self.health != Health::Pending, ..Self::pending() }
@@ -123,8 +123,8 @@ const MIN_STARTUP_PROBE_INTERVAL: Duration = Duration::from_millis(2);
 /// Longest pause between two checks while a service starts.
 const MAX_STARTUP_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When to check a starting service again: after a tenth of the time it has been starting, so that waiting costs at
-/// most a tenth more than the service itself needs; never sooner than 2 ms, never later than 1 s.
+/// The time of the next check of a starting service: after a tenth of its starting time, so that polling delays a start
+/// by at most a tenth; at least 2 ms, at most 1 s.
 pub fn next_startup_probe(since: Moment, now: Moment) -> Moment {
     now.plus((now.since(since) / 10).clamp(MIN_STARTUP_PROBE_INTERVAL, MAX_STARTUP_PROBE_INTERVAL))
 }

@@ -1,4 +1,4 @@
-//! [`Name`]: what a service may be called.
+//! [`Name`]: the name of a service.
 
 use alloc::sync::Arc;
 use alloc::{borrow::ToOwned, string::String};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// The name of a service: ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most
-/// [`MAX_NAME_BYTES`] bytes. So it can stand in a path, a URL and a file name as it is. Cheap to clone.
+/// [`MAX_NAME_BYTES`] bytes. It is valid in paths, URLs and file names without escapes. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);

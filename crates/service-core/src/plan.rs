@@ -1,4 +1,4 @@
-//! [`Plan`]: a configuration that cannot be wrong: every need exists, nothing goes in a cycle.
+//! [`Plan`]: a valid configuration: every dependency exists, and there is no dependency cycle.
 
 mod graph;
 mod id;
@@ -26,7 +26,7 @@ pub struct Plan {
     order: Vec<Id>,
 }
 
-/// What is wrong between services.
+/// An invalid relation between services.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Two services of one name.
@@ -40,19 +40,19 @@ pub enum PlanError {
     /// A dependency that does not exist.
     #[error("service `{service}` depends on `{dependency}`, which is not defined")]
     Unknown {
-        /// Who needs it.
+        /// The dependent.
         service: Name,
-        /// What is missing.
+        /// The missing service.
         dependency: Name,
-        /// Where it is named.
+        /// The place of the dependency.
         span: Span,
         /// The name that may be meant.
         suggestion: Option<Name>,
     },
-    /// Services that need each other.
+    /// A dependency cycle.
     #[error("dependency cycle: {}", Cycle(.edges))]
     Cycle {
-        /// Each service of the cycle, with the place where it names the next.
+        /// Each service of the cycle, with the place of its dependency on the next one.
         edges: Vec<(Name, Span)>,
     },
     /// More services than can be numbered.
@@ -63,7 +63,7 @@ pub enum PlanError {
 /// `a -> b -> c -> a`.
 struct Cycle<'a>(&'a [(Name, Span)]);
 
-/// So many services of a cycle are named, one half from each end.
+/// The maximum number of services that a message names, half from each end of the cycle.
 const NAMED: usize = 16;
 
 impl fmt::Display for Cycle<'_> {
@@ -82,7 +82,8 @@ impl fmt::Display for Cycle<'_> {
 }
 
 impl Plan {
-    /// Checks a configuration and orders it. Finds every unknown dependency, and a cycle of every knot.
+    /// Validates a configuration and orders it. Reports every unknown dependency, and one cycle of each strongly
+    /// connected component.
     pub fn compile(config: Config) -> Result<Self, Vec<PlanError>> {
         let count = config.services.len();
         if u32::try_from(count).is_err() {
@@ -138,7 +139,7 @@ impl Plan {
         self.by_name.get(name).copied()
     }
 
-    /// The name most like one that does not exist.
+    /// The most similar existing name.
     pub fn suggestion(&self, name: &str) -> Option<&str> {
         nearest(name, self.services.iter().map(|service| &*service.name))
     }
@@ -148,32 +149,32 @@ impl Plan {
         &self.services[id.index()]
     }
 
-    /// What a service needs.
+    /// The dependencies of a service.
     pub fn dependencies(&self, id: Id) -> &[DependencyEdge] {
         &self.needs[id.index()]
     }
 
-    /// Who needs a service.
+    /// The dependents of a service.
     pub fn dependents(&self, id: Id) -> &[Id] {
         &self.dependents[id.index()]
     }
 
-    /// 0 for a service that needs nothing, else one more than the highest level it needs.
+    /// 0 for a service without dependencies, else one more than the highest level of its dependencies.
     pub fn level(&self, id: Id) -> u32 {
         self.levels[id.index()]
     }
 
-    /// Every service, each after all that it needs; by level, then in the order of the file.
+    /// Every service after its dependencies; by level, then in the order of the file.
     pub fn order(&self) -> &[Id] {
         &self.order
     }
 
-    /// These services and all that they need, in start order.
+    /// These services and all their dependencies, in start order.
     pub fn with_dependencies(&self, ids: &[Id]) -> Vec<Id> {
         self.reach(ids, |id| self.dependencies(id).iter().map(|need| need.on))
     }
 
-    /// These services and all that need them, in start order (so in reverse for a stop).
+    /// These services and all their dependents, in start order (in reverse for a stop).
     pub fn with_dependents(&self, ids: &[Id]) -> Vec<Id> {
         self.reach(ids, |id| self.dependents(id).iter().copied())
     }
@@ -205,7 +206,7 @@ impl Plan {
     }
 }
 
-/// One for each of so many services, in the order of the file.
+/// The ids of `count` services, in the order of the file.
 fn numbers(count: usize) -> impl Iterator<Item = Id> + use<> {
     (0..u32::try_from(count).unwrap_or(u32::MAX)).map(Id)
 }
@@ -220,7 +221,7 @@ fn number(services: &[Service], errors: &mut Vec<PlanError>) -> HashMap<Name, Id
     by_name
 }
 
-/// Of so many dependencies that do not exist it is looked for what may be meant.
+/// The maximum number of unknown dependencies with a suggestion.
 const MAX_SUGGESTIONS: usize = 20;
 
 fn resolve(
@@ -262,7 +263,7 @@ fn edge(services: &[Service], id: Id, nth: usize) -> (Name, Span) {
 }
 
 impl PlanError {
-    /// Where to look, the most telling place first.
+    /// The related places, the most informative one first.
     pub fn spans(&self) -> Vec<Span> {
         match self {
             Self::Duplicate { span, .. } | Self::Unknown { span, .. } => alloc::vec![*span],
@@ -271,7 +272,7 @@ impl PlanError {
         }
     }
 
-    /// The way out, if there is one to name.
+    /// The remedy, if any.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Unknown { suggestion: Some(name), .. } => Some(alloc::format!("did you mean `{name}`?")),

@@ -1,4 +1,4 @@
-//! One service: where it is ([`State`]), what happens to it ([`Event`]), what to do about it ([`Effect`]).
+//! One service: its [`State`], its [`Event`]s, and the resulting [`Effect`]s.
 
 pub mod backoff;
 mod event;

@@ -1,4 +1,4 @@
-//! [`Snapshot`]: how one service looks from outside, in the words that users see.
+//! [`Snapshot`]: the outside view of one service, in the terms of users.
 
 use crate::health::Health;
 use crate::plan::{DependencyEdge, Id};
@@ -7,53 +7,53 @@ use crate::time::Moment;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-/// One service as it is now. Whatever needs the world (pid, memory, wall clock) is added by the daemon.
+/// One service at this moment. The daemon adds facts of the machine (pid, memory, wall clock).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The service.
     pub id: Id,
-    /// What is wanted.
+    /// Its goal.
     pub goal: Goal,
-    /// Where it is.
+    /// Its state.
     pub state: State,
-    /// How it is.
+    /// Its health.
     pub health: Health,
-    /// The coarse word.
+    /// Its coarse status.
     pub status: Status,
     /// Number of its last run.
     pub run: u64,
-    /// When the process of this run was launched, while there is one.
+    /// When the process of this run was launched, while it exists.
     pub launched: Option<Moment>,
     /// Who started that run.
     pub starter: StartedBy,
-    /// How the last run ended; while there is one, how the run before did. `None` where that never began.
+    /// The exit status of the last run; during a run, of the run before. `None` if that run never began.
     pub last_exit: Option<Exit>,
     /// The number of the run that ended so.
     pub exit_run: Option<u64>,
-    /// How often it was started again by its policy since it was last asked for.
+    /// The number of restarts by its policy since the last request.
     pub restarts: u32,
-    /// Why it is where it is, where the state alone does not say.
+    /// The reason of its state, if the state alone does not tell.
     pub reason: Option<String>,
-    /// What it waits for, if it is wanted and may not start yet.
+    /// The awaited dependency, if its goal is up and it cannot start yet.
     pub waits_for: Option<DependencyEdge>,
-    /// By whose word its goal is what it is.
+    /// The origin of its goal.
     pub asked: Option<Arc<RequestOrigin>>,
-    /// Why we ended the last run, where it did not end by itself.
+    /// Why the last run was ended, if it did not end by itself.
     pub ended: Option<Arc<str>>,
-    /// When the last run was launched, whether or not it goes on.
+    /// When the last run was launched, ended or not.
     pub began: Option<Moment>,
 }
 
-/// The guide's coarse word for the state of a service.
+/// The guide's coarse status of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It has a process, or its manager says that it runs.
+    /// It has a process, or its manager reports it running.
     Running,
-    /// It has none, and that is all right.
+    /// It has none, as intended.
     Stopped,
-    /// It has none, and that is not all right.
+    /// It has none, because of a failure.
     Failed,
-    /// There is no way to tell.
+    /// The status is unknown.
     Unknown,
 }
 
@@ -70,7 +70,7 @@ impl Status {
 }
 
 impl Snapshot {
-    /// Who brought it where it is; nobody where it came there by itself.
+    /// The cause of its state; `None` if it changed by itself.
     pub fn by(&self) -> Option<&str> {
         match &self.state {
             State::Stopping { cause: Cause::Failure(failure), .. }
@@ -95,7 +95,7 @@ impl Snapshot {
         }
     }
 
-    /// The fine word.
+    /// The name of its state.
     pub fn state_word(&self) -> &'static str {
         self.state.as_str(self.goal)
     }

@@ -1,14 +1,14 @@
-//! "did you mean": the nearest of the words that exist.
+//! "did you mean": the most similar of the existing words.
 
 use crate::name::MAX_NAME_BYTES;
 use alloc::vec::Vec;
 use core::mem::swap;
 
-/// So many words are looked at: a project of more has names that nobody tells apart by a letter.
+/// The maximum number of compared words. A larger project has names that differ by single characters.
 const MAX_CANDIDATES: usize = 2_000;
 
-/// The word most like `typo` among `words`, if it is like enough to be meant: at most a third of it is different, or one
-/// begins with the other. What is longer than any name or key is like none.
+/// The word most similar to `typo` among `words`, if it is similar enough: at most a third differs, or one is a prefix
+/// of the other. A text longer than any name or key has none.
 pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if typo.len() > MAX_NAME_BYTES {
         return None;
@@ -22,7 +22,7 @@ pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
             true => MAX_NAME_BYTES,
             false => letters.len().max(other.len()) / 3,
         };
-        // One that is no nearer need not be told how far it is.
+        // A word that is no nearer is not measured further.
         let most = found.map_or(most, |(nearest, _)| most.min(nearest.saturating_sub(1)));
         if found.is_some_and(|(nearest, _)| nearest == 0) {
             break;
@@ -34,8 +34,8 @@ pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
     found.map(|(_, word)| word)
 }
 
-/// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; none if there are more than
-/// `most`. The libraries for it need `std`.
+/// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; `None` for more than `most`.
+/// Libraries for it need `std`.
 fn distance(one: &[char], other: &[char], most: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > most {
         return None;

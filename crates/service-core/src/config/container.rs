@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 /// `image` and the keys beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// What it is made of.
+    /// The image.
     pub image: String,
     /// When the image is fetched.
     pub pull: Pull,
     /// Which of its ports can be reached from outside, and where.
     pub ports: Vec<String>,
-    /// Which directories and named volumes it sees, and where.
+    /// Its directories and named volumes, with their mount points.
     pub volumes: Vec<String>,
-    /// The networks that it is in; none: the engine's own.
+    /// Its networks; none for the default of the engine.
     pub networks: Vec<String>,
 }
 
 /// When an image is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Pull {
-    /// When it is not there.
+    /// If it is missing.
     #[default]
     Missing,
     /// At each start.
@@ -32,7 +32,7 @@ pub enum Pull {
 }
 
 impl Pull {
-    /// Every choice with its word in TOML.
+    /// Every choice with its name in TOML.
     pub const ALL: [(&'static str, Self); 3] =
         [("missing", Self::Missing), ("always", Self::Always), ("never", Self::Never)];
 }

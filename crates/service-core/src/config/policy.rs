@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Health {
     /// From the end of one check to the start of the next, once ready.
     pub interval: Duration,
-    /// How long one check may take.
+    /// The time limit of one check.
     pub timeout: Duration,
     /// Failures in a row that make a healthy service unhealthy.
     pub retries: u32,
@@ -18,15 +18,15 @@ pub struct Health {
     pub start_period: Duration,
     /// Accepted HTTP statuses; empty: 200 to 299.
     pub status: Vec<u16>,
-    /// What to do with an unhealthy service.
+    /// The reaction to an unhealthy service.
     pub on_failure: OnFailure,
-    /// Whose listener a check of a local port may find.
+    /// The accepted owner of a checked local port.
     pub listener: Listener,
     /// The certificates that `https://` trusts instead of the machine's: a file in PEM, absolute or relative to the file's
     /// directory.
     #[serde(default)]
     pub ca_file: Option<String>,
-    /// Whether `https://` trusts anybody.
+    /// Whether `https://` accepts any certificate.
     #[serde(default)]
     pub insecure: bool,
 }
@@ -47,59 +47,59 @@ impl Default for Health {
     }
 }
 
-/// What to do with an unhealthy service.
+/// The reaction to an unhealthy service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnFailure {
-    /// Say so.
+    /// It is reported.
     #[default]
     Report,
-    /// End it; the restart policy takes it from there, as after a crash.
+    /// It is stopped, and the restart policy applies as after a crash.
     Restart,
 }
 
 impl OnFailure {
-    /// Every choice with its word in TOML.
+    /// Every choice with its name in TOML.
     pub const ALL: [(&'static str, Self); 2] = [("report", Self::Report), ("restart", Self::Restart)];
 }
 
-/// Whose listener a check of a local port may find.
+/// The accepted owner of a checked local port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Listener {
-    /// One of the service's own process tree.
+    /// The service's own process tree.
     #[default]
     Own,
-    /// Anybody's: it is handed on, or run elsewhere.
+    /// Any process: the port is forwarded, or the service runs elsewhere.
     Any,
 }
 
 impl Listener {
-    /// Every choice with its word in TOML.
+    /// Every choice with its name in TOML.
     pub const ALL: [(&'static str, Self); 2] = [("own", Self::Own), ("any", Self::Any)];
 }
 
-/// What a process of ours gets of what surrounds the daemon, and what it may become.
+/// The inherited environment and the privileges of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EnvironmentPolicy {
-    /// Whether it gets only the few variables of the daemon that every program needs.
+    /// Whether it inherits only the few variables that every program needs.
     pub env_clear: bool,
-    /// Names of variables of the daemon that it gets all the same.
+    /// Names of variables that it inherits in any case.
     pub pass_env: Vec<String>,
-    /// Whether it can gain no rights by executing a program; absent: with `user`.
+    /// Whether it cannot gain privileges by executing a program; absent: with `user`.
     pub no_new_privileges: Option<bool>,
 }
 
-/// Whom the stop signal goes to.
+/// The processes that receive the stop signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum KillMode {
     /// Every process of the service.
     #[default]
     Tree,
-    /// The process that was started; when it has ended the rest is killed.
+    /// The first process. After its end the others are killed.
     Main,
 }
 
 impl KillMode {
-    /// Every choice with its word in TOML.
+    /// Every choice with its name in TOML.
     pub const ALL: [(&'static str, Self); 2] = [("tree", Self::Tree), ("main", Self::Main)];
 }
 
@@ -108,15 +108,15 @@ impl KillMode {
 pub struct Ready {
     /// Ready when a log line matches this regular expression.
     pub log: Option<String>,
-    /// Ready when it says `READY=1`, see `sd_notify(3)`.
+    /// Ready when it sends `READY=1`, see `sd_notify(3)`.
     pub notify: bool,
-    /// How long a start may take; absent: [`START_TIMEOUT`], and for a one-shot as long as it likes.
+    /// The time limit of a start; absent: [`START_TIMEOUT`], and no limit for a one-shot.
     pub timeout: Option<Duration>,
     /// Without endpoint, log and notify: ready when alive for so long.
     pub delay: Duration,
 }
 
-/// How long a start may take where nothing else is said.
+/// The default time limit of a start.
 pub const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Default for Ready {
@@ -125,14 +125,14 @@ impl Default for Ready {
     }
 }
 
-/// What tells that a start has come to its end.
+/// The sign that a start is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Its end, with success.
     Exit,
     /// A log line or `READY=1`.
     Notify,
-    /// The first health check that passes, or for a manager that cannot tell, the start itself.
+    /// The first passed health check, or the start itself if its manager has no status.
     Probe,
     /// Being alive for so long.
     Delay(Duration),
@@ -143,13 +143,13 @@ pub enum Readiness {
 pub struct Backoff {
     /// Pause before the first delayed restart.
     pub initial: Duration,
-    /// By how much each pause is longer than the one before.
+    /// The factor between successive delays.
     pub factor: f64,
     /// Longest pause.
     pub max: Duration,
     /// Being ready for so long clears the count.
     pub reset_after: Duration,
-    /// Restarts in `window` after which it has failed for good; 0: never.
+    /// The number of restarts in `window` after which it has failed; 0 for no limit.
     pub limit: u32,
     /// See `limit`.
     pub window: Duration,
@@ -173,7 +173,7 @@ impl Default for Backoff {
 pub struct Log {
     /// Bytes after which the log is rotated.
     pub max_size: u64,
-    /// Rotated files kept beside the current one.
+    /// The number of rotated files beside the current one.
     pub max_files: u32,
 }
 
@@ -183,7 +183,7 @@ impl Default for Log {
     }
 }
 
-/// What all processes of a service together may use; absent: as much as there is.
+/// The resource limits of all processes of a service together; absent for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// `memory_limit`, in bytes.

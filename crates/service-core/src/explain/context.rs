@@ -1,4 +1,4 @@
-//! [`ExplainContext`]: what the daemon knows of a service beside its [`Snapshot`](crate::Snapshot).
+//! [`ExplainContext`]: the daemon's facts about a service beside its [`Snapshot`](crate::Snapshot).
 
 use crate::config::Origin;
 use crate::fleet::Blocker;
@@ -6,50 +6,50 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-/// What the world adds to a [`Snapshot`](crate::Snapshot).
+/// Facts that complete a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExplainContext<'a> {
-    /// The service it waits for, if it waits, and why that one is in the way.
+    /// The awaited dependency, and the reason why it is blocked.
     pub need: Option<(&'a str, Option<Blocker>)>,
-    /// What it needs and runs without, and how that is.
+    /// A lost dependency of the running service, and its state.
     pub lost: Option<(&'a str, &'a str)>,
-    /// A process of somebody else's that holds the port it wants.
+    /// The foreign process that holds its port.
     pub holder: Option<&'a str>,
     /// Whether its work has an end.
     pub oneshot: bool,
-    /// Where it is defined, and so corrected.
+    /// The origin of its definition, which decides how to correct it.
     pub origin: Origin,
-    /// What of its command only a shell understands, and what to say instead.
+    /// The shell syntax in its command, and the replacement.
     pub shell: Option<(&'a str, &'a str)>,
-    /// The `PATH` that `env` gives it.
+    /// The `PATH` in its `env`.
     pub path: Option<&'a str>,
-    /// How long a start may take.
+    /// The time limit of a start.
     pub limit: Option<Duration>,
     /// How long the start has left.
     pub left_to_start: Option<Duration>,
-    /// What a line of its log is to match before it is ready.
+    /// The pattern in its log that means ready.
     pub ready: Option<&'a str>,
-    /// Whether it is to say that it is ready.
+    /// Whether it sends `READY=1`.
     pub notifies: bool,
-    /// Whether a manager runs it, who has its log.
+    /// Whether a manager runs it and has its log.
     pub managed: bool,
-    /// Where it is asked how it is.
+    /// The endpoint of its health checks.
     pub endpoint: Option<&'a str>,
-    /// What the last check of its run said, if it did not pass.
+    /// The message of the last check of its run, if the check failed.
     pub check: Option<&'a str>,
     /// How long its last run lasted.
     pub lived: Option<Duration>,
-    /// What its first process left behind when it ended.
+    /// The processes that its first process left behind.
     pub left: Option<&'a str>,
-    /// How many lines it wrote in its last run, as far as they were counted.
+    /// The number of lines of its last run, up to a limit.
     pub lines: usize,
-    /// The last line of that run, of its standard error if there is one.
+    /// The last line of that run, preferably of its standard error.
     pub said: Option<&'a str>,
-    /// The line of that run that says most, where that is another one.
+    /// The most informative line of that run, if it is another one.
     pub telling: Option<&'a str>,
-    /// The bound of the address space of each of its processes, where its `memory_limit` is kept so.
+    /// The address space limit of each of its processes, if that enforces its `memory_limit`.
     pub address_space: Option<u64>,
-    /// Its `memory_limit`, however it is kept.
+    /// Its `memory_limit`.
     pub memory: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What to do next. The help of an error and that of `service why` are made here, and nowhere else.
+//! The next step after a failure: the only source of the help in errors and in `service why`.
 
 use crate::config::Origin;
 use crate::explain::context::{ExplainContext, no_shell};
@@ -7,14 +7,14 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-/// How the shim ends the word that there is no such program.
+/// The end of the shim's message about a missing program.
 const NOT_IN_PATH: &str = "is not in PATH";
-/// How the word begins that the disk of the state directory does not take what a start has to write.
+/// The beginning of the message that the state directory cannot be written.
 pub const STATE_NOT_WRITTEN: &str = "the state directory";
-/// One that ends sooner than this may never have begun.
+/// A service that ends sooner than this may never have begun its work.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
-/// What would help after a failure.
+/// The remedy for a failure.
 pub(super) fn after_failure(name: &str, failure: &Failure, context: &ExplainContext<'_>) -> String {
     match failure {
         Failure::LaunchFailed(why) => refused(name, why, context),
@@ -26,7 +26,7 @@ pub(super) fn after_failure(name: &str, failure: &Failure, context: &ExplainCont
     }
 }
 
-/// What would help where work ended well, and a service was expected.
+/// The remedy for a service that ended with success and was expected to run.
 pub(super) fn after_exit(name: &str, context: &ExplainContext<'_>) -> String {
     if context.left.is_some() {
         let help =
@@ -53,7 +53,7 @@ pub(super) fn after_exit(name: &str, context: &ExplainContext<'_>) -> String {
     format!("if it is meant to exit, {oneshot}{input}{words}")
 }
 
-/// To correct what is written, and to try again.
+/// Correct the definition, and start again.
 fn correct(name: &str, what: &str, context: &ExplainContext<'_>) -> String {
     match context.origin {
         Origin::File => {
@@ -138,7 +138,7 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     correct(name, "correct it", context)
 }
 
-/// Where the program is looked for is not where it is.
+/// The program is missing in the searched directories.
 fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
     if let Some(help) = no_shell(context) {
         return help;

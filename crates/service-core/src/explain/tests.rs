@@ -1,4 +1,4 @@
-//! What `service why` says of each state, and what would help.
+//! The text and the remedy of `service why` for each state.
 
 use super::*;
 use crate::Moment;

@@ -1,5 +1,5 @@
-//! Who asks for a start, a stop or a restart, on behalf of which service another one comes along, and what follows when a
-//! service loses what it needs.
+//! The origin of requests: which named service includes another one, and the requests that follow from a lost
+//! dependency.
 
 use super::{Asking, Fleet};
 use crate::config::WhenLost;
@@ -8,12 +8,12 @@ use crate::service::{Goal, RequestOrigin, Requester, StartedBy};
 use alloc::collections::BTreeMap;
 
 impl Fleet {
-    /// Tells who asks for what comes next.
+    /// Sets the requester of the following request.
     pub fn asks(&mut self, asker: Requester) {
         self.asking = Asking { asker: Some(asker), named: BTreeMap::new() };
     }
 
-    /// Finds out, in a walk each way along the graph, with which of `named` each of `wanted` comes along.
+    /// Determines, with one walk along the graph in each direction, which of `named` includes each of `wanted`.
     pub(super) fn trace(&mut self, named: &[Id], wanted: &[Id]) {
         if self.asking.asker.is_none() {
             return;
@@ -37,10 +37,10 @@ impl Fleet {
         self.machines[id.index()].asked(goal, RequestOrigin { asker, with });
     }
 
-    /// A service that has lost what it needs does what its policy says.
+    /// Applies the policy of a service that has lost a dependency.
     pub(super) fn apply_lost_dependencies(&mut self, id: Id) {
         let machine = self.machine(id);
-        // Whoever started it elsewhere did so without what it needs.
+        // An external start does not consider dependencies.
         let is_ours = machine.starter() == StartedBy::Orchestrator;
         if machine.goal() != Goal::Up || !machine.state().is_active() || !is_ours {
             return;
@@ -55,7 +55,7 @@ impl Fleet {
         }
     }
 
-    /// What a service needs is lost, and its policy gives this order.
+    /// A dependency of a service is lost, and its policy sets this goal.
     fn lose(&mut self, id: Id, goal: Goal, need: Id) {
         let asked = RequestOrigin::lost(&self.plan.service(need).name);
         self.machines[id.index()].asked(goal, asked);

@@ -1,9 +1,9 @@
-//! [`Changed`]: the services that look different since the last call of `take`.
+//! [`Changed`]: the services whose snapshot has changed since the last call of `drain`.
 
 use crate::plan::Id;
 use alloc::vec::Vec;
 
-/// Services, each once. Most turns touch a service several times, which costs a look into a table here.
+/// A set of services. Most turns add a service several times, which costs one table lookup.
 #[derive(Debug, Clone)]
 pub(super) struct Changed {
     ids: Vec<Id>,

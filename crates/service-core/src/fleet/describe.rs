@@ -1,4 +1,4 @@
-//! How a service looks from outside: its [`Snapshot`].
+//! The outside view of a service: its [`Snapshot`].
 
 use super::Fleet;
 use crate::config::{Condition, Manager, name_of};
@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 impl Fleet {
-    /// How a service looks.
+    /// The snapshot of a service.
     pub fn snapshot(&self, id: Id) -> Snapshot {
         let machine = self.machine(id);
         let memory = machine.memory();

@@ -1,4 +1,4 @@
-//! How far a wish has come: is it done, may it still be, can it never be?
+//! The progress of a request: done, pending, or impossible.
 
 use super::Fleet;
 use crate::fleet::wait::{Blocker, Progress};
@@ -11,18 +11,18 @@ use core::cell::RefCell;
 use hashbrown::HashMap;
 
 impl Fleet {
-    /// For asking about many services: what was found out for one is not looked for again for the next.
+    /// For queries about many services, which share intermediate results.
     pub fn prospects(&self) -> Prospects<'_> {
         Prospects { fleet: self, ends: Default::default() }
     }
 
-    /// How far the wish for up has come. A crash is an answer, although the policy goes on.
+    /// The progress of a start. A crash decides it, although the restart policy continues.
     pub fn start_progress(&self, id: Id) -> Progress {
         self.prospects().start(id)
     }
 
-    /// How far a service has come whose endpoint is asked in another way since its definition was changed: whether it is
-    /// healthy by that.
+    /// The progress of an update that changes the health check of a service: whether the service is healthy by the new
+    /// check.
     pub fn update_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match (machine.state(), machine.health()) {
@@ -35,7 +35,7 @@ impl Fleet {
         }
     }
 
-    /// How far the wish for down has come.
+    /// The progress of a stop.
     pub fn stop_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match machine.goal() {
@@ -46,7 +46,7 @@ impl Fleet {
         }
     }
 
-    /// Whether this service may be one that others wait for in vain.
+    /// Whether this service may block its dependents for ever.
     pub fn may_be_dead_end(&self, id: Id) -> bool {
         let machine = self.machine(id);
         match machine.state() {
@@ -60,8 +60,8 @@ impl Fleet {
         }
     }
 
-    /// Those of which the fate follows from what became of these: all that wait, over whatever lies between, for one that
-    /// has come to an end.
+    /// The services whose progress depends on these: all that wait, directly or indirectly, for a service that has
+    /// ended.
     pub fn concerned(&self, changed: &[Id]) -> BTreeSet<Id> {
         let mut hindered = BTreeSet::new();
         let mut open: Vec<Id> = changed.iter().copied().filter(|id| self.may_be_dead_end(*id)).collect();
@@ -83,27 +83,27 @@ impl Fleet {
     }
 }
 
-/// A look at how far many wishes have come, at one moment.
+/// The progress of many requests at one moment.
 pub struct Prospects<'f> {
     pub(super) fleet: &'f Fleet,
-    /// What was found out, for each [`Crash`]: of a waiting service, what it will wait for in vain.
+    /// Intermediate results for each [`Crash`]: the dependency that blocks a waiting service for ever.
     ends: [RefCell<HashMap<Id, Option<Id>>>; 2],
 }
 
 impl<'f> Prospects<'f> {
-    /// Those that are looked at.
+    /// The evaluated fleet.
     pub fn fleet(&self) -> &'f Fleet {
         self.fleet
     }
 }
 
 impl Prospects<'_> {
-    /// How far the wish for up has come.
+    /// The progress of a start.
     pub fn start(&self, id: Id) -> Progress {
         self.up(id, Crash::Answers)
     }
 
-    /// How far it is from being ready.
+    /// The progress towards ready.
     pub(super) fn up(&self, id: Id, crash: Crash) -> Progress {
         let machine = self.fleet.machine(id);
         match (machine.state(), machine.goal()) {
@@ -126,8 +126,8 @@ impl Prospects<'_> {
         self.dead_end(id, crash).map_or(Progress::Pending, |id| Progress::Impossible(Blocker::Dependency(id)))
     }
 
-    /// The service, somewhere below a waiting one, that will not satisfy it unless somebody does something. Each service is
-    /// looked at once, however many wait for it.
+    /// The direct or indirect dependency that blocks a waiting service without a further request. Each service is
+    /// evaluated once, however many wait for it.
     fn dead_end(&self, id: Id, crash: Crash) -> Option<Id> {
         let mut ends = self.ends[crash as usize].borrow_mut();
         let mut open = alloc::vec![id];
@@ -169,20 +169,21 @@ impl Prospects<'_> {
     }
 }
 
-/// Whether a crash that the restart policy takes care of ends a wait.
+/// Whether a crash that the restart policy handles ends a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Crash {
-    /// Whoever asked for the start is told at once.
+    /// It ends the wait of a start request.
     Answers,
-    /// Whoever looks on waits for the next try.
+    /// It does not end a wait for a state.
     Passes,
 }
 
-/// Whether this tells who waits that the start came to nothing, although the policy may try again. A start that took too
-/// long does in any case: it may hang each time.
+/// Whether this state tells a waiter that the start failed, although the policy may retry. A start timeout always does,
+/// since every try may hang.
 fn is_answer(state: &State, crash: Crash) -> bool {
     match state {
-        // What has ended and left something behind is told when that is gone, and it is known what the policy makes of it.
+        // A run that left processes behind decides only after their end, together with the decision of the restart
+        // policy.
         State::Backoff { failure, .. } => crash == Crash::Answers || *failure == Failure::StartTimeout,
         State::Stopping { cause: Cause::Failure(failure), .. } => *failure == Failure::StartTimeout,
         _ => false,

@@ -1,51 +1,51 @@
-//! What a client waits for, and how far it is: [`WaitCondition`], [`Progress`], [`Blocker`].
+//! Conditions of waiting clients and their progress: [`WaitCondition`], [`Progress`], [`Blocker`].
 
 use crate::plan::Id;
 
-/// How far a wish has come for one service.
+/// The progress of a request for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Not there yet.
     Pending,
-    /// As wished.
+    /// As requested.
     Done,
-    /// It will not come to that, unless somebody wishes anew.
+    /// It will not be reached without a new request.
     Impossible(Blocker),
 }
 
-/// Why a wish comes to nothing.
+/// Why a request cannot succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
     /// The service itself has failed.
     Failed,
     /// This dependency has failed, or ended, or is not wanted.
     Dependency(Id),
-    /// Somebody wished the opposite.
+    /// The opposite was requested.
     Superseded,
-    /// Its policy starts it again whenever it ends.
+    /// Its policy restarts it whenever it ends.
     RestartsForever,
-    /// Whether it runs cannot be told.
+    /// Whether it runs is unknown.
     Unclear,
 }
 
-/// What is waited for.
+/// An awaited condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WaitCondition {
-    /// Dependents may go on; a one-shot has completed.
+    /// Dependents may start; a one-shot has completed.
     #[default]
     Ready,
     /// It is ready and its checks pass, if it has any; a one-shot has completed.
     Healthy,
     /// It has a process.
     Running,
-    /// Nothing of it runs, and nothing is about to.
+    /// Nothing of it runs, and no start is due.
     Stopped,
     /// It has ended with code 0.
     Completed,
 }
 
 impl WaitCondition {
-    /// Each with its word.
+    /// Every condition with its name.
     pub const ALL: [(&'static str, Self); 5] = [
         ("ready", Self::Ready),
         ("healthy", Self::Healthy),

@@ -1,6 +1,6 @@
-//! Waiting without wishing: has a service come to a point, may it still, can it never?
+//! Progress towards a state without a request: reached, pending, or impossible.
 //!
-//! Unlike [`Fleet::start_progress`], which follows a wish, this one looks on: nobody need have asked for anything.
+//! Unlike [`Fleet::start_progress`], it does not require that the state was requested.
 
 use super::Fleet;
 use super::progress::{Crash, Prospects};
@@ -10,14 +10,14 @@ use crate::plan::Id;
 use crate::service::{Goal, State};
 
 impl Fleet {
-    /// How far a service is from what is waited for.
+    /// The progress of a service towards a condition.
     pub fn wait_progress(&self, id: Id, until: WaitCondition) -> Progress {
         self.prospects().wait_progress(id, until)
     }
 }
 
 impl Prospects<'_> {
-    /// How far a service is from what is waited for.
+    /// The progress of a service towards a condition.
     pub fn wait_progress(&self, id: Id, until: WaitCondition) -> Progress {
         match until {
             WaitCondition::Ready => self.up(id, Crash::Passes),

@@ -1,4 +1,4 @@
-//! The one file that names petgraph: levels of a graph of needs, or the cycles in it.
+//! The only file that uses petgraph: levels of a dependency graph, or its cycles.
 
 use crate::plan::id::{DependencyEdge, Id};
 use alloc::collections::VecDeque;
@@ -10,13 +10,13 @@ use petgraph::visit::EdgeRef;
 /// A cycle: each member with the number of the edge (in the order of its dependencies) that leads to the next.
 pub(super) type Path = Vec<(Id, usize)>;
 
-/// The level of each service, or of every knot of services that need each other a shortest cycle. A dependency that
-/// does not exist is no edge.
+/// The level of each service, or a shortest cycle of each strongly connected component. An unknown dependency is no
+/// edge.
 pub(super) fn levels(needs: &[Vec<Option<DependencyEdge>>]) -> Result<Vec<u32>, Vec<Path>> {
     let graph = build(needs);
     let Ok(sorted) = toposort(&graph, None) else { return Err(cycles(&graph)) };
     let mut levels = alloc::vec![0; needs.len()];
-    // An edge leads from a service to what it needs, so what is needed comes last in the sort.
+    // An edge leads from a service to its dependency, so dependencies come last in the sort.
     for node in sorted.into_iter().rev() {
         levels[node.index()] =
             graph.neighbors(node).map(|needed| levels[needed.index()] + 1).max().unwrap_or_default();
@@ -38,9 +38,10 @@ fn build(needs: &[Vec<Option<DependencyEdge>>]) -> DiGraph<(), usize> {
     graph
 }
 
-/// One cycle of each knot, told from its member that comes first in the file; the knots in the order of the file.
+/// One cycle of each strongly connected component, beginning with its first member in the file; in the order of the
+/// file.
 fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
-    // The other algorithm calls itself along the longest chain.
+    // Tarjan's algorithm would recurse along the longest chain.
     let knots = kosaraju_scc(graph);
     let mut search =
         Search { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
@@ -62,13 +63,13 @@ fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
 struct Search {
     /// To which knot each belongs.
     knots: Vec<usize>,
-    /// From where it was come to.
+    /// The predecessor on the path.
     came_by: Vec<Option<(NodeIndex, usize)>>,
 }
 
 impl Search {
-    /// Breadth first from `start` along its needs, within the knot, until it is met again. `start` is known to be on a
-    /// cycle.
+    /// Breadth-first search from `start` along its dependencies, within the component, until `start` is found again.
+    /// `start` must be on a cycle.
     fn cycle(&mut self, graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {
         let mut open = VecDeque::from([start]);
         while let (Some(node), None) = (open.pop_front(), self.came_by[start.index()]) {
@@ -91,7 +92,7 @@ impl Search {
             }
         }
         path.reverse();
-        // Told from the member that comes first in the file.
+        // Begins with the first member in the file.
         let first = path.iter().enumerate().min_by_key(|(_, (id, _))| *id).map_or(0, |(at, _)| at);
         path.rotate_left(first);
         path

@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 pub struct Id(pub(super) u32);
 
 impl Id {
-    /// As an index into tables that have one entry per service.
+    /// The index into tables with one entry per service.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One edge, seen from the service that needs.
+/// One edge, seen from the dependent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DependencyEdge {
     /// The service needed.
     pub on: Id,
-    /// What must be true of it.
+    /// The condition on the dependency.
     pub condition: Condition,
-    /// What happens when it no longer is.
+    /// The policy when the condition ceases to hold.
     pub when_lost: WhenLost,
 }

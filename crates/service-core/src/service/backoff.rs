@@ -17,23 +17,23 @@ pub struct Backoff {
     recent: Vec<Moment>,
 }
 
-/// What follows a crash.
+/// The decision after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartDecision {
-    /// Start it again after this pause.
+    /// Restart after this delay.
     Retry(Duration),
-    /// It has been tried too often.
+    /// The restart limit is reached.
     GiveUp {
-        /// How often it was tried within the window.
+        /// The number of tries within the window.
         attempts: u32,
     },
 }
 
 impl Backoff {
-    /// Counts a crash. `ready_since` is when the run had become ready, if it had; `jitter` is a random number, of
-    /// which the pause is made up to a tenth longer so that services that crashed together do not return together.
+    /// Counts a crash. `ready_since` is the time when the run became ready, if it did. `jitter` is a random number that
+    /// lengthens the delay by up to a tenth, so that services that crashed together do not restart together.
     ///
-    /// The first crash of a service that had been ready is followed by a restart at once.
+    /// After the first crash of a service that had been ready, the restart follows at once.
     pub fn crashed(
         &mut self,
         rules: &config::Backoff,

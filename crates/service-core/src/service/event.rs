@@ -1,4 +1,4 @@
-//! [`Event`]: what happened, in the past tense. [`Effect`]: what to do, in the imperative.
+//! [`Event`]s in the past tense, [`Effect`]s in the imperative.
 
 use crate::health::ProbeResult;
 use crate::time::Moment;
@@ -7,58 +7,58 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// What happened to a run of a service.
+/// An event of a run of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Nothing in the graph stands in the way: needs are satisfied going up, dependents are gone going down.
+    /// The graph does not block it: dependencies are satisfied for a start, dependents have stopped for a stop.
     Unblocked,
-    /// Its process exists (or its manager says that it started).
+    /// Its process exists, or its manager reports the start.
     Launched,
-    /// The same, and it has existed since this moment: the launch may have waited for its turn until then.
+    /// The same, with the time of the beginning: the launch may have waited in a queue until then.
     Begun(Moment),
     /// It could not be launched, for this reason.
     LaunchFailed(String),
     /// A check ended.
     Probed(ProbeResult),
-    /// It said that it is ready.
+    /// It sent `READY=1`.
     ReadyNotified,
-    /// Where it is to be asked somebody has begun to listen.
+    /// A process listens on the port of its health check.
     PortOpened,
-    /// It asks for time up to this moment, to start or to stop.
+    /// It requests time up to this moment, to start or to stop.
     Extended(Moment),
-    /// Its process ended, but something that it started still runs.
+    /// Its process ended, but descendants still run.
     Exited(Exit),
-    /// Nothing of it is left.
+    /// None of its processes is left.
     TreeExited(Exit),
-    /// Somebody looked whether it runs although it is at rest here.
+    /// The result of checking whether the inactive service runs.
     PresenceChecked(Presence),
     /// A deadline passed.
     TimerElapsed,
 }
 
-/// Whether a service that is at rest here runs all the same.
+/// Whether an inactive service runs externally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It runs: somebody else has started it.
+    /// It runs: it was started externally.
     Running,
-    /// It does not, or nobody can tell.
+    /// It does not run, or this is unknown.
     Absent,
 }
 
-/// What to do for a run of a service.
+/// An effect on a run of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Start its process.
     Spawn,
-    /// Check it once and report a verdict.
+    /// Check it once and report the result.
     Probe,
-    /// Tell whether it runs, although it is at rest here.
+    /// Report whether the inactive service runs.
     CheckPresence,
-    /// Tell when it announces that it is ready.
+    /// Report the sign of readiness.
     WatchReadiness,
-    /// Ask it to end: the stop signal to the whole tree, or the stop command.
+    /// Request its end: the stop signal to the whole tree, or the stop command.
     Terminate,
-    /// End it: `SIGKILL` to the whole tree.
+    /// Kill it: `SIGKILL` to the whole tree.
     Kill,
 }
 
@@ -72,23 +72,23 @@ pub enum Exit {
     Signal(i32),
     /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
     OutOfMemory(u64),
-    /// By this signal, which was to end it: its manager says that it has done its work.
+    /// By this signal, which requested its end: its manager reports a success.
     #[serde(rename = "heeded")]
     AcceptedSignal(i32),
-    /// Its manager says that it has, and not with which code.
+    /// Its manager reports the end without a code.
     #[serde(rename = "untold")]
     Unreported,
-    /// Nobody was there to see.
+    /// The end was not observed.
     Unknown,
 }
 
 impl Exit {
-    /// Whether it ended as a program that did its work.
+    /// Whether the exit is a success.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Code(0) | Self::AcceptedSignal(_))
     }
 
-    /// The code it ended with, if it did.
+    /// Its exit code, if any.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -100,7 +100,7 @@ impl Exit {
         }
     }
 
-    /// The name of the signal that ended it, if one did; its number, where it has no name.
+    /// The name of the signal that ended it, if any; its number if it has no name.
     pub fn signal(self) -> Option<String> {
         match self {
             Self::Signal(signal) | Self::AcceptedSignal(signal) => {
@@ -129,13 +129,13 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A size as Nushell shows it: in powers of a thousand, with at most one decimal.
+/// A size in the notation of Nushell: in powers of a thousand, with at most one decimal.
 struct Size(u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-        // What would be rounded up to a whole one of a unit is told in that unit.
+        // A size that rounds up to 1 of a unit is shown in that unit.
         let of = units.iter().find(|(unit, _)| self.0 + unit / 2_000 >= *unit);
         let Some((unit, name)) = of else { return write!(f, "{} B", self.0) };
         match (u128::from(self.0) * 10 + u128::from(*unit) / 2) / u128::from(*unit) {
@@ -170,7 +170,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// What a daemon that comes back finds of a service.
+/// The findings of a new daemon for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovered {
     /// A process of this run, launched at this moment.
@@ -180,14 +180,14 @@ pub enum Discovered {
         /// When it was launched.
         launched: Moment,
     },
-    /// As its manager said before; it has not answered whether that is still so.
+    /// Running according to the former daemon; its manager has not answered yet.
     Unreachable {
         /// Number of the run.
         run: u64,
         /// When it was launched.
         launched: Moment,
     },
-    /// Nothing that runs. This run was the last, and this became of it: [`Event::TreeExited`] or [`Event::LaunchFailed`].
+    /// Not running. This was the last run, with this end: [`Event::TreeExited`] or [`Event::LaunchFailed`].
     Exited {
         /// Number of the run.
         run: u64,
@@ -196,9 +196,9 @@ pub enum Discovered {
     },
     /// Nothing at all.
     Absent,
-    /// It may run or not: what would tell cannot be looked at.
+    /// Unknown: the relevant files cannot be read.
     Unclear {
-        /// What cannot be told, and why, with the file and the error.
+        /// What is unknown, and why, with the file and the error.
         why: String,
     },
 }

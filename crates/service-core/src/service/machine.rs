@@ -33,52 +33,52 @@ use core::time::Duration;
 /// A killed tree that is still there is killed again after this long.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
-/// Where the checks of a run are. At most one is under way.
+/// The schedule of the checks of a run. At most one check is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probing {
     /// There are none.
     Off,
-    /// One was asked.
+    /// A check was requested.
     InFlight,
-    /// One was asked, and something has changed since, its definition or the world: its answer says nothing.
+    /// A check was requested, and its result will be ignored: the definition or the state has changed since.
     Stale,
-    /// The next is asked then.
+    /// The next check is due then.
     Due(Moment),
 }
 
 /// One service.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// The definition of the present run; of the next one, while there is none.
+    /// The definition of the present run; without a run, of the next one.
     definition: Arc<Service>,
     memory: PersistedState,
     probing: Probing,
 }
 
 impl Machine {
-    /// A service at rest.
+    /// An inactive service.
     pub fn new(definition: Arc<Service>) -> Self {
         let mut machine = Self { definition, memory: PersistedState::default(), probing: Probing::Off };
         machine.schedule_presence_check(Moment::default());
         machine
     }
 
-    /// What must outlive the daemon.
+    /// The state that must outlive the daemon.
     pub fn memory(&self) -> &PersistedState {
         &self.memory
     }
 
-    /// The definition of the present run; of the next one, while there is none.
+    /// The definition of the present run; without a run, of the next one.
     pub fn definition(&self) -> &Arc<Service> {
         &self.definition
     }
 
-    /// What is wanted.
+    /// Its goal.
     pub fn goal(&self) -> Goal {
         self.memory.goal
     }
 
-    /// Where it is.
+    /// Its state.
     pub fn state(&self) -> &State {
         &self.memory.state
     }
@@ -88,7 +88,7 @@ impl Machine {
         self.memory.run
     }
 
-    /// How it is.
+    /// Its health.
     pub fn health(&self) -> Health {
         use State::{Backoff, Completed, Failed, Launching, Ready, Starting, Stopped, Stopping, Unknown};
         match self.memory.state {
@@ -103,7 +103,7 @@ impl Machine {
         self.memory.tracker.failures()
     }
 
-    /// Takes a changed definition; a run under way keeps its own.
+    /// Sets a changed definition. A present run keeps its own.
     pub fn redefine(&mut self, definition: &Arc<Service>) {
         if !self.memory.state.is_alive() {
             self.definition = Arc::clone(definition);
@@ -124,8 +124,8 @@ impl Machine {
         Arc::make_mut(&mut self.definition).restart = Restart::No;
     }
 
-    /// Takes up what a former daemon knew, and what the world looks like now.
-    /// What it left to do is returned, and the end of a run that ended unseen should follow as an event.
+    /// Restores the state of a former daemon, reconciled with the findings. Returns the effects that are due. The end
+    /// of a run that ended unobserved should follow as an event.
     pub fn restore(&mut self, memory: PersistedState, found: &Discovered, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found, now);
@@ -135,7 +135,7 @@ impl Machine {
             State::Starting { .. } if self.definition.readiness() == Readiness::Notify => {
                 return vec![Effect::WatchReadiness];
             }
-            // How it was is believed until the next check, which is due.
+            // The former health counts until the next check, which is due.
             State::Ready { .. } if self.definition.is_probed() && self.health() != Health::None => {
                 self.probing = Probing::Due(now);
             }
@@ -178,18 +178,18 @@ impl Machine {
     }
 
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
-        // Nobody ends what somebody else has begun.
+        // An external run is not stopped.
         let timeout =
             self.definition.start_timeout().filter(|_| self.memory.starter == StartedBy::Orchestrator);
         timeout.map(|timeout| since.plus(timeout)).max(timeout.and(self.memory.extended_to))
     }
 
-    /// A launch that waits for its turn takes nothing of a service's time. What a manager does is part of the start.
+    /// The time limit does not include waiting in a queue. For a manager, the call is part of the start.
     fn launch_timeout(&self, since: Moment) -> Option<Moment> {
         self.start_timeout(since).filter(|_| self.definition.manager != Manager::Process)
     }
 
-    /// When a start ends by itself, one way or the other.
+    /// When a start is decided without a further event.
     fn start_deadline(&self, since: Moment) -> Option<Moment> {
         match self.definition.readiness() {
             Readiness::Delay(delay) => Some(since.plus(delay)),
@@ -197,10 +197,9 @@ impl Machine {
         }
     }
 
-    /// Sets the goal. Whoever wants a service down or again wants that of a run that others started, too. A wish for up clears
-    /// the past of a service that is at rest or just went wrong, and one for again that of any, so that it is tried afresh.
-    /// What is to run again is wanted up already: a wish for up does not keep the old run.
-    /// What may run or not is asked for nothing: neither would be true.
+    /// Sets the goal. The goals down and restart also apply to an external run. The goal up clears the crashes of a
+    /// service that is inactive or has just failed; the goal restart clears those of any service. A goal up does not
+    /// cancel a pending restart. A service in an unknown state keeps its goal, since neither outcome could be ensured.
     pub fn set_goal(&mut self, goal: Goal) {
         if let State::Unknown { .. } = self.memory.state {
             return;
@@ -226,7 +225,7 @@ impl Machine {
         }
     }
 
-    /// What follows from an event. `jitter` is a random number.
+    /// The effects of an event. `jitter` is a random number.
     pub fn step(&mut self, event: Event, now: Moment, jitter: u32) -> Vec<Effect> {
         match (self.memory.state.clone(), event) {
             (State::Stopped, Event::Unblocked) => self.launch(now),
@@ -289,7 +288,7 @@ impl Machine {
                 Event::PresenceChecked(presence),
             ) => self.handle_presence(presence, now),
             (state, Event::TimerElapsed) => self.handle_timeouts(state, now),
-            // A word that comes too late for the state it was meant for.
+            // An event that comes too late for the state it belongs to.
             (
                 _,
                 Event::Unblocked
@@ -409,7 +408,7 @@ impl Machine {
         }
     }
 
-    /// Nothing is left of the run: where does it rest? `was_ready` tells a stable run from one that never was.
+    /// Nothing is left of the run: the next state. `was_ready` tells a stable run from one that never was ready.
     fn rest_after(
         &mut self,
         cause: &Cause,
@@ -441,7 +440,8 @@ impl Machine {
                 State::Completed { at: now, exit: *exit }
             }
             (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
-            // Whoever asked for the start is told at once. A restart by the policy goes on: the obstacle may pass.
+            // A request is answered at once with the failure. A restart by the policy continues: the obstacle may be
+            // temporary.
             (Failure::LaunchFailed(_), _) if self.memory.restarts == 0 => {
                 State::Failed { at: now, failure, attempts: 1 }
             }
@@ -455,7 +455,7 @@ impl Machine {
         match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
             backoff::RestartDecision::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
-                // What never was ready is told to who waits before it is tried again.
+                // A run that never was ready is reported as failed before the retry.
                 if pause.is_zero() && was_ready.is_some() {
                     State::Stopped
                 } else {

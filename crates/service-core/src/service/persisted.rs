@@ -1,4 +1,5 @@
-//! [`PersistedState`]: the part of a service that outlives the daemon, and how it is squared with what a new daemon finds.
+//! [`PersistedState`]: the state of a service that outlives the daemon, and its reconciliation with a new daemon's
+//! findings.
 
 use super::backoff::Backoff;
 use crate::health::Tracker;
@@ -10,22 +11,22 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What must outlive the daemon.
+/// The state that must outlive the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PersistedState {
-    /// What is wanted.
+    /// Its goal.
     pub goal: Goal,
-    /// Where it is; written down is where it was when that was last known.
+    /// Its state. Of an unknown state, the last known one is written.
     #[serde(serialize_with = "last_known")]
     pub state: State,
     /// Number of the last run.
     pub run: u64,
-    /// How the last run ended that has: it may be an earlier one than `run`.
+    /// The last exit status, which may be that of a run before `run`.
     pub last_exit: Option<Exit>,
-    /// The number of that run; earlier versions did not write it down.
+    /// The number of that run; earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_run: Option<u64>,
-    /// How often it was started again by its policy since it was last asked for.
+    /// The number of restarts by its policy since the last request.
     pub restarts: u32,
     /// Its crashes.
     pub backoff: Backoff,
@@ -35,16 +36,16 @@ pub struct PersistedState {
     /// Who started the present run.
     #[serde(default)]
     pub starter: StartedBy,
-    /// The moment to which it has asked for time to start.
+    /// The moment up to which it requested time to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<Moment>,
-    /// By whose word its goal is what it is.
+    /// The origin of its goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Arc<RequestOrigin>>,
     /// When the last run was launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched: Option<Moment>,
-    /// Why we ended the last run, where it did not end by itself.
+    /// Why the last run was ended, if it did not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Arc<str>>,
 }
@@ -57,13 +58,13 @@ pub enum StartedBy {
     #[default]
     #[serde(rename = "us")]
     Orchestrator,
-    /// Somebody else, with the means of whoever runs the service.
+    /// An external caller, using the service's manager.
     #[serde(rename = "others")]
     External,
 }
 
 impl PersistedState {
-    /// What is known of a service that runs although nobody remembers why.
+    /// The state of a running service that has no persisted state.
     pub fn unknown_run() -> Self {
         Self { goal: Goal::Up, ..Self::default() }
     }
@@ -79,21 +80,21 @@ impl PersistedState {
         (self.last_exit, self.exit_run) = (Some(exit), Some(self.run));
     }
 
-    /// How the last run ended; while there is one, how it or the run before did. `None` where that run never began or nobody
-    /// knows: the exit of an earlier one is no exit of it.
+    /// The exit status of the last run; during a run, of the run before. `None` if that run never began or its exit is
+    /// unknown: the exit of an earlier run does not count.
     pub fn exit(&self) -> Option<Exit> {
         let of = self.exit_run?;
         self.last_exit.filter(|_| of == self.run || (self.state.is_alive() && of + 1 == self.run))
     }
 
-    /// An earlier version did not write down which run an exit is of: what is alive has not ended.
+    /// An earlier version did not write the run of an exit: a living run has not ended.
     fn date_exit(&mut self) {
         if self.last_exit.is_some() && self.exit_run.is_none() {
             self.exit_run = Some(self.run.saturating_sub(u64::from(self.state.is_alive())));
         }
     }
 
-    /// Believes the world more than the past: a process that runs may be of a later run than the one remembered.
+    /// Reconciles the state with the findings, which take precedence: a running process may belong to a later run.
     pub(super) fn reconcile(&mut self, found: &Discovered, now: Moment) {
         self.date_exit();
         match found {
@@ -103,7 +104,7 @@ impl PersistedState {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
-            // A later run than the one remembered has come and gone: it was alive until the event that follows.
+            // A later run has begun and ended: it was alive until the event that follows.
             Discovered::Exited { run, .. } if *run > self.run => {
                 self.run = *run;
                 self.state = State::Starting { since: Moment::default() };
@@ -119,14 +120,14 @@ impl PersistedState {
         }
     }
 
-    /// Nothing is left of its run, if that ever began. One that had begun has ended unseen, which is an event of its own.
+    /// Nothing is left of its run, if that ever began. If it began, it has ended unobserved, which follows as an event.
     fn rest(&mut self) {
         if let State::Launching { .. } = self.state {
             self.state = State::Stopped;
         }
     }
 
-    /// Forgets the past of another boot: what was alive is not, and every moment is meaningless.
+    /// Discards the state of another boot: no process of it exists, and its moments are meaningless.
     pub fn on_reboot(&mut self, now: Moment) {
         self.date_exit();
         self.backoff = Backoff::default();

@@ -1,40 +1,40 @@
-//! [`RequestOrigin`]: who wanted a service as it is wanted now, and by which command.
+//! [`RequestOrigin`]: the actor and the command that set the goal of a service.
 
 use crate::name::Name;
 use alloc::format;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
-/// Whoever acts when a dependency is lost.
+/// The actor when a dependency is lost.
 pub const LOST: &str = "policy when_lost";
 
-/// Who asks, and how.
+/// The requester of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requester {
-    /// The command, as one types it: `service stop`.
+    /// The command as typed: `service stop`.
     pub command: String,
-    /// Who: its kind is the first word, as in `user alice (uid 1000, pid 123, nu)`.
+    /// The actor: its kind is the first word, as in `user alice (uid 1000, pid 123, nu)`.
     pub by: String,
 }
 
-/// The order by which the goal of a service is what it is.
+/// The request that set the goal of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestOrigin {
-    /// Who asked, and how.
+    /// The requester.
     #[serde(flatten)]
     pub asker: Requester,
-    /// The service that was meant, if this one came along with it.
+    /// The named service, if this one was included with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Name>,
 }
 
 impl RequestOrigin {
-    /// Because a service is lost that this one needs.
+    /// A request by the loss of this dependency.
     pub fn lost(need: &Name) -> Self {
         Self { asker: Requester { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
     }
 
-    /// What was done, and on whose word: `done` is a participle such as `stopped`.
+    /// The action and its origin: `done` is a participle such as `stopped`.
     pub fn describe(&self, done: &str) -> String {
         let Requester { command, by } = &self.asker;
         match &self.with {

@@ -1,6 +1,8 @@
-//! [`Goal`] and [`State`]: the pair is the truth. A state carries exactly what is true in it; there are no flags beside it.
+//! [`Goal`] and [`State`]: the complete state of a service. A state carries exactly what is true in it; there are no
+//! flags beside it.
 //!
-//! *Waiting* is stopped with goal up, a *restart* is stopping with goal up, an ordered shutdown is every goal down.
+//! *Waiting* is stopped with goal up, an ordered shutdown is every goal down. A *restart* is the goal
+//! [`Goal::Restart`].
 
 use crate::service::event::Exit;
 use crate::time::Moment;
@@ -9,16 +11,16 @@ use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// What is wanted of a service.
+/// The goal of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// It should run.
     Up,
-    /// It should not.
+    /// It should not run.
     #[default]
     Down,
-    /// It should stop, in order, and then run: a wish to restart, or a dependency that was lost.
+    /// It should stop, in order, and then run: a requested restart, or a lost dependency.
     #[serde(rename = "again")]
     Restart,
 }
@@ -32,7 +34,7 @@ pub enum State {
     Stopped,
     /// The launch is under way; whether there is a process is not known yet.
     Launching {
-        /// When it was ordered.
+        /// When it was requested.
         since: Moment,
     },
     /// It runs, and is not ready yet.
@@ -47,7 +49,7 @@ pub enum State {
         /// When it became ready.
         since: Moment,
     },
-    /// It was told to end, or has ended and left something behind.
+    /// Its end was requested, or its process has ended and left descendants.
     Stopping {
         /// When that began.
         since: Moment,
@@ -55,43 +57,43 @@ pub enum State {
         cause: Cause,
         /// When it had become ready, if it had.
         was_ready: Option<Moment>,
-        /// When it is killed, or killed again.
+        /// The time of the next kill.
         kill_at: Moment,
-        /// How often it was killed.
+        /// The number of kills.
         kills: u32,
     },
-    /// It ended by itself and is started again at this moment.
+    /// It ended by itself and is restarted at this moment.
     Backoff {
         /// When.
         until: Moment,
-        /// What ended it.
+        /// The failure.
         failure: Failure,
     },
-    /// It did its work and ended.
+    /// It completed its work and ended.
     Completed {
         /// When.
         at: Moment,
         /// How.
         exit: Exit,
     },
-    /// It is not started again until somebody asks.
+    /// It is not restarted without a request.
     Failed {
         /// When.
         at: Moment,
         /// Why.
         failure: Failure,
-        /// How often it was tried.
+        /// The number of tries.
         attempts: u32,
     },
-    /// Whether it has a process cannot be told, or not yet how it ended. It is asked for nothing until that is known. Written down
-    /// is what it was before.
+    /// Whether it has a process, or how it ended, is unknown. It receives no commands until that is known. The former
+    /// state is persisted.
     #[serde(skip)]
     Unknown {
         /// When that was found.
         since: Moment,
-        /// What cannot be told, and why, with the file and the error.
+        /// What is unknown, and why, with the file and the error.
         why: String,
-        /// Where it was when that was last known.
+        /// The last known state.
         was: Box<State>,
     },
 }
@@ -100,18 +102,18 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Its goal says so.
+    /// Its goal requires it.
     #[serde(rename = "asked")]
     Requested,
-    /// It went wrong; the restart policy decides what follows.
+    /// It failed. The restart policy decides the next state.
     Failure(Failure),
 }
 
-/// What went wrong with one run.
+/// The failure of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
-    /// It could not be launched, and trying again would not help.
+    /// It could not be launched, and a retry would not help.
     #[serde(rename = "refused")]
     LaunchFailed(String),
     /// It ended by itself.
@@ -128,7 +130,7 @@ impl State {
         self.is_active() || matches!(self, Self::Stopping { .. } | Self::Unknown { .. })
     }
 
-    /// Whether it is alive and not on its way down.
+    /// Whether it is alive and not stopping.
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. })
     }
@@ -138,13 +140,13 @@ impl State {
         matches!(self, Self::Stopped | Self::Completed { .. } | Self::Failed { .. })
     }
 
-    /// Why it cannot be told whether it has a process, where that is so.
+    /// Why it is unknown whether it has a process, if so.
     pub fn unknown_because(&self) -> Option<&str> {
         let Self::Unknown { why, .. } = self else { return None };
         Some(why)
     }
 
-    /// Where it was when that was last known.
+    /// The last known state.
     pub fn last_known(&self) -> &Self {
         match self {
             Self::Unknown { was, .. } => was.last_known(),
@@ -152,7 +154,7 @@ impl State {
         }
     }
 
-    /// Whether the last try to launch it came to nothing.
+    /// Whether the last launch failed.
     pub fn is_launch_failed(&self) -> bool {
         let (Self::Failed { failure, .. } | Self::Backoff { failure, .. }) = self else { return false };
         matches!(failure, Failure::LaunchFailed(_))
@@ -176,7 +178,7 @@ impl State {
         }
     }
 
-    /// Since when it is in this state, where that is a moment that passed.
+    /// When the state began; `None` without such a moment.
     pub fn since(&self) -> Option<Moment> {
         match self {
             Self::Launching { since }

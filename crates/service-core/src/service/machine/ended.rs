@@ -1,4 +1,4 @@
-//! By whose word a service is wanted, and why a run was ended that did not end by itself.
+//! The origin of a service's goal, and the reason of a run's end that was not by itself.
 
 use super::Machine;
 use crate::service::request_origin::RequestOrigin;
@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 impl Machine {
-    /// Notes who gives the order for this goal, which comes next. An order for what is so already changes nothing.
+    /// Records the origin of the following goal. A request for the present goal changes nothing.
     pub fn asked(&mut self, goal: Goal, asked: RequestOrigin) {
         let memory = &self.memory;
         let is_news = match goal {
@@ -24,7 +24,7 @@ impl Machine {
         }
     }
 
-    /// What a failure says, with the numbers of this service.
+    /// The description of a failure, with the numbers of this service.
     pub fn describe(&self, failure: &Failure) -> String {
         match (failure, self.definition.start_timeout()) {
             (Failure::StartTimeout, Some(limit)) => format!("was not ready within {limit:?}"),
@@ -32,7 +32,7 @@ impl Machine {
         }
     }
 
-    /// Why we end the present run; `None` where it has ended by itself.
+    /// Why the present run is being ended; `None` if it has ended by itself.
     pub(super) fn ended(&self, cause: &Cause) -> Option<Arc<str>> {
         let why = match cause {
             Cause::Requested => {

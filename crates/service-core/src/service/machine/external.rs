@@ -1,8 +1,9 @@
-//! What others start: a service that is at rest here may be run by its manager all the same, so that one is asked.
+//! External starts: the manager of an inactive service is queried, because the service may have been started
+//! externally.
 //!
-//! What is found running is a run of its own, and is shown. Its goal stays what it was: where somebody here wants the
-//! service up it is looked after as any other run, and where nobody does it is left alone. It is neither stopped, nor
-//! started again when it ends, until a wish takes it over.
+//! A service that is found running gets a run of its own, and is shown. Its goal does not change: with goal up it is
+//! supervised like any other run, otherwise it is unmanaged. An unmanaged service is neither stopped nor restarted
+//! until a request adopts it.
 
 use super::{Machine, Probing};
 use crate::health::Tracker;
@@ -15,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 impl Machine {
-    /// Whether somebody else started it, and nobody here wants it up.
+    /// Whether it was started externally, with goal down.
     pub fn is_unmanaged(&self) -> bool {
         self.memory.starter == StartedBy::External
             && self.memory.goal == Goal::Down
@@ -27,7 +28,7 @@ impl Machine {
         self.memory.starter
     }
 
-    /// Nothing of it runs as far as is known; it is looked at again then.
+    /// It is inactive, and is checked again at this time.
     pub(super) fn schedule_presence_check(&mut self, at: Moment) {
         let may_be = self.definition.may_start_externally();
         self.probing = if may_be { Probing::Due(at) } else { Probing::Off };
@@ -62,7 +63,7 @@ impl Machine {
         }
     }
 
-    /// It runs, so whatever was wrong with the runs before is over.
+    /// It runs, so failures of earlier runs are obsolete.
     fn adopt_external(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
         self.memory.starter = StartedBy::External;
@@ -70,7 +71,7 @@ impl Machine {
         self.memory.backoff = Backoff::default();
         self.memory.restarts = 0;
         if self.definition.oneshot {
-            // It is ready when it has done its work.
+            // It is ready when it has completed its work.
             self.memory.state = State::Starting { since: now };
             self.probing = Probing::Due(now);
             return Vec::new();

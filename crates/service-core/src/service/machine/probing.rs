@@ -1,4 +1,4 @@
-//! [`Probing`]: the next check of a run, and what a definition that changes under way means for it.
+//! [`Probing`]: the schedule of checks, and the effect of a definition that changes during a run.
 
 use super::{Machine, Probing};
 use crate::config::Service;
@@ -11,8 +11,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 impl Machine {
-    /// Takes a definition that differs from that of the present run only in what may change under way. A start under
-    /// way is judged as it was begun.
+    /// Sets a definition that differs from that of the present run only in live keys. A start keeps its former
+    /// conditions.
     pub fn update(&mut self, definition: &Arc<Service>, now: Moment) {
         let starting = matches!(self.memory.state, State::Launching { .. } | State::Starting { .. });
         if starting && self.definition.readiness() != definition.readiness() {
@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Whether by this definition nobody knows yet how the present run is: its endpoint is to be asked in another way.
+    /// Whether the health under this definition is unknown, because the check has changed.
     pub fn asks_anew(&self, definition: &Service) -> bool {
         self.memory.state.is_active()
             && definition.endpoint.is_some()
@@ -57,7 +57,7 @@ impl Machine {
         if self.definition.is_probed() { Probing::Due(at) } else { Probing::Off }
     }
 
-    /// The next check is due; one that is under way may have come too early.
+    /// The next check is due; the result of one in flight may be too old.
     pub(super) fn ask_now(&mut self) -> Vec<Effect> {
         match self.probing {
             Probing::Due(_) => self.probe(),
