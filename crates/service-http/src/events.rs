@@ -247,7 +247,8 @@ pub(super) async fn history(
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     let body = if starts {
-        let open = move || Ok(journal::Starts::new(past, question));
+        let retained = api.retained_starts.clone();
+        let open = move || Ok(journal::Starts::new(past, question, retained));
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
         whole(first, rest)
     } else {

@@ -12,6 +12,7 @@ use service_host::procfs::CpuMeter;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::place::Renames;
 use service_shim::Files;
+use service_store::journal::RetainedStarts;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -39,6 +40,7 @@ pub struct ApiState {
     /// The connections of all listeners.
     pub connections: Arc<ConnectionCount>,
     pub(super) journal_reads: JournalReads,
+    pub(super) retained_starts: RetainedStarts,
     pub(super) log_readers: LogReaders,
     pub(super) openapi: OpenApiText,
     /// A lock is right here: it is held for one read of `/proc`, never over an await.
@@ -70,6 +72,7 @@ impl ApiState {
             unit,
             connections: Arc::default(),
             journal_reads: JournalReads::default(),
+            retained_starts: RetainedStarts::default(),
             log_readers: LogReaders::default(),
             openapi,
             meter: Mutex::default(),

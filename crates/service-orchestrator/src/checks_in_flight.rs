@@ -1,36 +1,56 @@
-//! [`ChecksInFlight`]: the services whose files are looked at just now before a start.
+//! [`ChecksInFlight`]: the preflight checks that are running, and their limit.
 
 use service_core::Name;
 use std::collections::BTreeSet;
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 
-/// The services at which somebody checks just now: a disk that does not answer keeps one thread for each, and no more.
-#[derive(Debug, Default)]
-pub struct ChecksInFlight(watch::Sender<BTreeSet<Name>>);
+/// The number of commands whose services are checked at the same time. A check on a disk that does not answer keeps its permit.
+const MAX_CHECKS: usize = 16;
+
+/// The services whose files are being checked. A service is checked by one thread at a time, so that a disk that does not
+/// answer blocks one thread for each service and no more.
+#[derive(Debug)]
+pub(crate) struct ChecksInFlight {
+    services: watch::Sender<BTreeSet<Name>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for ChecksInFlight {
+    fn default() -> Self {
+        Self { services: watch::Sender::default(), permits: Arc::new(Semaphore::new(MAX_CHECKS)) }
+    }
+}
 
 impl ChecksInFlight {
-    /// Ends when nobody checks at this service.
-    pub async fn wait_for(&self, name: &Name) {
-        let _ = self.0.subscribe().wait_for(|services| !services.contains(name)).await;
+    /// Waits until no check of this service is running.
+    pub(crate) async fn wait_for(&self, name: &Name) {
+        let _ = self.services.subscribe().wait_for(|services| !services.contains(name)).await;
     }
 
-    pub fn begin<'a>(&'a self, name: &'a Name) -> CheckGuard<'a> {
-        self.0.send_modify(|services| {
+    /// Waits for the permit to check the services of one command.
+    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.permits).acquire_owned().await
+    }
+
+    /// Marks a service as being checked, until the guard is dropped.
+    pub(crate) fn begin<'a>(&'a self, name: &'a Name) -> CheckGuard<'a> {
+        self.services.send_modify(|services| {
             services.insert(name.clone());
         });
         CheckGuard { checks: self, name }
     }
 }
 
-/// A look at one service that is under way.
-pub struct CheckGuard<'a> {
+/// A running check of one service.
+pub(crate) struct CheckGuard<'a> {
     checks: &'a ChecksInFlight,
     name: &'a Name,
 }
 
 impl Drop for CheckGuard<'_> {
     fn drop(&mut self) {
-        self.checks.0.send_modify(|services| {
+        self.checks.services.send_modify(|services| {
             services.remove(self.name);
         });
     }

@@ -410,7 +410,7 @@ impl ServiceOrchestrator {
     }
 
     /// The checks that clients have asked for and that have not ended.
-    pub fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
+    pub(crate) fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
         &self.checks_in_flight
     }
 

@@ -23,14 +23,11 @@ use service_process::{Blocker, blockers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// How long a look at one service may take.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
 const TOO_LATE: &str = "its files could not be checked within 5s: their disk does not answer";
-/// So many look at once. Those that a dead disk keeps hold their place.
-const MAX_LOOKS: usize = 16;
-static LOOKS: Semaphore = Semaphore::const_new(MAX_LOOKS);
 /// So many problems are told at once.
 const MAX_TOLD: usize = 100;
 /// So many names are told of a command.
@@ -197,7 +194,7 @@ async fn look_at(
             return vec![late(upcoming, "an earlier check of its files has not ended".to_owned())];
         }
     }
-    let Ok(Ok(permit)) = tokio::time::timeout(SERVICE_TIMEOUT, LOOKS.acquire()).await else {
+    let Ok(Ok(permit)) = tokio::time::timeout(SERVICE_TIMEOUT, looks.acquire()).await else {
         return vec![late(first, TOO_LATE.to_owned())];
     };
     let (found, mut results) = mpsc::unbounded_channel();

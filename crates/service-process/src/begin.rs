@@ -32,8 +32,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a shim may be silent after its launch before frozen processes on the way are continued.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -52,9 +52,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// The time limit for an ending run to release its descriptors.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 const ROOM_AGAIN: Duration = Duration::from_millis(10);
-/// Launches at the same time of services for which only a connection has room.
-static SCARCE_LAUNCHES: Semaphore = Semaphore::const_new(2);
-/// The time limit for one of these permits.
+/// The time limit for the permit of a launch that is short of descriptors.
 const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for reading env files and looking up a user.
 const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
@@ -110,7 +108,7 @@ struct Sent {
 struct Place {
     held: DescriptorPermit,
     /// The descriptors of its output are closed once it has begun.
-    narrow: Option<SemaphorePermit<'static>>,
+    narrow: Option<OwnedSemaphorePermit>,
 }
 
 /// Why it was not sent.
@@ -143,7 +141,7 @@ async fn send(
     launch.dropped_lines = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
-    let place = place().await.map_err(|none| Unsent::Refused(none.to_string()))?;
+    let place = place(shims).await.map_err(|none| Unsent::Refused(none.to_string()))?;
     let idle = shims.zygote.shim().await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             Unsent::Lost(error)
@@ -172,7 +170,7 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
 }
 
 /// Takes the descriptors of one launch. Waits for those of an ending run.
-async fn place() -> Result<Place, NoDescriptors> {
+async fn place(shims: &Shims) -> Result<Place, NoDescriptors> {
     let deadline = clock::now().plus(PERMIT_TIMEOUT);
     let mut held = loop {
         match DescriptorPermit::connection() {
@@ -183,7 +181,9 @@ async fn place() -> Result<Place, NoDescriptors> {
     if held.and_orphaned_output() {
         return Ok(Place { held, narrow: None });
     }
-    match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, SCARCE_LAUNCHES.acquire()).await {
+    match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, Arc::clone(&shims.scarce_launches).acquire_owned())
+        .await
+    {
         Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
         _ => Err(NoDescriptors::now()),
     }
@@ -371,7 +371,7 @@ mod tests {
                 connection: ShimConnection::over(UnixStream::from_std(stream).unwrap()),
                 orphaned_output,
                 zygote: Lifeline(lifeline),
-                place: place().await.unwrap(),
+                place: place(&shims).await.unwrap(),
             };
             let follower = RunFollower {
                 shims: shims.clone(),

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// How long, and how often, the record of a shim that has ended is tried to be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,18 +35,24 @@ pub(super) const SHARES_OUTPUT: u32 = 2;
 /// The first version that matches `ready.log`, and signals the first process alone.
 const HEARS: u32 = 3;
 
+/// The number of launches at the same time that are short of descriptors.
+const MAX_SCARCE_LAUNCHES: usize = 2;
+
 /// Starts and follows shims. Cheap to clone: each task has its own.
 #[derive(Debug, Clone)]
 pub struct Shims {
     pub(super) paths: Arc<Paths>,
     pub(super) zygote: Arc<Zygote>,
     pub(super) reports: ReportSender,
+    /// Permits of launches that are short of descriptors: each needs some more for a moment.
+    pub(super) scarce_launches: Arc<Semaphore>,
 }
 
 impl Shims {
     /// Starts no process yet. `program` is `service-shim`; a service may have so many descriptors open.
     pub fn new(paths: Arc<Paths>, program: PathBuf, descriptors: Option<u64>, reports: ReportSender) -> Self {
-        Self { paths, zygote: Arc::new(Zygote::new(program, descriptors)), reports }
+        let zygote = Arc::new(Zygote::new(program, descriptors));
+        Self { paths, zygote, reports, scarce_launches: Arc::new(Semaphore::new(MAX_SCARCE_LAUNCHES)) }
     }
 
     /// The process that shims are forked from.

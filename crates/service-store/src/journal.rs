@@ -13,7 +13,7 @@ mod subscription;
 mod tracker;
 mod writer;
 
-pub use cursor::{Events, RowCursor, Starts, pieces_of_starts};
+pub use cursor::{Events, RetainedStarts, RowCursor, Starts, pieces_of_starts};
 pub use history::History;
 pub use reader::{EventQuery, Since};
 pub use record::{EventRecord, LiveMessage};

@@ -11,8 +11,9 @@ use service_api::event::StartRecord;
 use service_api::{Event, Problem};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::vec;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Undelivered rows.
 pub trait RowCursor {
@@ -58,22 +59,33 @@ impl RowCursor for Events {
     }
 }
 
-/// The number of readers of starts that retain their rows. The events of a start may be far apart, so all rows have to
-/// be computed before the first is delivered. Without a permit, a reader computes them again for each chunk.
-static HOLDERS: Semaphore = Semaphore::const_new(8);
+/// The number of [`RetainedStarts`] at the same time.
+const MAX_RETAINED: usize = 8;
+
+/// Permits of readers of starts to retain their rows. The events of a start may be far apart, so all rows have to be
+/// computed before the first is delivered. Without a permit, a reader computes them again for each chunk.
+#[derive(Debug, Clone)]
+pub struct RetainedStarts(Arc<Semaphore>);
+
+impl Default for RetainedStarts {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_RETAINED)))
+    }
+}
 
 /// The critical path of starts.
 pub struct Starts {
     past: Backlog,
     question: EventQuery,
     told: usize,
-    held: Option<(vec::IntoIter<StartRecord>, SemaphorePermit<'static>)>,
+    retained: RetainedStarts,
+    held: Option<(vec::IntoIter<StartRecord>, OwnedSemaphorePermit)>,
 }
 
 impl Starts {
     /// The starts that a query selects from the journal.
-    pub fn new(past: Backlog, question: EventQuery) -> Self {
-        Self { past, question, told: 0, held: None }
+    pub fn new(past: Backlog, question: EventQuery, retained: RetainedStarts) -> Self {
+        Self { past, question, told: 0, retained, held: None }
     }
 
     fn rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
@@ -94,7 +106,7 @@ impl RowCursor for Starts {
 
     fn advance(&mut self, tell: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
         if self.held.is_none()
-            && let Ok(permit) = HOLDERS.try_acquire()
+            && let Ok(permit) = Arc::clone(&self.retained.0).try_acquire_owned()
         {
             self.held = Some((self.rows()?, permit));
         }
@@ -113,7 +125,8 @@ impl RowCursor for Starts {
 /// The number of starts in a journal, delivered in chunks of three.
 pub fn pieces_of_starts(journal: &Path) -> usize {
     let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
-    let mut ahead = Starts::new(Backlog::from_files(segments), EventQuery::default());
+    let mut ahead =
+        Starts::new(Backlog::from_files(segments), EventQuery::default(), RetainedStarts::default());
     let mut told = 0;
     let mut piece = || {
         ahead.advance(&mut |_| {
@@ -142,7 +155,11 @@ mod tests {
         let text: String =
             (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
         lines.append(text.as_bytes(), Vec::new).unwrap();
-        let mut ahead = Starts::new(Backlog::from_files(lines.segments()), EventQuery::default());
+        let mut ahead = Starts::new(
+            Backlog::from_files(lines.segments()),
+            EventQuery::default(),
+            RetainedStarts::default(),
+        );
         let mut told = 0;
         let mut piece = || {
             ahead.advance(&mut |_| {

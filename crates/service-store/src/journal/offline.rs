@@ -1,7 +1,7 @@
 //! The journal of a project without a daemon, read from its files.
 
 use super::checks::Checks;
-use super::cursor::{Starts, all};
+use super::cursor::{RetainedStarts, Starts, all};
 use super::history::History;
 use super::reader::{Backlog, EventQuery};
 use super::record::{checks_path, path, unreadable};
@@ -28,5 +28,5 @@ pub fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<HistoryEnt
 
 /// The critical path of starts.
 pub fn starts(state_dir: &Path, question: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
-    all(Starts::new(past(state_dir)?, question.clone()))
+    all(Starts::new(past(state_dir)?, question.clone(), RetainedStarts::default()))
 }
