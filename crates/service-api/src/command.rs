@@ -1,4 +1,5 @@
-//! What a client asks for ([`ActionRequest`]) and what came of it, one row a service ([`Outcome`]).
+//! Request bodies ([`ActionRequest`], [`ApplyRequest`], [`AddRequest`]), and their results, one row a service
+//! ([`Outcome`]).
 
 use crate::problem::Problem;
 use serde::de::Error;
@@ -79,13 +80,13 @@ pub struct AddRequest {
     pub transient: bool,
 }
 
-/// The largest number that is taken: as much as every client can write down exactly.
+/// The largest accepted integer, which every client can represent exactly.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// A whole number up to [`MAX_SAFE_INTEGER`], also one that a client without integers writes as `30000.0`.
+/// A whole number up to [`MAX_SAFE_INTEGER`], also in the form `30000.0` of a client without integers.
 ///
 /// # Errors
-/// If it is none.
+/// Any other value.
 pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error> {
     let whole = |number: &serde_json::Number| {
         let float = number
@@ -108,7 +109,7 @@ pub struct Outcome {
     pub name: String,
     /// Whether the service is now as requested.
     pub ok: bool,
-    /// What was done.
+    /// The effect.
     pub action: Action,
     /// Coarse status: `running`, `stopped`, `failed` or `unknown`.
     pub status: String,
@@ -138,24 +139,24 @@ pub enum Action {
     Restarted,
     /// It was defined.
     Added,
-    /// It was stopped, and is not defined any more.
+    /// It was stopped, and is no longer defined.
     Removed,
-    /// Its definition was changed; what runs goes on.
+    /// Its definition was changed, without a restart.
     Updated,
-    /// It is as it was before an apply that failed.
+    /// It was returned to its state before a failed apply.
     RolledBack,
-    /// It already was as wished.
+    /// It already was as requested.
     Unchanged,
-    /// It is under way (not waited for, or the time was over).
+    /// It is starting (without a wait, or after the timeout).
     Starting,
-    /// It is under way (not waited for, or the time was over).
+    /// It is stopping (without a wait, or after the timeout).
     Stopping,
-    /// It could not be done.
+    /// The action failed.
     Failed,
 }
 
 impl Action {
-    /// The word as it stands in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Started => "started",

@@ -1,10 +1,10 @@
-//! [`DaemonHealth`]: how the daemon itself is, for whoever looks after daemons.
+//! [`DaemonHealth`]: the health of the daemon itself, for monitoring.
 
 use serde::{Deserialize, Serialize};
 
-/// It does its work.
+/// It works.
 pub const OK: &str = "ok";
-/// It does its work, and somebody should look at something.
+/// It works, with warnings.
 pub const DEGRADED: &str = "degraded";
 
 /// The daemon can do its work. Otherwise the answer is a `Problem` with the code `unfit`.

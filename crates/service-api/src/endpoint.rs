@@ -18,14 +18,14 @@ pub enum Endpoint {
 pub struct TcpEndpoint {
     /// Whether it speaks TLS.
     pub tls: bool,
-    /// A name or an address; one of IPv6 has no brackets here.
+    /// A name or an address; an IPv6 address has no brackets here.
     pub host: String,
     /// Its port.
     pub port: u16,
 }
 
 impl TcpEndpoint {
-    /// Reads a URL that leads to a daemon, and says nothing more than that.
+    /// Parses the URL of a daemon, which has no further parts.
     ///
     /// # Errors
     /// [`Code::BadRequest`].

@@ -12,7 +12,7 @@ pub struct Envelope<T> {
     pub data: Option<T>,
     /// What went wrong, or `null` on success.
     pub error: Option<Problem>,
-    /// What should be known along with the answer, in sentences; left out where there is nothing.
+    /// Notes on the answer, in sentences; absent without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -1,24 +1,24 @@
-//! [`Environment`]: variables, directory and user of the process that looks for a project.
+//! [`Environment`]: the variables, directory and user of the process that searches a project.
 
 use crate::file_names::FOLDER;
 use crate::problem::{Code, Problem};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What a lookup needs to know of the calling process.
+/// The environment of a search.
 pub struct Environment<'a> {
     /// Reads an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The directory the user is in; it may be gone.
+    /// The current directory, which may be deleted.
     pub cwd: &'a Path,
     /// The user's id.
     pub uid: u32,
-    /// Whether services still run of the project with this state directory; asked only where its file is gone.
+    /// Whether services of the project with this state directory run. Called only if its file is gone.
     pub runs: &'a dyn Fn(&Path) -> bool,
 }
 
 impl Environment<'_> {
-    /// An absolute path from an environment variable; the XDG specification says to ignore relative ones.
+    /// An absolute path from an environment variable; the XDG specification requires to ignore relative ones.
     pub(crate) fn dir(&self, variable: &str) -> Option<PathBuf> {
         (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
@@ -33,8 +33,8 @@ impl Environment<'_> {
     }
 }
 
-/// The home directory of a user: what `$HOME` says, else what the system knows. A variable that is empty or no absolute path is
-/// unset, as the XDG base directory specification has it.
+/// The home directory of a user: `$HOME`, otherwise that of the system. An empty variable or a relative path counts as
+/// unset, as the XDG base directory specification requires.
 pub fn home_directory(
     variable: Option<OsString>,
     system: impl FnOnce() -> Option<OsString>,
@@ -42,16 +42,16 @@ pub fn home_directory(
     variable.filter(|home| Path::new(home).is_absolute()).or_else(system)
 }
 
-/// The home directory of this user as the system knows it, for [`home_directory`].
+/// The home directory of this user in the user database, for [`home_directory`].
 pub fn system_home() -> Option<OsString> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
     Some(user.dir.into())
 }
 
-/// The directory that has the state directory of every project of this user.
+/// The parent of the state directories of all projects of this user.
 ///
 /// # Errors
-/// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where.
+/// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` is set.
 pub fn states(around: &Environment<'_>) -> Result<PathBuf, Problem> {
     let state_home = around.home("XDG_STATE_HOME", ".local/state").ok_or_else(|| {
         Problem::new(

@@ -1,12 +1,12 @@
-//! [`Event`]: one thing that happened, with its number; and the rows that are made of events: [`HistoryEntry`] and [`StartRecord`].
+//! [`Event`]: a numbered event; and rows derived from events: [`HistoryEntry`] and [`StartRecord`].
 
 use serde::{Deserialize, Serialize};
 
-/// What an event can be about.
+/// Kinds of events.
 pub mod kind {
-    /// A service went from one state to another.
+    /// The state of a service changed.
     pub const STATE: &str = "state";
-    /// A service was found healthy or unhealthy. One that is healthy the moment it gets ready has no event of its own.
+    /// A service became healthy or unhealthy. A service that is healthy as soon as it is ready has no event of its own.
     pub const HEALTH: &str = "health";
     /// The stop command of a service `failed`, or it was `killed` because it had not ended in time.
     pub const STOP: &str = "stop";
@@ -18,7 +18,7 @@ pub mod kind {
     pub const REMOVED: &str = "removed";
     /// The daemon began or ended.
     pub const DAEMON: &str = "daemon";
-    /// Events before this one could not be written down.
+    /// Events before this one could not be written.
     pub const JOURNAL: &str = "journal";
     /// Not an event: the result of a health check, in a [`HistoryEntry`](super::HistoryEntry).
     pub const CHECK: &str = "check";
@@ -67,7 +67,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether somebody of this kind (`user`, `policy` and so on) brought it about, or somebody whose words have this in them.
+    /// Whether an actor of this kind (`user`, `policy` and so on) caused it, or an actor whose description contains
+    /// this text.
     pub fn is_by(&self, who: &str) -> bool {
         let Some(by) = &self.by else { return false };
         let kind = by.split(' ').next().unwrap_or_default();
@@ -75,7 +76,7 @@ impl Event {
     }
 }
 
-/// Who can bring something about: the first words of [`Event::by`].
+/// The kinds of actors: the first words of [`Event::by`].
 pub const KINDS: [&str; 6] = ["user", "hook", "token", "policy", "program", "daemon"];
 
 /// A row of history: an event of a service, or the result of one health check.

@@ -1,15 +1,15 @@
-//! [`Finding`]: one thing that a check of `services.toml` found.
+//! [`Finding`]: an error or a warning about `services.toml`.
 
 use serde::{Deserialize, Serialize};
 
-/// What is wrong, or doubtful, and where.
+/// An error or a warning, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Whether anything can be started in spite of it.
+    /// Whether it prevents a start.
     pub severity: Severity,
-    /// The service it is about.
+    /// The service that it concerns.
     pub service: Option<String>,
-    /// The key, below the service where it is about one: `health.interval`.
+    /// The key, relative to the service if there is one: `health.interval`.
     pub key: Option<String>,
     /// One sentence without a full stop.
     pub message: String,
@@ -23,18 +23,18 @@ pub struct Finding {
     pub help: Option<String>,
 }
 
-/// How bad it is.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Nothing can be started with this file, or the service cannot.
     Error,
-    /// The file is valid, but what it says will not work here and now, or does not do what it seems to.
+    /// The file is valid, but a value will not work on this machine, or has an unexpected meaning.
     Warning,
 }
 
 impl Severity {
-    /// The word as it stands in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",

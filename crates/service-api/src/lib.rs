@@ -1,7 +1,7 @@
-//! The words that cross the wire between `orchestratord` and its clients, and where the two meet.
+//! The messages between `orchestratord` and its clients, and the files by which they find each other.
 //!
 //! Types only: nothing here opens a connection. Durations are milliseconds (`*_ms`, fractions allowed), sizes are
-//! bytes, times are RFC 3339 in UTC. A reader ignores fields it does not know, so a newer daemon can add some.
+//! bytes, times are RFC 3339 in UTC. A reader ignores unknown fields, so that a newer daemon can add some.
 
 pub mod command;
 pub mod daemon_health;
@@ -34,5 +34,5 @@ pub use quote::quoted;
 pub use redact::redact;
 pub use unit::Unit;
 
-/// Version of the words in this crate. A daemon and a client with the same number understand each other.
+/// Version of the API. A daemon and a client of the same version understand each other.
 pub const API_VERSION: u32 = 2;

@@ -1,7 +1,9 @@
-//! [`foreign`]: whose file a `services.toml` is. One that was found, and not named, is used only where nobody else can
-//! have written it, because it says what runs here. Git has the same rule for its own (`safe.directory`).
+//! [`foreign`]: whether another user controls a `services.toml`. A file that was found, and not named, is used only if
+//! no other user can have written it, because it defines commands to run. Git has the same rule for its own files
+//! (`safe.directory`).
 //!
-//! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` holds both against one table.
+//! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` tests both against
+//! one table.
 
 use crate::file_names::{FILE, FOLDER};
 use nix::fcntl::OFlag;
@@ -16,18 +18,18 @@ use std::path::{Path, PathBuf};
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
-/// How many links may lead from one to the next.
+/// The maximum number of links from one to the next.
 const MAX_LINKS: usize = 40;
 
-/// Who else than this user and root can have written this file, or can put another in its place; `None` if nobody can.
+/// The other user, apart from root, who can have written this file or can replace it; `None` if there is none.
 ///
-/// Where it is a link, each link on the way and its directory are asked about as well.
+/// For a link, each link on the way and its directory are checked too.
 pub fn foreign(file: &Path, uid: u32) -> Option<String> {
     let mut path = file.to_path_buf();
     for _ in 0..MAX_LINKS {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new(".")).to_path_buf();
-        // What cannot be looked at cannot be read either, and that is told where it is tried.
+        // An inaccessible file cannot be read either, which is reported by the attempt to read it.
         let inside = std::fs::metadata(&directory).ok()?;
         if let Some(why) = suspicion(&inside, uid) {
             return Some(why.about(Some(&directory)));
@@ -47,12 +49,12 @@ pub fn foreign(file: &Path, uid: u32) -> Option<String> {
     Some("too many links lead to it".to_owned())
 }
 
-/// What is wrong with who has a file or directory.
+/// The reason why the owner or the mode of a file or directory is not acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Suspicion {
-    /// It is this user's.
+    /// Its owner is this user.
     Belongs(u32),
-    /// Its mode lets others write.
+    /// Its mode allows others to write.
     Writable,
 }
 
@@ -69,12 +71,12 @@ impl Suspicion {
     }
 }
 
-/// The name of a user, or the number of one that has none.
+/// The name of a user, or the number of a user without a name.
 fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// A directory in which everybody may write, but nobody may replace what is another's, is no danger to what is in it.
+/// A world-writable directory with the sticky bit is acceptable: its files cannot be replaced by others.
 fn suspicion(found: &std::fs::Metadata, uid: u32) -> Option<Suspicion> {
     let (owner, mode) = (found.uid(), found.mode());
     if owner != uid && owner != 0 {
@@ -87,8 +89,7 @@ fn suspicion(found: &std::fs::Metadata, uid: u32) -> Option<Suspicion> {
     (by_group || mode & OTHERS_WRITE != 0).then_some(Suspicion::Writable)
 }
 
-/// Whether a group is that of its owner alone, as many systems give one to each user: it has the user's name, and nobody
-/// else is in it.
+/// Whether a group is the private group of a user, as many systems have it: with the user's name, and no other member.
 fn is_private_group(gid: u32, owner: u32) -> bool {
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
     let user = User::from_uid(Uid::from_raw(owner)).ok().flatten();
@@ -96,7 +97,7 @@ fn is_private_group(gid: u32, owner: u32) -> bool {
     group.name == user.name && group.mem.iter().all(|member| *member == user.name)
 }
 
-/// Who else can put something where this directory is to be; `None` if nobody can.
+/// The other user who can create this directory; `None` if there is none.
 pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
     let found = directory.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
     let (place, found) = found?;
@@ -118,12 +119,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The next step for an error of [`private_dir`] that says whose a directory is.
+/// The remedy for an error of [`private_dir`].
 pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
     Some(&error.get_ref()?.downcast_ref::<Refusal>()?.remedy)
 }
 
-/// What to do about `place`, on the way to `target`. What may be a home or the directory of a login is never to be removed.
+/// The remedy for `place`, a parent of `target`. A home directory or a directory of a login must never be removed.
 fn remedy_for(why: Suspicion, place: &Path, target: &Path) -> String {
     // The socket lies in the directory of this program itself, state below it.
     let variable = if target.ends_with(FOLDER) { "XDG_RUNTIME_DIR" } else { "XDG_STATE_HOME" };
@@ -138,12 +139,12 @@ fn remedy_for(why: Suspicion, place: &Path, target: &Path) -> String {
     }
 }
 
-/// Makes a directory that only its user may enter, with those above it, and gives it open. One that is there is closed to
-/// others; one that belongs to somebody else, in which something does, or that somebody else could put another in the place
-/// of, is not used.
+/// Creates a directory that only its user may enter, with its parents, and returns it opened. An existing directory is
+/// closed to others. A directory is refused if it belongs to another user, contains files of another user, or can be
+/// replaced by another user.
 ///
 /// # Errors
-/// In words where it cannot be trusted, else those of making it.
+/// Worded for the user if it cannot be trusted; otherwise those of creating it.
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
     let refused = |why: Suspicion, place: &Path| {
@@ -170,9 +171,9 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let open = |path: &Path| File::options().read(true).custom_flags(flags.bits()).open(path);
     let directory = match open(path) {
-        // A link of one's own, as the look above has found.
+        // A link of the same user, as verified above.
         Err(_) if path.is_symlink() => open(&path.canonicalize()?)?,
-        // One that was made under a mask that takes everything away.
+        // A directory created under a mask without any permission.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
             open(path)?
@@ -186,7 +187,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     if found.mode() & 0o777 != 0o700 {
         directory.set_permissions(Permissions::from_mode(0o700))?;
     }
-    // From here on nobody else can put anything there.
+    // From here on no other user can create anything in it.
     for entry in std::fs::read_dir(path)?.flatten() {
         if let Ok(owner) = entry.metadata().map(|found| found.uid())
             && owner != uid
@@ -197,17 +198,18 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     Ok(directory)
 }
 
-/// Reads a regular file of at most so many bytes. A pipe, a device or a file without end is an error at once.
+/// Reads a regular file of at most `max_bytes`. A pipe, a device or an endless file is an error at once.
 ///
 /// # Errors
-/// Those of reading it; [`io::ErrorKind::InvalidInput`] for what is no regular file,
-/// [`io::ErrorKind::FileTooLarge`] for what is too large.
+/// Those of reading it; [`io::ErrorKind::InvalidInput`] for a file that is not regular, [`io::ErrorKind::FileTooLarge`]
+/// for one that is too large.
 pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let regular = |found: &std::fs::Metadata| match found.is_file() {
         true => Ok(()),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     };
-    // To open some devices does something already; and a pipe that was put there meanwhile keeps nobody waiting.
+    // Opening some devices has effects, so the type is checked first. A pipe that replaces the file meanwhile does not
+    // block.
     regular(&std::fs::metadata(path)?)?;
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     regular(&file.metadata()?)?;

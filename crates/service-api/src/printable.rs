@@ -1,6 +1,6 @@
-//! What may be shown on a terminal of what a service, a file or a stranger wrote: text, and no orders to the terminal.
+//! Text of services, files and remote peers without control sequences, for display on a terminal.
 //!
-//! Applied at the last step, by whoever shows it. What is kept and what is sent over the wire stays as it was written.
+//! Applied as the last step before the display. Stored and transmitted text remains unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub fn coloured(text: &str) -> Cow<'_, str> {
     shown(text, Colours::Kept)
 }
 
-/// JSON, of the same meaning, in which no character orders anything: those that JSON leaves as they are get written as numbers.
+/// Equivalent JSON without control characters: characters that JSON would leave unescaped are escaped.
 pub fn json(text: String) -> String {
     if !text.contains(is_order) {
         return text;
@@ -65,7 +65,7 @@ fn shown(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether a character is none to be read: a control character, or one of Unicode's `Bidi_Control`.
+/// Whether a character is not printable: a control character, or one of Unicode's `Bidi_Control`.
 fn is_order(char: char) -> bool {
     match char {
         '\n' | '\t' => false,
@@ -74,14 +74,14 @@ fn is_order(char: char) -> bool {
     }
 }
 
-/// The rest of a sequence that colours text, behind its escape character, if that is what follows.
+/// The rest of a colour sequence after its escape character, if it is one.
 fn colour(rest: &str) -> Option<&str> {
     let parameters = rest.strip_prefix('[')?;
     let length = parameters.find(|char: char| !matches!(char, '0'..='9' | ';' | ':'))?;
     parameters[length..].starts_with('m').then(|| &rest[..length + 2])
 }
 
-/// What follows an escape character.
+/// Skips the sequence after an escape character.
 fn skip_sequence(rest: &mut Chars<'_>) {
     match rest.clone().next() {
         Some('[') => {
@@ -105,7 +105,7 @@ fn skip_control(rest: &mut Chars<'_>) {
     skip_if(rest, |char| matches!(char, '@'..='~'));
 }
 
-/// A string up to its terminator; one without ends with its line, so that it hides no other.
+/// Skips a string up to its terminator. An unterminated one ends with its line, so that it hides no other line.
 fn skip_string(rest: &mut Chars<'_>) {
     while skip_if(rest, |char| !matches!(char, '\u{7}' | '\u{9c}' | '\u{1b}' | '\n')) {}
     if !skip_if(rest, |char| matches!(char, '\u{7}' | '\u{9c}')) && rest.as_str().starts_with("\u{1b}\\") {

@@ -1,4 +1,4 @@
-//! [`Problem`]: one failure in words a person can act on, with a stable code a script can branch on.
+//! [`Problem`]: one error with a message for people and a stable code for scripts.
 
 use crate::ownership;
 use crate::redact::{self, redact};
@@ -68,16 +68,16 @@ pub struct Cell {
 pub enum Code {
     /// No service (or route) of this name.
     NotFound,
-    /// `services.toml` cannot be read or does not say something that can be run.
+    /// `services.toml` cannot be read, or contains an error.
     BadDefinition,
     /// There is no `services.toml` to be found.
     NoProject,
-    /// A `services.toml` that was found is somebody else's, or others can write to it; or its content is not the one that
-    /// was trusted.
+    /// A `services.toml` that was found belongs to another user, or others can write to it; or its content is not the
+    /// trusted one.
     UntrustedFile,
     /// `manager_enabled = false`: nothing may be started or stopped.
     ManagerDisabled,
-    /// Dependencies are not started along, and one of them is not running.
+    /// Dependencies are not included in the start, and one of them is not running.
     DependencyNotRunning,
     /// A dependency failed, so this service cannot start.
     DependencyFailed,
@@ -85,13 +85,13 @@ pub enum Code {
     StartFailed,
     /// The service could not be stopped.
     StopFailed,
-    /// The manager of a service does not answer, or not as it should.
+    /// The manager of a service does not answer, or its answer is invalid.
     ManagerFailed,
-    /// The manager of a service has more to tell than is taken at once.
+    /// The answer of a manager is too large.
     TooMuch,
-    /// Not done within the time allowed; the daemon goes on.
+    /// Not done within the timeout; the daemon continues.
     Timeout,
-    /// What is waited for cannot come any more, unless somebody does something.
+    /// The awaited state cannot be reached without a further request.
     Never,
     /// Another request wanted the opposite.
     Cancelled,
@@ -101,13 +101,13 @@ pub enum Code {
     Exists,
     /// The request itself is malformed.
     BadRequest,
-    /// Events that are asked for are not kept any more, or were never given.
+    /// The requested events have expired, or their numbers were never assigned.
     Gap,
-    /// Events came faster than they were read.
+    /// Events arrived faster than the client read them.
     TooSlow,
     /// No token, or a wrong one.
     Unauthorized,
-    /// The token does not allow it, or the caller may not ask at all.
+    /// The token does not allow it, or the client has no access.
     Forbidden,
     /// The body of a request is too large.
     TooLarge,
@@ -117,23 +117,23 @@ pub enum Code {
     DaemonUnreachable,
     /// The daemon answers, and cannot do its work.
     Unfit,
-    /// The state directory cannot be written: the disk is full or read-only, or somebody else's.
+    /// The state directory cannot be written: the disk is full or read-only, or the directory belongs to another user.
     Storage,
-    /// Whether the service runs cannot be told, so it is neither started nor stopped.
+    /// Whether the service runs is unknown, so it is neither started nor stopped.
     StateUnknown,
-    /// It runs under the path that the directory of the project had before it was renamed.
+    /// It runs under the former path of a renamed project directory.
     Moved,
     /// There is no systemd of this user to be had.
     NoSystemd,
-    /// The daemon speaks another version of these words.
+    /// The daemon speaks another version of the API.
     VersionMismatch,
-    /// A fault of the daemon's own, or of the machine under it.
+    /// An error of the daemon itself, or of the machine.
     #[serde(other)]
     Internal,
 }
 
 impl Code {
-    /// The code as it stands in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -203,7 +203,7 @@ impl Code {
     }
 }
 
-/// More of a message is not told: what somebody else wrote into it has no end.
+/// Longer messages are cut, since text of other programs has no limit.
 const MAX_MESSAGE_BYTES: usize = 8_000;
 
 impl Problem {
@@ -238,7 +238,7 @@ impl Problem {
         problem
     }
 
-    /// Adds the way out, unless there is one.
+    /// Sets the help, unless it is set.
     #[must_use]
     pub fn or_help(mut self, help: impl Into<String>) -> Self {
         self.help.get_or_insert_with(|| help.into());
@@ -266,7 +266,7 @@ impl Problem {
         self
     }
 
-    /// The problem without secrets that its words, or the line of the file, would tell.
+    /// The problem without secrets in its message or in the quoted line of the file.
     #[must_use]
     pub fn redacted(self) -> Self {
         let clean = |text: String| redact(&redact::cut(&text, MAX_MESSAGE_BYTES)).into_owned();

@@ -1,12 +1,12 @@
-//! [`Project`]: which `services.toml` is meant, and where its daemon lives.
+//! [`Project`]: the selected `services.toml`, and the files of its daemon.
 //!
-//! A daemon and its clients compute the same answer from the same environment. Where their environments differ (a
-//! shell without `XDG_RUNTIME_DIR`, say), the record that the daemon leaves in its state directory decides: see
+//! A daemon and its clients compute the same paths from the same environment. If their environments differ (a shell
+//! without `XDG_RUNTIME_DIR`, for example), the record in the daemon's state directory decides: see
 //! [`Project::record`].
 //!
-//! The path of a project is that of its file: links of directories are resolved, a link as the last step is not. Where the
-//! file is gone, the state directory that its path leads to is the project for as long as something of it is left
-//! ([`gone`]), so that what runs can be stopped.
+//! The path of a project is that of its file: links of directories are resolved, a link as the last step is not. If the
+//! file is gone, the state directory of its path remains the project while it exists ([`gone`]), so that running
+//! services can be stopped.
 
 pub mod gone;
 
@@ -23,9 +23,9 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What a `services.toml` of the user's own begins with.
+/// The beginning of the user's own `services.toml`.
 const OWN: &str = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n";
-/// `sun_path` holds 108 bytes; keep some in hand.
+/// `sun_path` holds 108 bytes; this leaves a reserve.
 const MAX_SOCKET_PATH_BYTES: usize = 100;
 
 /// One project: its file, the daemon's state directory and the daemon's socket.
@@ -33,7 +33,7 @@ const MAX_SOCKET_PATH_BYTES: usize = 100;
 pub struct Project {
     /// The `services.toml`, absolute; symbolic links are resolved, but for the last step.
     pub config: PathBuf,
-    /// Where the daemon keeps goals, logs and exit statuses.
+    /// The directory of goals, logs and exit statuses.
     pub state_dir: PathBuf,
     /// Where the daemon listens.
     pub socket: PathBuf,
@@ -41,7 +41,7 @@ pub struct Project {
     pub trusted_hash: Option<String>,
 }
 
-/// What `orchestratord run` prints on its first line of standard output, and leaves in its state directory.
+/// The first line of `orchestratord run` on standard output, also written to its state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartupMessage {
@@ -49,25 +49,25 @@ pub enum StartupMessage {
     Ready {
         /// Its process id.
         pid: u32,
-        /// Where it listens.
+        /// Its socket.
         socket: PathBuf,
     },
-    /// Another daemon owns this project; that one will answer.
+    /// Another daemon owns this project, and will answer.
     #[serde(rename = "taken")]
     AlreadyRunning,
-    /// It cannot run, and why.
+    /// It cannot run, for this reason.
     Failed(Problem),
 }
 
 impl Project {
-    /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` upward from
-    /// the directory, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. On the way upward one whose file is
-    /// gone counts while its daemon or services of it run.
+    /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` in the directory
+    /// or its parents, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. A deleted file in a parent
+    /// counts while its daemon or its services run.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if there is none, or if the one that was named does not exist and has no state directory;
-    /// [`Code::UntrustedFile`] if the one that was found is somebody else's, or others can write to it;
-    /// [`Code::Internal`] if neither `HOME` nor `XDG_STATE_HOME` says where state may be kept.
+    /// [`Code::NoProject`] if there is none, or if the named one does not exist and has no state directory;
+    /// [`Code::UntrustedFile`] if the found one belongs to another user, or others can write to it; [`Code::Internal`]
+    /// if neither `HOME` nor `XDG_STATE_HOME` is set.
     pub fn find(config: Option<&Path>, around: &Environment<'_>) -> Result<Self, Problem> {
         let named = config.map(PathBuf::from).or_else(|| around.named());
         let is_here = around.cwd.is_dir();
@@ -85,8 +85,8 @@ impl Project {
         Self::at(&around.cwd.join(named), around)
     }
 
-    /// The project of `services.toml` in the user's own directory, which is written, empty, if there is none: for what
-    /// needs a project and no file, where [`Project::find`] has found none.
+    /// The project of `services.toml` in the user's own directory; an empty file is created if there is none. For
+    /// commands that need a project without a file, after [`Project::find`] has found none.
     ///
     /// # Errors
     /// [`Code::NoProject`] if it cannot be written.
@@ -111,9 +111,9 @@ impl Project {
         Self::from_found_file(&path, around)
     }
 
-    /// The project of a file that nobody has named.
+    /// The project of a file that was found, and not named.
     fn from_found_file(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
-        // What is gone says nothing; what still runs of it can be stopped whoever could write there.
+        // A deleted file needs no trust: its running services can only be stopped.
         let trusted_hash = if gone::is_there(path) { may_be_used(path, around)? } else { None };
         Ok(Self { trusted_hash, ..Self::at(path, around)? })
     }
@@ -145,24 +145,24 @@ impl Project {
         Ok(Self { config, state_dir, socket, trusted_hash: None })
     }
 
-    /// Where the running daemon leaves its [`StartupMessage::Ready`]; it names the socket even when that was chosen in
+    /// The file with the running daemon's [`StartupMessage::Ready`]. It names the socket, also if that was chosen in
     /// another environment.
     pub fn record(&self) -> PathBuf {
         self.state_dir.join(RECORD)
     }
 
-    /// Where the path of the project's file is written down: the name of the state directory does not tell it.
+    /// The file with the path of the project's file, which the name of the state directory does not contain.
     pub fn note(&self) -> PathBuf {
         self.state_dir.join(NOTE)
     }
 
-    /// What is there once the services of a login or a boot have been started. It lies beside the socket, where nothing
-    /// outlives the session.
+    /// The file that marks the services of a login or a boot as started. It lies beside the socket, in a directory that
+    /// ends with the session.
     pub fn session_mark(&self) -> PathBuf {
         self.socket.with_extension("session")
     }
 
-    /// Where the daemon keeps its goals while the state directory cannot be written.
+    /// The file of goals while the state directory cannot be written.
     pub fn refuge(&self) -> PathBuf {
         self.socket.with_extension("state.json")
     }
@@ -173,7 +173,7 @@ impl Project {
     }
 }
 
-/// The nearest project upward. In a directory that is gone it can only be one that is gone with it.
+/// The nearest project in the directory or its parents. From a deleted directory, only a deleted project is found.
 fn upward(around: &Environment<'_>, is_here: bool) -> Option<PathBuf> {
     let mut files = around.cwd.ancestors().map(|dir| dir.join(FILE)).filter(|_| around.cwd.is_absolute());
     let left = |file: &PathBuf| {
@@ -208,7 +208,7 @@ fn runtime_dir(around: &Environment<'_>, slug: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/{FOLDER}-{}", around.uid)))
 }
 
-/// A short name that a person recognises and that no other project has: the directory's name and a hash of the path.
+/// A readable and unique name: the directory's name and a hash of the path.
 fn slug(config: &Path) -> String {
     let folder = config.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     let readable: String =
@@ -217,7 +217,7 @@ fn slug(config: &Path) -> String {
     format!("{readable}-{hash:016x}")
 }
 
-/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It names directories, it protects nothing.
+/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It names directories, and is not for security.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -1,12 +1,12 @@
-//! [`quoted`]: what a program wrote, where it stands within a sentence of ours. It may be anything, also what not everybody may
-//! read, so one can tell where it begins and ends ([`OPEN`], [`CLOSE`]), wherever the sentence goes.
+//! [`quoted`]: the output of a program within a message. The output may contain anything, including private data, so
+//! its limits are marked ([`OPEN`], [`CLOSE`]) wherever the message appears.
 
-/// Before what a program wrote.
+/// The beginning of a program's output.
 pub const OPEN: char = '“';
-/// Behind it.
+/// Its end.
 pub const CLOSE: char = '”';
 
-/// What a program wrote, as it stands in a message.
+/// The output of a program as part of a message.
 pub fn quoted(text: &str) -> String {
     let inside = text.replace([OPEN, CLOSE], "\"");
     format!("{OPEN}{inside}{CLOSE}")

@@ -1,9 +1,9 @@
-//! [`redact`]: passwords, tokens and other secrets in a text become `***`, whatever the text is: a command line, a line of
-//! TOML or JSON, a URL, a header, an error.
+//! [`redact`]: replaces passwords, tokens and other secrets in a text by `***`: in a command line, in TOML or JSON, in
+//! a URL, in a header, in an error.
 //!
-//! It goes by what stands before a value: a key or an option whose name looks like that of a secret, the userinfo of a URL,
-//! `Authorization`; by what a few programs call theirs; and by the form of what is a secret wherever it stands. When in doubt it
-//! takes more, not less. Any other secret that stands alone cannot be told from other words.
+//! Secrets are recognized by their context (a key or an option with the name of a secret, the userinfo of a URL,
+//! `Authorization`), by password options of known programs, and by their form. An ambiguous value is replaced. A secret
+//! without context and without a known form cannot be recognized.
 
 mod forms;
 mod names;
@@ -20,24 +20,24 @@ use scan::{MAX_NAME_BYTES, around, begins_word, is_name, line, next_word, passwo
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 pub const MASK: &str = "***";
 
 /// Headers whose value is secret to the end of the line.
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
-/// Options that take a user, or a user and a password.
+/// Options for a user, or a user and a password.
 const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
 /// A value that is shorter is no secret, and would be found in every text.
 const MIN_SECRET_BYTES: usize = 4;
-/// What others say may be longer than anybody reads; a name, an address or a line of them is cut after so many bytes.
+/// The length at which foreign names, addresses and lines are cut.
 const MAX_EXCERPT_BYTES: usize = 200;
 
-/// The beginning of what somebody else wrote, for a message: as much of it as anybody reads.
+/// The beginning of a foreign text, for a message.
 pub fn brief(text: &str) -> Cow<'_, str> {
     cut(text, MAX_EXCERPT_BYTES)
 }
 
-/// At most so many bytes of a text, with a mark where it was cut.
+/// At most `most` bytes of a text, with a mark if it was cut.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.len() {
         length if length <= most => Cow::Borrowed(text),
@@ -51,14 +51,14 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     if secrets.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(mask(text, &secrets)) }
 }
 
-/// The text without its secrets, and without what is secret in an environment, wherever it stands.
+/// The text without its secrets, and without the secret values of an environment.
 pub fn without(text: &str, environment: &[(String, String)]) -> String {
     let is_known = |(name, value): &&(String, String)| is_secret(name) && value.len() >= MIN_SECRET_BYTES;
     let known: Vec<&str> = environment.iter().filter(is_known).map(|(_, value)| value.as_str()).collect();
     if known.is_empty() || text.is_empty() {
         return redact(text).into_owned();
     }
-    // All of them in one pass, however many there are.
+    // All values in one pass, however many there are.
     let mut finder = AhoCorasick::builder();
     finder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::NoncontiguousNFA));
     match finder.build(known) {
@@ -71,10 +71,10 @@ pub fn without(text: &str, environment: &[(String, String)]) -> String {
     }
 }
 
-/// Where the secrets of a text are: byte ranges, in order, none within another.
+/// The secrets of a text: ordered byte ranges, none within another.
 ///
-/// One pass, in a time that grows as the text does: what lies behind is kept in mind ([`Scan`]) and not looked for again, what
-/// lies ahead is passed over once it was looked at, or looked at for a few bytes alone.
+/// One pass in linear time: the text behind is summarized in [`Scan`], and the text ahead is examined once, or for a
+/// few bytes only.
 pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -101,15 +101,15 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
     joined(found)
 }
 
-/// Where one is in a text, and what is known of what lies behind.
+/// The position in a text, and a summary of the text before it.
 #[derive(Default)]
 struct Scan {
     at: usize,
-    /// Where the word began that a pair may be, and its first colon.
+    /// The beginning of a word that may be a pair, and its first colon.
     word: usize,
     colon: Option<usize>,
     commands: Commands,
-    /// Up to where the last URL was looked at, and the last `@` before that.
+    /// The end of the last examined URL, and the last `@` before that.
     url: Option<(usize, Option<usize>)>,
 }
 
@@ -137,7 +137,7 @@ impl Scan {
         (!digest && colon > self.word && colon + 1 < self.at).then_some(self.word..self.at)
     }
 
-    /// `scheme://userinfo@host`. A password may have characters in it that should have been encoded.
+    /// `scheme://userinfo@host`. A password may contain characters that should have been encoded.
     fn userinfo(&mut self, bytes: &[u8], start: usize) -> Option<Range<usize>> {
         let (end, at_sign) = match self.url {
             Some(known) if start <= known.0 => known,
@@ -149,11 +149,11 @@ impl Scan {
                 *self.url.insert((end, at_sign.map(|at| start + at)))
             }
         };
-        // It ends before the next scheme does, which has a `/`.
+        // It ends before the `/` of the next scheme.
         let ended = bytes[start..end].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
         let authority = &bytes[start..ended.map_or(end, |length| start + length)];
         let port = authority.iter().position(|byte| *byte == b':').map(|at| &authority[at + 1..]);
-        // A number may be a port, and then what follows the next `/` is a path.
+        // A number may be a port, which means that a path follows the next `/`.
         let number = |port: &[u8]| {
             port.iter().all(u8::is_ascii_digit) && ended.is_none_or(|length| bytes[start + length] == b'/')
         };
@@ -175,7 +175,7 @@ pub fn mask(text: &str, secrets: &[Range<usize>]) -> String {
     masked + &text[from..]
 }
 
-/// Where the byte `at` of a text is, in characters, once these places are masked. Within one: its beginning.
+/// The position of the byte `at` in characters, after these ranges are masked. Within one: its beginning.
 pub fn moved(text: &str, secrets: &[Range<usize>], at: usize) -> usize {
     let (mut characters, mut from) = (0, 0);
     for secret in secrets.iter().take_while(|secret| secret.start < at) {
@@ -189,7 +189,7 @@ pub fn moved(text: &str, secrets: &[Range<usize>], at: usize) -> usize {
     characters + text[from..at].chars().count()
 }
 
-/// Ranges in order, with those that touch made one.
+/// Ordered ranges, with adjacent ones merged.
 pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| range.start);
     let mut all: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
@@ -202,7 +202,7 @@ pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     all
 }
 
-/// The name that ends before `end`, perhaps in quotes, and where it begins.
+/// The name that ends before `end`, perhaps in quotes, and its beginning.
 fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
     let bytes = text.as_bytes();
     let mut end = end;
@@ -228,7 +228,7 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
     (queried || is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start)))
 }
 
-/// `"name": "value"`, `X-Api-Key: value`, `password: value`; not what only ends in such a word, as sentences do.
+/// `"name": "value"`, `X-Api-Key: value`, `password: value`; not a word of a sentence that only ends with such a name.
 fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (name, start) = name_before(text, at)?;
@@ -240,13 +240,13 @@ fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     if HEADERS.contains(&lower.as_str()) && !quoted {
         return Some(line(bytes, at + 1, around(bytes, start)));
     }
-    // As openssl takes one: `-passin pass:value`.
+    // The syntax of openssl: `-passin pass:value`.
     let openssl = name == "pass" && bytes.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace());
     let named = quoted || openssl || name.contains(['-', '_']) || names::is_plain(&lower);
     (named && is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start).filter(|_| !quoted)))
 }
 
-/// `--name value`, also as two words of a list. With `=` it is seen there.
+/// `--name value`, also as two words of a list. The form with `=` is handled elsewhere.
 fn option(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     if !begins_word(bytes, at) {

@@ -6,17 +6,17 @@ pub const PREFIX: &str = "/api/v1";
 pub const LIST: &str = "/api/v1/services/list";
 /// `GET`: the state of many services; `?names=a,b&long=true&follow=true`.
 pub const STATUS: &str = "/api/v1/services/status";
-/// `GET`: what happened to services, and their health checks; `?names=a,b&since=<RFC 3339>&starts=true`.
+/// `GET`: events and health checks of services; `?names=a,b&since=<RFC 3339>&starts=true`.
 pub const HISTORY: &str = "/api/v1/services/history";
-/// `GET`: wait until services are as asked; `?names=a,b&for=ready&timeout_ms=1000`.
+/// `GET`: waits for a state of services; `?names=a,b&for=ready&timeout_ms=1000`.
 pub const WAIT: &str = "/api/v1/wait";
 /// `GET`: log lines of many services, by time; `?names=a,b&tail=100&since=<RFC 3339>&follow=true`.
 pub const LOGS: &str = "/api/v1/logs";
 /// `GET`: start order; `?names=a,b`.
 pub const ORDER: &str = "/api/v1/services/order";
-/// `GET`: who needs whom, and how everybody is; `?names=a,b`.
+/// `GET`: dependencies and states; `?names=a,b`.
 pub const GRAPH: &str = "/api/v1/graph";
-/// `GET`: what the `services.toml` of now would change about what runs.
+/// `GET`: how the present `services.toml` would change running services.
 pub const PLAN: &str = "/api/v1/plan";
 /// `POST`: do that; body [`ApplyRequest`](crate::ApplyRequest).
 pub const APPLY: &str = "/api/v1/apply";
@@ -30,15 +30,15 @@ pub const RESTART: &str = "/api/v1/services/restart";
 pub const ADD: &str = "/api/v1/services/add";
 /// `POST`: stop and forget services that were added; body [`ActionRequest`](crate::ActionRequest).
 pub const REMOVE: &str = "/api/v1/services/remove";
-/// `GET`: one service as it is defined.
+/// `GET`: the definition of one service.
 pub const SERVICE: &str = "/api/v1/services/{name}";
 /// `GET`: the state of one service.
 pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
-/// `GET`: check one service now.
+/// `GET`: checks one service now.
 pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
-/// `GET`: why one service is as it is.
+/// `GET`: explains the state of one service.
 pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
-/// `GET`: why all that is not well is as it is, or these; `?names=a,b`.
+/// `GET`: explains every service that is not well, or these; `?names=a,b`.
 pub const WHY: &str = "/api/v1/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";
@@ -48,9 +48,9 @@ pub const SERVICE_START: &str = "/api/v1/services/{name}/start";
 pub const SERVICE_STOP: &str = "/api/v1/services/{name}/stop";
 /// `POST`: restart one.
 pub const SERVICE_RESTART: &str = "/api/v1/services/{name}/restart";
-/// `GET`: what happened, by number; `?names=a,b&since=<seq or RFC 3339>&limit=100&follow=true`.
+/// `GET`: numbered events; `?names=a,b&since=<seq or RFC 3339>&limit=100&follow=true`.
 pub const EVENTS: &str = "/api/v1/events";
-/// `GET`: the managers, what each can do and whether its program is there.
+/// `GET`: the managers, with their commands and the presence of their programs.
 pub const MANAGERS: &str = "/api/v1/managers";
 /// `GET`: versions of daemon and API.
 pub const VERSION: &str = "/api/v1/version";
@@ -69,11 +69,11 @@ pub const OPENAPI: &str = "/api/v1/openapi.json";
 pub const RESERVED_NAMES: [&str; 9] =
     ["list", "status", "order", "history", "start", "stop", "restart", "add", "remove"];
 
-/// Media type of an answer that comes row by row: one JSON object a line.
+/// Media type of a response with one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of server-sent events.
 pub const SSE: &str = "text/event-stream";
-/// The header by which what acts for a user says what it is: `hook`.
+/// The header in which an automatic caller names its kind: `hook`.
 pub const CALLER: &str = "service-caller";
-/// The header with which a client of server-sent events goes on after the last event it has seen.
+/// The header with the number of the last event that a client of server-sent events has received.
 pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -1,7 +1,8 @@
-//! What a user trusts: `trusted.nuon`, written by `service trust`, one row for a file with the hash of its content.
+//! The trusted files of a user: `trusted.nuon`, written by `service trust`, one row for a file with the hash of its
+//! content.
 //!
-//! The manager modules that a file names are part of its content. A row lists them, so that who compares need not
-//! understand the file.
+//! The manager modules that a file names are part of its content. A row lists them, so that a comparison does not
+//! require parsing the file.
 
 use crate::environment::{Environment, states};
 use crate::ownership::{foreign, read_regular};
@@ -14,7 +15,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The largest `services.toml`, and the largest of the files that it names.
+/// The maximum size of `services.toml`, and of a file that it names.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The file in the directory of all states.
 pub const TRUSTED: &str = "trusted.nuon";
@@ -27,8 +28,8 @@ struct Row {
     modules: Vec<String>,
 }
 
-/// Whether a file that was found, and not named, may be used. The hash that its content must have, if it may be used only
-/// because its user trusts that content.
+/// Whether a file that was found, and not named, may be used. Returns the hash of the required content, if only that
+/// content is trusted.
 ///
 /// # Errors
 /// [`Code::UntrustedFile`].
@@ -51,7 +52,7 @@ fn hash_if_trusted(file: &Path, around: &Environment<'_>) -> Option<String> {
     (hash.modules_match(&file)).then_some(hash.hash)
 }
 
-/// Whether a content of this file, known by [`hash`], is trusted by what this store says.
+/// Whether a content of this file, identified by [`hash`], is trusted according to this store.
 pub fn is_trusted(store: &Path, file: &Path, hash: &str, uid: u32) -> bool {
     trusted_hash(store, file, uid).is_some_and(|row| row.hash == hash)
 }
@@ -76,8 +77,8 @@ impl Row {
     }
 }
 
-/// What the content of a file is known by: its SHA-256; where it names modules, that of its own and of theirs, each with the
-/// name by which it is written.
+/// The identity of a file's content: its SHA-256; with modules, the hash over its own and theirs, each with the name in
+/// the file.
 ///
 /// # Errors
 /// Those of reading a module.
@@ -89,7 +90,7 @@ pub fn hash<'m>(
     combined(sha256(content), file, modules)
 }
 
-/// The same, of a content whose own hash is known.
+/// The same for a content of known hash.
 ///
 /// # Errors
 /// Those of reading a module.

@@ -1,8 +1,8 @@
-//! [`Unit`]: the unit of systemd that runs a project's daemon, and what was done with it.
+//! [`Unit`]: the systemd unit of a project's daemon, and the change that was made to it.
 
 use serde::{Deserialize, Serialize};
 
-/// What `orchestratord enable` and `disable` answer.
+/// The result of `orchestratord enable` and `disable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Its name, for `systemctl --user`.
@@ -11,12 +11,12 @@ pub struct Unit {
     pub path: String,
     /// Whether systemd starts it.
     pub enabled: bool,
-    /// When it does: `login`, `boot` or `never`.
+    /// When systemd starts it: `login`, `boot` or `never`.
     pub at: String,
-    /// How it is now, in the words of systemd: `active`, `inactive`, `failed` …
+    /// Its present state in systemd: `active`, `inactive`, `failed` …
     pub state: String,
-    /// Which services it starts along: `auto`, `all`, or names with commas.
+    /// The services that it starts: `auto`, `all`, or names with commas.
     pub services: String,
-    /// What else should be known, and what would help.
+    /// A note, and a remedy.
     pub note: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a reader sees: one type per kind of row.
+//! Rows of the API, one type for each kind.
 
 use serde::{Deserialize, Serialize};
 
@@ -358,9 +358,9 @@ pub struct Daemon {
 pub struct InitResult {
     /// Its path.
     pub path: String,
-    /// Whether there was one before.
+    /// Whether it replaced a file.
     pub replaced: bool,
-    /// What other files there speak of.
+    /// Suggestions from other files in the directory.
     pub suggestions: Vec<Suggestion>,
 }
 
@@ -369,40 +369,40 @@ pub struct InitResult {
 pub struct Suggestion {
     /// The file.
     pub source: String,
-    /// What the service may be called.
+    /// The suggested name of the service.
     pub name: String,
-    /// How it may be started.
+    /// The suggested command.
     pub start_command: String,
-    /// The shell whose command line that is, if it is one.
+    /// The shell for that command line, if it needs one.
     pub shell: Option<String>,
-    /// What it may need.
+    /// The suggested dependencies.
     pub dependencies: Vec<String>,
 }
 
-/// A project that something runs of, as its state directory tells without asking anybody.
+/// A project with running services, according to its state directory, without a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectSummary {
-    /// Path of its `services.toml`; `null` where no daemon has written it down.
+    /// Path of its `services.toml`; `null` if no daemon has recorded it.
     pub path: Option<String>,
     /// Its state directory.
     pub state_dir: String,
-    /// Whether a daemon has it.
+    /// Whether it has a daemon.
     pub daemon: bool,
     /// The daemon's process.
     pub pid: Option<u32>,
     /// Where the daemon listens.
     pub socket: Option<String>,
-    /// How many services are kept by a shim.
+    /// How many services have a shim.
     pub kept: usize,
-    /// How many of its containers run, where there is no daemon to ask; `null` where their engine did not answer.
+    /// How many of its containers run, if it has no daemon; `null` if their engine did not answer.
     pub containers: Option<usize>,
-    /// How many others, run by managers, were up when its daemon ended.
+    /// How many services of other managers were running when its daemon ended.
     #[serde(default)]
     pub managed: usize,
-    /// Whether its `services.toml` is there: `present`, `gone`, or `unknown` where that cannot be told.
+    /// Whether its `services.toml` exists: `present`, `gone`, or `unknown`.
     #[serde(default)]
     pub file: Option<String>,
-    /// What cannot be read of it.
+    /// The unreadable part of its state directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Projects whose file or directory is gone: where it was, and whether a daemon still has its state.
+//! Projects whose file or directory is gone: their former path, and whether a daemon still has their state.
 
 use crate::file_names::LOCK;
 use crate::problem::{Code, Problem};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// The path of a file with the links of its directories resolved, as far as they are there. The last step stays as it is.
+/// The path of a file with the existing links of its directories resolved. The last step stays as it is.
 pub(crate) fn settled(file: &Path) -> PathBuf {
     match (file.parent(), file.file_name()) {
         (Some(directory), Some(name)) => resolved(directory).join(name),
@@ -21,7 +21,7 @@ pub(super) fn is_there(file: &Path) -> bool {
     file.metadata().is_ok_and(|found| !found.is_dir())
 }
 
-/// A directory with its links resolved; what is gone of it is taken by its name.
+/// A directory with its links resolved; missing parts keep their names.
 pub fn resolved(directory: &Path) -> PathBuf {
     if let Ok(resolved) = directory.canonicalize() {
         return resolved;
@@ -35,9 +35,9 @@ pub fn resolved(directory: &Path) -> PathBuf {
     }
 }
 
-/// Whether a daemon holds the lock of this state directory, for all that can be told: one whose lock cannot be opened may.
+/// Whether a daemon holds the lock of this state directory. A lock that cannot be opened counts as held.
 ///
-/// A shared lock is refused while a daemon has its own. One that starts in this instant tries again.
+/// A shared lock is refused while a daemon has an exclusive one. A daemon that starts at this instant retries.
 pub fn has_daemon(state_dir: &Path) -> bool {
     match File::open(state_dir.join(LOCK)) {
         Ok(lock) => lock.try_lock_shared().is_err(),
@@ -62,14 +62,14 @@ pub struct Pruned {
     pub path: String,
     /// The state directory that was removed.
     pub state_dir: String,
-    /// How many bytes it had.
+    /// Its size in bytes.
     pub size: u64,
-    /// Why not all of it could be removed.
+    /// Why it could not be removed completely.
     pub error: Option<String>,
 }
 
 impl ProjectSummary {
-    /// Whether services of it run, for all that is known.
+    /// Whether services of it run or may run.
     pub fn runs(&self) -> bool {
         self.kept > 0 || self.managed > 0 || self.containers != Some(0)
     }

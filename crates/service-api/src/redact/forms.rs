@@ -1,9 +1,9 @@
-//! Secrets that are known by their form, wherever they stand: tokens that say by their beginning whose they are, JSON web tokens,
-//! private keys, webhooks, and what follows `Bearer`. Each form is one that no word of a sentence has.
+//! Secrets that are recognized by their form: tokens with a known prefix, JSON web tokens, private keys, webhooks, and
+//! the credentials after `Bearer`. No word of a sentence has such a form.
 
 use std::ops::Range;
 
-/// How a token begins, and how much has to follow for it to be one.
+/// The prefix of a token, and the minimum length of the rest.
 const TOKENS: [(&[u8], usize); 42] = [
     // A JSON web token: `{"` in base64.
     (b"eyJ", 10),
@@ -55,9 +55,9 @@ const TOKENS: [(&[u8], usize); 42] = [
     // OpenAI and Anthropic.
     (SK, 16),
 ];
-/// Words may begin so; one that is a token has a digit in it.
+/// Words may begin like this; a token also contains a digit.
 const SK: &[u8] = b"sk-";
-/// What follows lets everybody write there.
+/// The rest of the URL permits writing.
 const WEBHOOKS: [&[u8]; 6] = [
     b"hooks.slack.com/services/",
     b"hooks.slack.com/workflows/",
@@ -68,10 +68,10 @@ const WEBHOOKS: [&[u8]; 6] = [
 ];
 const BEARER: &[u8] = b"bearer ";
 const BASIC: &[u8] = b"basic ";
-/// Looked at before it is decided whether a word is a secret.
+/// The number of bytes that decide whether a word is a secret.
 const GLANCE: usize = 64;
 
-/// A secret that begins at `at`, or behind the word that does.
+/// A secret that begins at `at`, or after the word there.
 pub(super) fn alone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(
         bytes[at],
@@ -95,18 +95,18 @@ pub(super) fn alone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let token = &rest[before.len()..];
     let glance = &token[..credentials(token, GLANCE)];
     let is_one = glance.len() >= *least && (*before != SK || glance.iter().any(u8::is_ascii_digit));
-    // The whole of it: it may lie in a path, but a `/` is in none of these.
+    // The whole token: it may be part of a path, and contains no `/`.
     let end = || token.iter().position(|byte| !is_of_token(*byte)).unwrap_or(token.len());
     is_one.then(|| at..at + before.len() + end())
 }
 
-/// How long the word is that tells how somebody shows who they are, and the blank behind it; nothing without one.
+/// The length of the word for an authentication scheme, and the blank after it; 0 without one.
 pub(super) fn scheme(rest: &[u8]) -> usize {
     let begins = |word: &&[u8]| rest.get(..word.len()).is_some_and(|said| said.eq_ignore_ascii_case(word));
     [BEARER, BASIC].iter().find(|word| begins(word)).map_or(0, |word| word.len())
 }
 
-/// Whether what follows a scheme is no word of a sentence.
+/// Whether the word after a scheme is not a word of a sentence.
 fn is_shown(scheme: &[u8], rest: &[u8]) -> bool {
     let word = &rest[..credentials(rest, GLANCE)];
     let digit = word.iter().any(u8::is_ascii_digit);
@@ -118,7 +118,7 @@ fn is_shown(scheme: &[u8], rest: &[u8]) -> bool {
     }
 }
 
-/// How long the word is that shows who somebody is, as far as one looks.
+/// The length of the credentials, up to a limit.
 fn credentials(rest: &[u8], most: usize) -> usize {
     let is_of_it = |byte: u8| is_of_token(byte) || matches!(byte, b'~' | b'+' | b'/' | b'=');
     rest.iter().take(most).position(|byte| !is_of_it(*byte)).unwrap_or(rest.len().min(most))
@@ -128,7 +128,7 @@ fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// What a private key has between its two lines; to the end, if the second is missing.
+/// A private key between its two marker lines; to the end, if the second is missing.
 pub(super) fn pem(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let head = bytes[at..].strip_prefix(b"-----BEGIN ")?;
     let head = &head[..head.len().min(GLANCE)];

@@ -1,6 +1,6 @@
 //! Names that look like those of secrets.
 
-/// Words of a name, whole: what it names is secret.
+/// Words within a name that mark it as a secret's.
 const SECRET: [&str; 36] = [
     "password",
     "passwd",
@@ -39,7 +39,7 @@ const SECRET: [&str; 36] = [
     "connstr",
     "passin",
 ];
-/// The same, also within a longer word, or over several of them.
+/// The same, also within a longer word, or across several words.
 const INFIXES: [&str; 16] = [
     "password",
     "passwd",
@@ -58,14 +58,14 @@ const INFIXES: [&str; 16] = [
     "jwt",
     "hmac",
 ];
-/// The same at the end of a word that is written as one, such as `DBPW`.
+/// The same at the end of a compound such as `DBPW`.
 const ENDS: [&str; 4] = ["pass", "pwd", "psw", "pw"];
 /// Words of every day that end so.
 const HARMLESS: [&str; 9] =
     ["bypass", "compass", "encompass", "multipass", "overpass", "oldpwd", "surpass", "trespass", "underpass"];
-/// Names of a secret, although they end as the name of one that is [`ABOUT`] something.
+/// Names of secrets, in spite of an end as in [`ABOUT`].
 const IDS: [&str; 3] = ["secretid", "sessionid", "sessid"];
-/// A name that ends so names where a secret is, or something about it.
+/// Ends of names for the place or a property of a secret.
 const ABOUT: [&str; 14] = [
     "file",
     "files",
@@ -82,9 +82,9 @@ const ABOUT: [&str; 14] = [
     "timeout",
     "algorithm",
 ];
-/// The same in the query of a URL, where they are no other words: who has such a URL may do what it says.
+/// Names of secrets in the query of a URL: the URL permits access.
 const IN_QUERY: [&str; 1] = ["sig"];
-/// Names that are words of every day, and name a secret also before a colon.
+/// Everyday words that name a secret also before a colon.
 const PLAIN: [&str; 7] =
     ["password", "passwd", "passphrase", "passkey", "secret", "credential", "credentials"];
 
@@ -107,12 +107,12 @@ pub fn is_secret(name: &str) -> bool {
     words.iter().any(is_one) || INFIXES.iter().any(|word| whole.contains(word))
 }
 
-/// Whether the parameter of this name lets whoever has the URL do what it says.
+/// Whether a parameter of this name turns a URL into a credential.
 pub(super) fn is_secret_in_a_query(name: &str) -> bool {
     IN_QUERY.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Whether this word, in lower case, names a secret also before a colon.
+/// Whether this lower-case word names a secret also before a colon.
 pub(super) fn is_plain(word: &str) -> bool {
     PLAIN.contains(&word)
 }

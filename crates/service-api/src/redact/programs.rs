@@ -1,5 +1,5 @@
-//! Options of a letter by which well-known programs take a password, such as `mysql -pSECRET`. Of other programs the same letter
-//! means a port or a path. Which programs a command names is kept in mind as one goes along ([`Commands`]).
+//! Single-letter password options of well-known programs, such as `mysql -pSECRET`. For other programs the same letter
+//! means a port or a path, so the programs of a command are tracked ([`Commands`]).
 
 use crate::redact::forms::is_quote;
 use crate::redact::scan::{around, begins_word, is_name, next_word, password_of, value};
@@ -13,20 +13,20 @@ enum ArgumentRule {
     /// In the next word.
     Next,
     Either,
-    /// In the same word, behind a user.
+    /// In the same word, after a user.
     Pair,
-    /// It is the last of so many words that are no options.
+    /// In the last of this many words that are not options.
     Word(usize),
 }
 
-/// Which word of a command tells.
+/// The word that identifies a program.
 #[derive(Clone, Copy)]
 enum ProgramMatch {
     /// The program is called so.
     Is(&'static str),
     /// Its name begins so.
     Begins(&'static str),
-    /// It is called so, and this word follows.
+    /// This program, followed by this word.
     With(&'static str, &'static str),
 }
 
@@ -80,23 +80,23 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("htpasswd"), b'b', ArgumentRule::Word(3)),
     (Is("htpasswd"), b'n', ArgumentRule::Word(2)),
 ];
-/// The longest of their names, and what may follow on one.
+/// The maximum length of their names and following words.
 const MAX_PROGRAM_BYTES: usize = 32;
-/// How far the words behind an option may reach that one of them is looked for in.
+/// The maximum distance between an option and the argument that belongs to it.
 const MAX_ARGUMENT_DISTANCE: usize = 512;
 
-/// Which programs the present command names: what was read so far, and not what lies before something that separates two.
+/// The programs that the present command names, in the part that was read since the last separator.
 #[derive(Default)]
 pub(super) struct Commands {
-    /// Where the present word began.
+    /// The beginning of the present word.
     word: usize,
-    /// One bit for each of [`PROGRAMS`]: it is named, and whatever else it takes is there.
+    /// One bit for each of [`PROGRAMS`]: it is named, with its further words.
     named: u64,
     told: u64,
 }
 
 impl Commands {
-    /// Reads one more byte.
+    /// Reads the next byte.
     pub(super) fn pass(&mut self, bytes: &[u8], at: usize) {
         if is_name(bytes[at]) {
             return;
@@ -105,7 +105,7 @@ impl Commands {
             self.note(&bytes[self.word..at]);
         }
         self.word = at + 1;
-        // The same command does not go on behind what separates two.
+        // A separator begins another command.
         if matches!(bytes[at], b';' | b'|' | b'&' | b'\n') {
             (self.named, self.told) = (0, 0);
         }
@@ -124,7 +124,7 @@ impl Commands {
         }
     }
 
-    /// The password behind an option at `at`, if a program stands before it that takes one so.
+    /// The password after an option at `at`, if a preceding program has such an option.
     pub(super) fn option(&self, text: &str, at: usize) -> Option<Range<usize>> {
         let bytes = text.as_bytes();
         if self.told == 0 || !begins_word(bytes, at) {
@@ -158,7 +158,7 @@ fn flags(bytes: &[u8], at: usize) -> &[u8] {
     &rest[..rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len())]
 }
 
-/// The word of this number that is no option, in the command that goes on at `from`.
+/// The `nth` word that is not an option, in the command after `from`.
 fn nth_argument(bytes: &[u8], from: usize, nth: usize) -> Option<Range<usize>> {
     let farthest = bytes.len().min(from + MAX_ARGUMENT_DISTANCE);
     let between = |byte: u8| byte.is_ascii_whitespace() || is_quote(byte) || byte == b',';

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 /// How far a name may reach back.
 pub(super) const MAX_NAME_BYTES: usize = 128;
-/// No user is called as long as that: it is something else, and not shown.
+/// A longer user name is masked as well.
 const MAX_USER_BYTES: usize = 256;
 
 pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// What stands where a user is named, unless that is a user alone, or a user and a group by number.
+/// The secret part of a user option, unless it is a user alone, or a user and a group by number.
 pub(super) fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>> {
     if said.len() > MAX_USER_BYTES {
         return Some(said);
@@ -22,7 +22,7 @@ pub(super) fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>
     (!number).then_some(said)
 }
 
-/// Whether a word begins here, of a command line or of a list.
+/// Whether a word of a command line or of a list begins here.
 pub(super) fn begins_word(bytes: &[u8], at: usize) -> bool {
     at == 0
         || bytes[at - 1].is_ascii_whitespace()
@@ -30,7 +30,7 @@ pub(super) fn begins_word(bytes: &[u8], at: usize) -> bool {
         || matches!(bytes[at - 1], b'[' | b'(' | b',')
 }
 
-/// Where the word behind an option begins that ends at `end`, unless it is an option as well.
+/// The beginning of the word after an option that ends at `end`, unless it is an option as well.
 pub(super) fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
     let mut next = end;
     while next < bytes.len()
@@ -44,7 +44,7 @@ pub(super) fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
     (apart && bytes.get(next).is_some_and(|byte| *byte != b'-')).then_some(next)
 }
 
-/// The quote that the word at `start` begins with, or follows upon.
+/// The quote around or before the word at `start`.
 pub(super) fn around(bytes: &[u8], start: usize) -> Option<u8> {
     let least = start.saturating_sub(MAX_NAME_BYTES);
     let before =
@@ -52,8 +52,7 @@ pub(super) fn around(bytes: &[u8], start: usize) -> Option<u8> {
     before.filter(|byte| is_quote(*byte))
 }
 
-/// A value from `start` on, blanks before it left out: to the end of the quote that it stands in, else one word as a shell
-/// would take it.
+/// A value from `start` on, without leading blanks: to the end of its quote, or one word of a shell.
 pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
     let blank = |at: &usize| !matches!(bytes[*at], b' ' | b'\t');
     let start = (start..bytes.len()).find(blank).unwrap_or(bytes.len());
@@ -68,7 +67,7 @@ pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usi
             b'`' if at > start => break,
             byte if is_quote(byte) => {
                 at = closing(bytes, at);
-                // What a list or a table goes on with.
+                // A separator or the end of a list or a table.
                 if matches!(bytes.get(at), Some(b',' | b']' | b'}' | b')')) {
                     break;
                 }
@@ -82,14 +81,14 @@ pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usi
     start..at.min(bytes.len())
 }
 
-/// Whether something follows the quote that a value begins with, as `password="a"` has it within no quote.
+/// Whether text follows the opening quote of a value, as in `password="a"`.
 fn is_opening(bytes: &[u8], at: usize) -> bool {
     bytes
         .get(at + 1)
         .is_some_and(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b',' | b']' | b'}' | b')'))
 }
 
-/// Behind the quote that closes the one at `start`; three of them are one in TOML.
+/// The position after the closing quote; TOML also has triple quotes.
 fn closing(bytes: &[u8], start: usize) -> usize {
     let quote = bytes[start];
     let triple = [quote; 3];
@@ -108,7 +107,7 @@ fn closing(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The rest of a line, or of the quote that it stands in.
+/// The rest of a line, or of the quote around it.
 pub(super) fn line(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
     let start = (start..bytes.len()).find(|at| bytes[*at] != b' ').unwrap_or(bytes.len());
     let ends = |byte: u8| byte == b'\n' || Some(byte) == within;

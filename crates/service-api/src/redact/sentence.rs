@@ -1,7 +1,7 @@
-//! The sentences of this program that tell a cause, such as ``cannot start `api-key`: exited with code 3``. The name in them is that
-//! of a service, a program, a host or a file, however much it looks like the name of a secret.
+//! This program's error messages with a cause, such as ``cannot start `api-key`: exited with code 3``. The name in them
+//! belongs to a service, a program, a host or a file, also if it looks like the name of a secret.
 
-/// What stands before such a name.
+/// The words before such a name.
 const BEFORE: [&str; 23] = [
     "cannot add ",
     "cannot apply ",
@@ -28,8 +28,8 @@ const BEFORE: [&str; 23] = [
     "so does that of ",
 ];
 
-/// Whether the name from `start` on, up to the colon at `colon`, is one that a cause follows, and not a value: it stands in
-/// backticks, and is a path, or what is told of it is that something cannot be done with it.
+/// Whether a cause, and not a value, follows the name from `start` to the colon at `colon`: the name is in backticks,
+/// and is a path or the object of a failed action.
 pub(super) fn tells_the_cause(text: &str, start: usize, colon: usize) -> bool {
     let (before, after) = (&text[..start], &text[start..colon]);
     if !after.ends_with('`') {

@@ -1,4 +1,4 @@
-//! Secrets in every place where one was ever seen to leak, and the laws of [`redact`].
+//! Secrets in every place where one has leaked before, and the invariants of [`redact`].
 
 use super::{MASK, brief, is_secret, joined, mask, moved, redact, secrets, without};
 use proptest::prelude::*;
