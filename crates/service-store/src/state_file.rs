@@ -162,6 +162,20 @@ impl Store {
         }
     }
 
+    /// Writes down now that so many events were numbered, if that is news.
+    pub async fn write_numbers(
+        &mut self,
+        fleet: &Fleet,
+        last_event: u64,
+        now: Moment,
+        slice: &mut TimeSlice,
+    ) {
+        if last_event > self.last_event {
+            self.due = Some(now);
+            self.write_if_due(fleet, last_event, now, slice).await;
+        }
+    }
+
     /// Writes the complete state now, in one line.
     pub async fn flush(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.written = None;

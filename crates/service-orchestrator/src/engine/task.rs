@@ -227,10 +227,15 @@ impl Engine {
             waiting.extend(self.refresh(*id));
             self.slice.yield_if_spent().await;
         }
-        self.store.write_if_due(&self.fleet, self.journal.last(), now, &mut self.slice).await;
+        self.store.write_if_due(&self.fleet, self.journal.last_taken(), now, &mut self.slice).await;
         self.slice.yield_if_spent().await;
         // The end of a run is written before the next run begins, and before it is published.
-        self.journal.commit(now);
+        self.journal.save(now);
+        if self.journal.is_lagging() {
+            // Where the journal cannot be written, the state keeps the numbers of what is shown.
+            self.store.write_numbers(&self.fleet, self.journal.last_taken(), now, &mut self.slice).await;
+        }
+        self.journal.show(now);
         // No other task runs between these two: the snapshot shows every published event.
         let published = self.publish();
         let orders = self.fleet.take_effects();

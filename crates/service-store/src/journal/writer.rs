@@ -59,6 +59,8 @@ pub struct Journal {
     /// Events of this turn, and their common time.
     fresh: Vec<Arc<EventRecord>>,
     turn: Option<(Timestamp, Moment)>,
+    /// Events that nobody was shown yet.
+    unshown: Vec<Arc<EventRecord>>,
     /// Events that are not in the file yet.
     waiting: VecDeque<Arc<EventRecord>>,
     lost: u64,
@@ -95,7 +97,7 @@ impl Journal {
             file.close();
         }
         let checks = SegmentedLog::open(checks_path(&paths.state_dir), limit, None);
-        let (fresh, turn, waiting, fresh_checks, held, lost) = Default::default();
+        let (fresh, turn, unshown, waiting, fresh_checks, held, lost) = Default::default();
         let (try_again, trouble, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
         // Delivered events that were not written are lost. Their numbers must not be reused.
@@ -110,6 +112,7 @@ impl Journal {
             seen,
             fresh,
             turn,
+            unshown,
             waiting,
             lost,
             fresh_checks,
@@ -120,7 +123,12 @@ impl Journal {
             live,
         };
         if is_cut_off || last_event > pages.highest {
-            let reason = format!("the machine crashed: events after {} may be lost", pages.highest);
+            let cause = if is_cut_off {
+                "the machine crashed"
+            } else {
+                "the daemon was killed while the journal could not be written"
+            };
+            let reason = format!("{cause}: events after {} may be lost", pages.highest);
             journal.record(EventDraft {
                 event: kind::JOURNAL,
                 reason: Some(reason),
@@ -238,9 +246,16 @@ impl Journal {
         }));
     }
 
-    /// The last number that was given.
-    pub fn last(&self) -> u64 {
-        self.next - 1
+    /// The last number that must not be given again: that of the last event that is in the file or was shown. While the file
+    /// cannot be written, it is the last number at all.
+    pub fn last_taken(&self) -> u64 {
+        let fresh = if self.is_lagging() { 0 } else { self.fresh.len() as u64 };
+        self.next - 1 - fresh
+    }
+
+    /// Whether there are events that are not in the file: only somebody else keeps their numbers.
+    pub fn is_lagging(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Why events cannot be written at present.
@@ -255,15 +270,26 @@ impl Journal {
 
     /// Writes the events of this turn, then delivers them.
     pub fn commit(&mut self, now: Moment) {
+        self.save(now);
+        self.show(now);
+    }
+
+    /// Writes what this turn has brought. [`Journal::show`] follows.
+    pub fn save(&mut self, now: Moment) {
         self.turn = None;
         let fresh = std::mem::take(&mut self.fresh);
         self.waiting.extend(fresh.iter().cloned());
+        self.unshown.extend(fresh.iter().cloned());
         if self.try_again.is_none_or(|due| due <= now) {
             self.write(now);
         } else if !fresh.is_empty() {
             self.mark_lagging();
         }
-        for recorded in fresh {
+    }
+
+    /// Shows what this turn has brought.
+    pub fn show(&mut self, now: Moment) {
+        for recorded in std::mem::take(&mut self.unshown) {
             let _ = self.live.send(LiveMessage::Event(recorded)); // perhaps nobody follows
         }
         if !self.fresh_checks.is_empty() {

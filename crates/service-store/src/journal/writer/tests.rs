@@ -243,3 +243,35 @@ fn numbers_that_a_power_failure_has_taken_are_not_given_again() {
     fs::remove_file(path(dir.path())).unwrap();
     assert_eq!(numbers(&after(41)), [42, 43], "all of it is lost, and the state knows of event 41");
 }
+
+#[test]
+fn a_number_that_nobody_has_seen_is_given_again_and_leaves_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut killed = open(dir.path());
+    change(&mut killed, "web");
+    killed.changed(&Name::new("web").unwrap(), None);
+    let taken = killed.last_taken();
+    drop(killed);
+    let mut last = Journal::open(&paths(dir.path()), taken);
+    last.commit(clock::now());
+    let events = all(&mut last);
+    assert_eq!(numbers(&events), [1, 2, 3]);
+    assert_eq!(events[2].event, "daemon", "nothing is told to be lost: {events:?}");
+}
+
+#[test]
+fn the_number_of_an_event_that_cannot_be_written_is_taken_before_it_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = open(dir.path());
+    change(&mut journal, "web");
+    assert_eq!((journal.last_taken(), journal.is_lagging()), (2, false));
+    // As on a disk that cannot be written.
+    journal.try_again = Some(clock::now().plus(RETRY_DELAY));
+    let mut shown = journal.view(clock::now());
+    journal.changed(&Name::new("web").unwrap(), None);
+    journal.save(clock::now());
+    assert_eq!((journal.last_taken(), journal.is_lagging()), (3, true));
+    assert!(shown.live.try_recv().is_err(), "it is not shown yet");
+    journal.show(clock::now());
+    assert!(shown.live.try_recv().is_ok());
+}
