@@ -1,5 +1,5 @@
-//! Applying a changed file: stop what is gone, update what can go on, start anew what must be, start what is needed; and
-//! if any of that fails, the same back to the definitions that ran before.
+//! Applies a changed file: stops removed services, updates and restarts changed ones, starts new ones; if a step fails,
+//! returns to the former definitions.
 
 use crate::engine::comparison::{Comparison, starts};
 use crate::engine::message::Command;
@@ -13,13 +13,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What is to be done, in this order.
+/// The steps, in this order.
 #[derive(Default)]
 struct Steps {
     stop: Vec<Name>,
     restart: Vec<Name>,
     start: Vec<Name>,
-    /// Last: a new check may ask for what the other steps bring.
+    /// Last: a new health check may depend on the other steps.
     update: Vec<Name>,
 }
 
@@ -43,11 +43,11 @@ impl ServiceOrchestrator {
         self.call(|reply| Command::ReadPresence { reply }).await?.compared(plan).await
     }
 
-    /// Changes to this plan, by `enact` when it is found good, and lets what runs follow it. It is carried out to its end, whether or not somebody reads
-    /// the rows; there are none if the file has changed meanwhile, and then nothing was done.
+    /// Changes to this plan, after `enact` has accepted it, and then its services. An apply runs to its end, also if no
+    /// client reads the rows. Without rows the file has changed meanwhile, and nothing was done.
     ///
     /// # Errors
-    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: then nothing was done.
+    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: nothing was done.
     pub async fn apply(
         &self,
         plan: Plan,
@@ -69,7 +69,7 @@ impl ServiceOrchestrator {
         }
         let (rows, receiver) = unbounded_channel();
         let orchestrator = self.clone();
-        // It ends by itself: each of its steps is answered, or given up when its wait is over.
+        // The task ends by itself: each of its steps is answered or times out.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
             let _ = orchestrator.call(|reply| Command::SetApplying { begins: false, reply }).await;
@@ -102,8 +102,8 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// Changes to the definitions that ran before, and to what was up then. What somebody has wished of a service meanwhile
-    /// stands.
+    /// Returns to the former definitions and the formerly running services. Services that were requested meanwhile keep
+    /// that request.
     async fn go_back(
         &self,
         before: &Arc<Comparison>,
@@ -124,13 +124,13 @@ impl ServiceOrchestrator {
         steps.restart.retain(was_up);
         steps.start =
             before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
-        // What is up goes back to its definition, whoever wanted it up. Nobody looks first whether that can succeed: what failed has
+        // Every running service returns to its former definition. There is no check before: the failed services have
         // stopped already.
         self.walk(steps, now.requests.count(), how, back, rows).await;
         Ok(())
     }
 
-    /// Takes the steps; says whether all went well. After one that failed no other is begun.
+    /// Runs the steps. Returns whether all succeeded. After a failure no further step begins.
     async fn walk(
         &self,
         steps: Steps,
@@ -141,7 +141,7 @@ impl ServiceOrchestrator {
     ) -> bool {
         let show = |row: Outcome| {
             let ok = row.ok;
-            // Nobody may be reading any more.
+            // The client may have disconnected.
             let _ = rows.send(shown(row));
             ok
         };
@@ -166,7 +166,7 @@ impl ServiceOrchestrator {
         if names.is_empty() {
             return true;
         }
-        // What goes is stopped in an order of its own.
+        // Removed services are stopped in an order of their own.
         let relatives = Some(if verb == Verb::Stop { Propagate::No } else { Propagate::Yes });
         let wished = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
@@ -189,7 +189,7 @@ impl ServiceOrchestrator {
     }
 }
 
-/// Nothing is begun that would stop, start or wait for a service of which nobody can tell whether it runs.
+/// Refuses an apply that would stop, start or wait for a service in an unknown state.
 fn refuse_unclear(before: &Comparison, steps: &Steps, plan: &Plan) -> Result<(), Problem> {
     let moved = steps.restart.iter().chain(&steps.start);
     let ids: Vec<Id> = moved.filter_map(|name| plan.id(name)).collect();
@@ -205,7 +205,7 @@ fn refuse_unclear(before: &Comparison, steps: &Steps, plan: &Plan) -> Result<(),
 impl Steps {
     fn forward(comparison: &Comparison, start: bool) -> Self {
         let mut steps = Self::default();
-        // They are started anew along with what they need, by their new definitions.
+        // They are restarted with their dependencies, under their new definitions.
         let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
         for change in &comparison.changes {
             let step = match change.kind {
@@ -222,7 +222,7 @@ impl Steps {
     }
 }
 
-/// Nobody goes on with what is taken back.
+/// The help without advice to continue, since the apply is rolled back.
 fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
@@ -230,7 +230,7 @@ fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
         }
         Code::StartFailed if how.rollback => {
             let back = "the former services run again, and `service apply` tries again";
-            // Nothing is tried again that is taken back.
+            // The message without the next retry, since the apply is rolled back.
             let kept = |text: &String, end: &str| text.split(end).next().unwrap_or_default().to_owned();
             let help = problem.help.as_ref().map(|help| kept(help, "; `service wait "));
             let help = help.map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));
@@ -242,7 +242,7 @@ fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
     Outcome { error: row.error.map(taken_back), ..row }
 }
 
-/// What is new and stays at rest.
+/// The row of a new service that is not started.
 fn defined(name: &Name) -> Outcome {
     row(name, Action::Added, "stopped", None)
 }

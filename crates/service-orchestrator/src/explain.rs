@@ -1,4 +1,4 @@
-//! Why a service is as it is: what the snapshot knows, and what the world says to it.
+//! Explains the state of a service from its snapshot and facts about the machine.
 
 mod words;
 
@@ -24,21 +24,21 @@ use std::time::Duration;
 use words::Words;
 pub use words::short;
 
-/// How many lines of its log are told.
+/// The number of log lines in an explanation.
 const LINES: usize = 10;
 
-/// Whether what a service wrote may be told.
+/// Whether the output of a service may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
     /// It may.
     Told,
-    /// It may be anything, and is not for whoever asks.
+    /// It may contain private data, and the client lacks the right to read it.
     Hidden,
 }
 
-/// What would help, and the last lines of the service that is the cause: for an error.
+/// The remedy, and the last lines of the service that is the cause: for an error.
 pub struct Cause {
-    /// What is not in the reason of the service.
+    /// Facts beside the reason of the service.
     pub detail: Option<String>,
     /// The next step.
     pub help: Option<String>,
@@ -46,10 +46,10 @@ pub struct Cause {
     pub lines: Vec<String>,
 }
 
-/// What an error says of a service that did not start. Nothing where it has moved on meanwhile.
+/// The explanation in the error of a service that did not start; empty if its state has changed meanwhile.
 pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
     let entry = fleet.entry(name)?;
-    // What waits for others ends because of one of them; there are no circles.
+    // Waiting services lead to one that has ended. There are no dependency cycles.
     let mut root = entry;
     while let Some(need) = root.snapshot.waits_for {
         root = fleet.at(need.on);
@@ -66,14 +66,14 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
             | State::Backoff { failure: Failure::StartTimeout, .. }
             | State::Stopping { cause: Stop::Failure(Failure::StartTimeout), .. }
     );
-    // What its check said, or it said itself, is in the reason.
+    // The message of its check, or its own, is in the reason.
     let sign = context.check.is_none() && root.said.is_none() && late;
     let detail = missing_sign(&context).filter(|_| own && sign);
     let taken = context.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
     Some(Cause { detail: detail.or(taken), help, lines: known.words.last })
 }
 
-/// What the world tells of a service.
+/// Facts about the machine that concern a service.
 struct Known {
     holder: Option<probe::Holder>,
     held_by: Option<String>,
@@ -109,7 +109,7 @@ impl Known {
         let limit = definition.start_timeout();
         let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
         let kept = AppliedLimits::read(paths, &definition.name, snapshot.run);
-        // A shell reads what is not split into words of its own.
+        // A command that cannot be split into words is for a shell.
         let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
             == Some(&definition.start_command.argv);
         Self {
@@ -146,7 +146,7 @@ impl Known {
     }
 }
 
-/// Everything. Reads the log and looks at ports, so it takes a moment.
+/// The complete explanation. It reads the log and inspects ports, which takes a moment.
 pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
@@ -222,13 +222,13 @@ pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths
     }
 }
 
-/// Why these services are as they are; without names all that are not as they should be.
+/// Explains these services; without names every service that is not well.
 pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
     let explain = |id: &Id| explain_one(fleet, fleet.at(*id), paths, lines);
     if !named.is_empty() {
         return named.iter().map(explain).collect();
     }
-    // What nobody wants is well where nothing is left of it. Whatever else can be helped is not.
+    // An inactive service with goal down is well if no process of it is left. Any other state with a remedy is not.
     let at_rest = |id: &&Id| {
         let snapshot = &fleet.at(**id).snapshot;
         snapshot.goal == Goal::Down && !snapshot.state.is_alive()
@@ -237,7 +237,7 @@ pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Li
     all.map(explain).collect()
 }
 
-/// Whether nothing is amiss, without a look at its log.
+/// Whether the service is well, without reading its log.
 fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
     let kept = || AppliedLimits::read(paths, &entry.definition.name, snapshot.run);
@@ -260,13 +260,13 @@ fn is_calm(entry: &ServiceSnapshot) -> bool {
     matches!(entry.snapshot.state, State::Ready { .. }) && well
 }
 
-/// Whether a dependency will not come unless somebody does something.
+/// Whether a dependency is blocked without a further request.
 fn is_stuck(on: &ServiceSnapshot) -> bool {
     matches!(on.snapshot.state, State::Failed { .. } | State::Completed { .. })
         || (on.snapshot.state == State::Stopped && on.snapshot.goal == Goal::Down)
 }
 
-/// What a running service needs and does without: it was lost, and `when_lost` keeps the service.
+/// A lost dependency of a running service, which `when_lost` keeps running.
 fn lost<'a>(fleet: &'a FleetSnapshot, entry: &ServiceSnapshot) -> Option<&'a ServiceSnapshot> {
     let is_lost = |need: &&DependencyEdge| match &fleet.at(need.on).snapshot.state {
         State::Stopped | State::Backoff { .. } | State::Failed { .. } => true,
@@ -280,7 +280,7 @@ fn lost<'a>(fleet: &'a FleetSnapshot, entry: &ServiceSnapshot) -> Option<&'a Ser
     Some(fleet.at(need.on))
 }
 
-/// What the manager said, what a running service's check says, and what is amiss beside its state belongs to it.
+/// The summary with the manager's message, the message of a running service's check, and warnings.
 fn summary_with_reason(summary: String, entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> String {
     let failed = entry
         .check

@@ -1,6 +1,6 @@
-//! Rows of services that did not come to what was wished, with all that is known: what would help, and their last lines.
+//! Rows of services that are not as requested, with their explanation: the remedy, and their last lines.
 //!
-//! The owner knows neither logs nor ports, and must not wait for a disk. So its rows go through here.
+//! The engine knows neither logs nor ports, and must not wait for a disk. Its rows are therefore completed here.
 
 use crate::explain::{self, Cause, Lines};
 use crate::handle::ServiceOrchestrator;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 impl ServiceOrchestrator {
-    /// The same rows, each with what `service why` would say.
+    /// The same rows, each with the explanation of `service why`.
     pub fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
         let (told, receiver) = unbounded_channel();
         let orchestrator = self.clone();
@@ -17,7 +17,7 @@ impl ServiceOrchestrator {
             loop {
                 let row = tokio::select! {
                     row = rows.recv() => row,
-                    // Nobody reads any more, and whoever makes the rows hears of that.
+                    // The reader is gone, which also ends the source of the rows.
                     () = told.closed() => None,
                 };
                 let Some(row) = row else { break };
@@ -28,7 +28,7 @@ impl ServiceOrchestrator {
         receiver
     }
 
-    /// The row, with what `service why` would say.
+    /// The row with the explanation of `service why`.
     pub async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
         let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
         let (fleet, paths, name) = (self.fleet_snapshot(), Arc::clone(self.paths()), row.name.clone());
@@ -53,6 +53,6 @@ fn with(problem: Problem, Cause { detail, help, lines }: Cause) -> Problem {
         Some(detail) => format!("{}: {detail}", problem.message),
         None => problem.message,
     };
-    // That the daemon goes on is no news beside what is in its way.
+    // The cause replaces the note that the daemon continues.
     Problem { message, help: help.or(problem.help), log: lines, ..problem }
 }

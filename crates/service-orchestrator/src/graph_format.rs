@@ -5,7 +5,7 @@ use service_api::{Code, Problem};
 use std::collections::HashSet;
 use std::fmt::Write;
 
-/// A tree stays within this if it can.
+/// The preferred maximum width of a tree.
 const WIDTH: usize = 80;
 
 type Draw = fn(&[Node]) -> String;
@@ -22,10 +22,10 @@ pub fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
     })
 }
 
-/// A tree from those that nobody needs down to what they need, with states. What is needed by several is drawn once, and
-/// only named after that.
+/// A tree from services without dependents down to their dependencies, with states. A service with several dependents
+/// is drawn once, and afterwards only named.
 fn tree(nodes: &[Node]) -> String {
-    // Narrower steps for what would be too wide.
+    // Narrower indents for a tree that would be too wide.
     let drawn =
         (1..=3).rev().map(|step| Tree { nodes, step, drawn: HashSet::new(), text: String::new() }.draw());
     let mut drawn = drawn.collect::<Vec<_>>().into_iter();
@@ -46,7 +46,7 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     fn draw(mut self) -> String {
-        // Of the roots, those come first that take the most to come up.
+        // Roots with the longest chain of dependencies come first.
         let mut roots: Vec<&Node> = self.nodes.iter().filter(|node| node.dependents.is_empty()).collect();
         roots.sort_by_key(|node| std::cmp::Reverse(node.level));
         for root in roots {
@@ -55,7 +55,7 @@ impl<'a> Tree<'a> {
         self.text
     }
 
-    /// `lead` is before the node itself, `below` before what it needs.
+    /// `lead` is the text before the node itself, `below` the text before its dependencies.
     fn node(&mut self, node: &'a Node, edge: Option<&Dependency>, lead: &str, below: &str) {
         let new = self.drawn.insert(&node.name);
         let mut line = format!("{lead}{}  {} {}", node.name, mark(&node.state), node.state);
@@ -104,7 +104,7 @@ fn mark(state: &str) -> char {
     }
 }
 
-/// What an edge says, where it is not the usual.
+/// The label of an edge with a value other than the default.
 fn unusual(edge: &Dependency) -> Option<String> {
     (edge.condition != "ready" || edge.when_lost != "keep").then(|| label(edge))
 }
@@ -164,7 +164,7 @@ mod tests {
         Dependency { name: word(""), condition: word("ready"), when_lost: word("keep") }
     }
 
-    /// A graph from what each service needs, in the order of a start.
+    /// A graph from the dependencies of each service, in start order.
     fn graph(services: &[(&str, &[&str])]) -> Vec<Node> {
         let needs = |of: &[&str], name: &str| of.iter().any(|text| edge(text).name == name);
         let mut nodes: Vec<Node> = Vec::new();

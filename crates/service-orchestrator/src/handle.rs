@@ -35,8 +35,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Starts, stops and watches services. Cheap to clone; every clone is the same orchestrator.
 ///
-/// Services live on when the last handle is dropped, as they do when the program ends: each is kept by a process of
-/// its own. Stop them, or take them up again later with the same [`Builder::state_dir`].
+/// Services outlive the last handle and the program, because each has a supervisor process of its own. Stop them, or
+/// adopt them later with the same [`Builder::state_dir`].
 #[derive(Clone)]
 pub struct ServiceOrchestrator {
     drivers: Drivers,
@@ -45,7 +45,7 @@ pub struct ServiceOrchestrator {
     fleet: watch::Receiver<Arc<FleetSnapshot>>,
 }
 
-/// Says where an orchestrator keeps things and what it begins with.
+/// The directories and the initial definitions of an orchestrator.
 #[derive(Debug, Default)]
 pub struct Builder {
     state_dir: Option<PathBuf>,
@@ -61,21 +61,21 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where goals, logs and exit statuses are kept, for this user alone. Default: a new temporary directory.
+    /// The directory of goals, logs and exit statuses, for this user alone. Default: a new temporary directory.
     #[must_use]
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(dir.into());
         self
     }
 
-    /// Where goals are kept while the state directory cannot be written. Default: nowhere.
+    /// The file of goals while the state directory cannot be written. Default: none.
     #[must_use]
     pub fn fallback_state_file(mut self, file: PathBuf) -> Self {
         self.fallback_state_file = Some(file);
         self
     }
 
-    /// What brings its files to the disk. Default: one of its own.
+    /// The writer that syncs its files. Default: its own.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
@@ -89,21 +89,21 @@ impl Builder {
         self
     }
 
-    /// What may be run in order to look. Default: everything.
+    /// The accepted definitions. Default: everything.
     #[must_use]
     pub fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
         self.acceptance = acceptance;
         self
     }
 
-    /// The file of the project, by which managers tell what is its own. Default: the base directory.
+    /// The file of the project, by which managers identify its services. Default: the base directory.
     #[must_use]
     pub fn project(mut self, file: &std::path::Path) -> Self {
         self.project = Some(file.to_owned());
         self
     }
 
-    /// What relative paths in definitions are relative to. Default: the current directory.
+    /// The base directory of relative paths in definitions. Default: the current directory.
     #[must_use]
     pub fn base_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.base_dir = Some(dir.into());
@@ -131,7 +131,7 @@ impl Builder {
         self
     }
 
-    /// Takes up what is in the state directory and begins.
+    /// Recovers the state directory and starts.
     ///
     /// # Errors
     /// [`Code::BadDefinition`] if the services cannot be ordered, [`Code::Storage`] if the state directory cannot be
@@ -170,7 +170,7 @@ impl Builder {
         };
         private_dir(&paths.services()).map_err(|error| cannot("use the state directory", error))?;
         if let Err(error) = manager::install(&paths) {
-            // Whoever needs one will be told; everybody else must not suffer for a full disk.
+            // A service that needs a manager will report the error. Other services are not affected.
             tracing::error!(%error, "cannot write the managers");
         }
         let (reports, incoming) = ReportSender::channel();
@@ -204,23 +204,23 @@ impl ServiceOrchestrator {
         Self::builder().start().await
     }
 
-    /// For saying where things are kept.
+    /// A builder, for setting directories.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Adds a service, or changes the one of this name; a running process keeps its old definition until it is started
-    /// anew.
+    /// Adds a service, or changes the one of this name. A running process keeps its old definition until it is
+    /// restarted.
     ///
     /// # Errors
-    /// [`Code::BadDefinition`] if it is wrong in itself, needs what is not registered, or closes a circle; nothing is
+    /// [`Code::BadDefinition`] if it is invalid, has an unknown dependency, or closes a dependency cycle; nothing is
     /// changed then.
     pub async fn register_service(&self, service: Service) -> Result<(), Problem> {
         let definition: config::Service = service.try_into()?;
         self.redefine(vec![definition], Vec::new()).await.map(drop)
     }
 
-    /// The names of these services and of all that they need, in the order in which they are started.
+    /// The names of these services and of all their dependencies, in start order.
     ///
     /// # Errors
     /// [`Code::NotFound`].
@@ -232,7 +232,7 @@ impl ServiceOrchestrator {
         Ok(order.into_iter().map(|id| plan.service(id).name.to_string()).collect())
     }
 
-    /// Starts a service and, unless `auto_start_dependencies` is off, all that it needs; returns when it is ready.
+    /// Starts a service and, unless `auto_start_dependencies` is off, its dependencies; returns when it is ready.
     ///
     /// # Errors
     /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], or why it did not become ready.
@@ -240,7 +240,7 @@ impl ServiceOrchestrator {
         self.one(Verb::Start, name).await
     }
 
-    /// Stops a service, its running dependents first; returns when nothing of them is left.
+    /// Stops a service, its running dependents first; returns when their processes have ended.
     ///
     /// # Errors
     /// [`Code::NotFound`], [`Code::ManagerDisabled`], or why it did not stop.
@@ -259,7 +259,7 @@ impl ServiceOrchestrator {
         result
     }
 
-    /// Has what the first start needs at hand, unless all is started by managers.
+    /// Prepares the first start, unless managers run all services.
     pub async fn warm(&self) {
         let plan = self.plan();
         if plan.ids().any(|id| !plan.service(id).is_managed()) {
@@ -267,11 +267,11 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// Sends a request; a row comes for each service it is about as soon as its fate is known, then the channel closes.
+    /// Sends a request. A row arrives for each included service when its result is known, then the channel closes.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], of a restart also [`Code::StartFailed`]: then
-    /// nothing was done.
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], for a restart also
+    /// [`Code::StartFailed`]: nothing was done.
     pub async fn request(&self, request: Request) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         if request.verb == Verb::Restart && request.planned.is_none() {
             self.check_restart(&request).await?;
@@ -281,14 +281,15 @@ impl ServiceOrchestrator {
         Ok(self.explained(receiver))
     }
 
-    /// Waits without wishing; a row comes for each service as soon as it is known whether it comes to that.
+    /// Waits for a state without requesting it. A row arrives for each service when it has the state or cannot reach
+    /// it.
     pub async fn watch(&self, watch: WaitRequest) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
         self.call(|reply| Command::Wait { watch, rows, reply }).await??;
         Ok(receiver)
     }
 
-    /// The picture as it changes.
+    /// The snapshots, as they are published.
     pub fn snapshots(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
         self.fleet.clone()
     }
@@ -302,7 +303,7 @@ impl ServiceOrchestrator {
         Ok(ServiceHealth { healthy, message, latency })
     }
 
-    /// The same; an answer that is not older than `kept` is one, too.
+    /// The same. A result at most `kept` old is accepted.
     pub async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
         let fleet = self.fleet_snapshot();
         let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
@@ -331,16 +332,16 @@ impl ServiceOrchestrator {
         Ok(entry.snapshot.status.into())
     }
 
-    /// Changes to another plan; what runs goes on.
+    /// Changes to another plan. Running services continue.
     pub async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         let by = on_behalf();
         self.call(|reply| Command::Replan { plan, by, reply }).await
     }
 
-    /// Defines these and forgets those, if they are at rest, beside all that is in force. Tells which were forgotten.
+    /// Adds and replaces these definitions, and removes those of inactive services. Returns the removed names.
     ///
     /// # Errors
-    /// [`Code::BadDefinition`] if that does not go together; nothing is changed then.
+    /// [`Code::BadDefinition`] if the resulting plan is invalid; nothing is changed then.
     pub async fn redefine(
         &self,
         added: Vec<config::Service>,
@@ -350,7 +351,7 @@ impl ServiceOrchestrator {
         self.call(|reply| Command::Redefine { added, removed, by, reply }).await?
     }
 
-    /// The user has said that what this plan has may be run; it is remembered, and asked about from now on.
+    /// Records that the user accepts the commands of this plan, which may be run for queries from now on.
     pub async fn accept(&self) {
         let (acceptance, plan) = (Arc::clone(&self.drivers.acceptance), self.plan());
         if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
@@ -358,23 +359,23 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// What may be asked has changed.
+    /// The accepted definitions have changed.
     pub fn accepted(&self) {
         let _ = self.commands.send(Command::Accepted);
     }
 
-    /// Ends the orchestrator; services live on. What it knows is on disk when this returns.
+    /// Ends the orchestrator. Services continue. Its state is on disk when this returns.
     pub async fn shutdown(&self) {
         let _ = self.call(|reply| Command::Finish { reply }).await;
         self.drivers.shims.zygote().end().await;
     }
 
-    /// What happened to these services, or to all, and what comes.
+    /// The past events of these services, or of all, and a subscription to later ones.
     pub async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
         self.call(|reply| Command::SubscribeJournal { names, reply }).await?
     }
 
-    /// Whether the owner of the fleet answers, and what keeps it from writing its journal.
+    /// Whether the engine answers, and why it cannot write its journal.
     pub async fn examine(&self) -> Result<Option<String>, Problem> {
         self.call(|reply| Command::CheckHealth { reply }).await
     }
@@ -389,7 +390,7 @@ impl ServiceOrchestrator {
         &self.drivers.paths
     }
 
-    /// What may be run in order to check.
+    /// The accepted definitions.
     pub fn acceptance(&self) -> &Acceptance {
         &self.drivers.acceptance
     }
@@ -404,12 +405,12 @@ impl ServiceOrchestrator {
         &self.drivers.managers
     }
 
-    /// How long the engine keeps the thread.
+    /// How long the engine blocks its thread.
     pub fn loop_metrics(&self) -> &LoopMetrics {
         &self.drivers.loop_metrics
     }
 
-    /// The checks that clients have asked for and that have not ended.
+    /// The running checks requested by clients.
     pub(crate) fn checks_in_flight(&self) -> &Arc<ChecksInFlight> {
         &self.checks_in_flight
     }

@@ -1,4 +1,4 @@
-//! Services by name, and what is wrong with a name that is not known.
+//! Services by name, and errors about unknown names.
 
 use service_api::redact::brief;
 use service_api::{Code, Problem};
@@ -18,7 +18,7 @@ pub fn nothing_defined() -> Problem {
     Problem::new(Code::NotFound, "cannot start services: services.toml defines no service").help(BEGIN)
 }
 
-/// There is no such service, but perhaps this one is meant.
+/// There is no such service, with the most similar name.
 pub fn not_found(plan: &Plan, name: &str) -> Problem {
     let problem = Problem::new(Code::NotFound, format!("there is no service `{}`", brief(name)));
     match plan.suggestion(name) {
@@ -31,7 +31,7 @@ pub fn not_found(plan: &Plan, name: &str) -> Problem {
     }
 }
 
-/// That a service is asked for nothing while nobody can tell whether it runs.
+/// The refusal of a request for a service in an unknown state.
 pub fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
     let message = format!("cannot {verb} `{name}`: {why}");
     Problem::new(Code::StateUnknown, message).help(help_for_unknown(name))

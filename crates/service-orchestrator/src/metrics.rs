@@ -1,7 +1,7 @@
-//! [`ServiceMetrics`]: what is counted of one service while this daemon looks after it, for `GET /metrics`.
+//! [`ServiceMetrics`]: the counters of one service, for `GET /metrics`.
 //!
-//! A count begins with the daemon and never goes down; whoever scrapes knows that a count which is lower than before has
-//! begun anew. What the log was given is counted by the shims, and goes on over a daemon while a run does.
+//! A counter begins with the daemon and never decreases, so a lower value means a restart of the daemon. Bytes of log
+//! output are counted by the shims, and continue across daemons during a run.
 
 use service_core::Snapshot;
 use service_core::service::State;
@@ -11,29 +11,29 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From a small program of one's own to a database that recovers, in seconds.
+/// From a small program to a database with recovery, in seconds.
 const STARTS: [f64; 10] = [0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// From a look at a process to the longest usual timeout, in seconds.
+/// From a check of a process to the longest usual timeout, in seconds.
 const CHECKS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
-/// The counts of one service.
+/// The counters of one service.
 #[derive(Debug, Clone)]
 pub struct ServiceMetrics {
     /// Starts by its restart policy.
     pub restarts: u64,
-    /// How long each start took, from its launch until it was ready or, where that is the aim, had done its work.
+    /// The duration of each start, from its launch until it was ready or, for a one-shot, completed.
     pub starts: Histogram,
     /// How long each check took.
     pub checks: Histogram,
     /// Checks that did not pass.
     pub failed_checks: u64,
-    /// What former runs gave the log.
+    /// The log output of former runs.
     former: Option<u64>,
     /// The shared buffer of the run, in which its shim counts.
     buffer: Option<Arc<File>>,
 }
 
-/// How often what was observed was at most each bound.
+/// The number of observations up to each bound.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     bounds: &'static [f64],
@@ -52,9 +52,9 @@ impl Default for ServiceMetrics {
 }
 
 impl ServiceMetrics {
-    /// Notes what a turn of the owner has changed.
+    /// Records the changes of a turn.
     pub fn changed(&mut self, before: &Snapshot, after: &Snapshot) {
-        // It begins again from nothing when somebody asks for the service.
+        // The count restarts from zero with each request for the service.
         self.restarts += u64::from(after.restarts.saturating_sub(before.restarts));
         let launched = match before.state {
             State::Launching { since } | State::Starting { since } if before.run == after.run => since,
@@ -73,7 +73,7 @@ impl ServiceMetrics {
         self.failed_checks += u64::from(!check.healthy);
     }
 
-    /// Another run has begun, or is found, whose shim counts here.
+    /// Another run has begun, or was found, whose shim counts here.
     pub fn counts_at(&mut self, buffer: Arc<File>) {
         self.settle();
         self.buffer = Some(buffer);
@@ -84,7 +84,7 @@ impl ServiceMetrics {
         (self.former, self.buffer) = (self.log_bytes(), None);
     }
 
-    /// What the log was given, in bytes; `None` if nobody counts that.
+    /// The log output in bytes; `None` if it is not counted.
     pub fn log_bytes(&self) -> Option<u64> {
         let now = self.buffer.as_deref().and_then(shared_buffer::bytes_written);
         (now.is_some() || self.former.is_some()).then(|| now.unwrap_or(0) + self.former.unwrap_or(0))

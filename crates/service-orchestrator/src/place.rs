@@ -1,5 +1,5 @@
-//! [`Place`]: which directory a project lies in, whatever its path is by now. A daemon writes it into the state directory;
-//! so a directory that was renamed is told from one that is gone, and a disk that is not mounted from both.
+//! [`Place`]: the identity of a project's directory, independent of its path. The daemon writes it into the state
+//! directory, which distinguishes a renamed directory from a deleted one and from an unmounted disk.
 
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
@@ -18,28 +18,28 @@ use std::time::UNIX_EPOCH;
 /// Its name in a state directory.
 const FILE: &str = "place.json";
 
-/// A directory by what a rename leaves as it is.
+/// The properties of a directory that a rename preserves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     device: u64,
     inode: u64,
-    /// When it was made, in nanoseconds: a number of an inode is used again.
+    /// Its creation time in nanoseconds, since inode numbers are reused.
     born: Option<u64>,
 }
 
-/// What can be told of the file of a project.
+/// The presence of a project's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is there.
+    /// It exists.
     Present,
-    /// It is gone, and the disk that it was on is there.
+    /// It was deleted: its disk is mounted.
     Gone,
     /// It cannot be read.
     Unknown,
 }
 
 impl Presence {
-    /// The word in tables and JSON.
+    /// The name in tables and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Present => "present",
@@ -51,7 +51,7 @@ impl Presence {
     /// Looks at the file of the project that has this state directory.
     pub fn check(file: &Path, state_dir: &Path) -> Self {
         match std::fs::metadata(file) {
-            // A directory in its place is none. A pipe is one that cannot be used, and says so when it is read.
+            // A directory in its place does not count. A pipe counts, and is reported as unusable when it is read.
             Ok(found) if found.is_dir() => Self::Gone,
             Ok(_) => Self::Present,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -66,8 +66,8 @@ impl Presence {
     }
 }
 
-/// Whether the nearest directory upward that is there lies on the disk where the project was. Where that was never written
-/// down, `/` alone tells nothing.
+/// Whether the nearest existing parent lies on the disk of the project. If that disk was never recorded, `/` alone is
+/// not sufficient.
 fn is_disk_there(file: &Path, state_dir: &Path) -> bool {
     let nearest = file.ancestors().skip(1).find_map(|above| Some((above, std::fs::metadata(above).ok()?)));
     let Some((nearest, found)) = nearest else { return false };
@@ -86,7 +86,7 @@ impl Place {
         Ok(Self { device: found.dev(), inode: found.ino(), born })
     }
 
-    /// What was written down; `None` if nothing was.
+    /// The recorded identity, if any.
     fn read(state_dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(state_dir.join(FILE)) {
             Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
@@ -96,7 +96,7 @@ impl Place {
     }
 }
 
-/// Why it cannot be told where the project with this state directory was, if that is so.
+/// Why the former place of this state directory's project cannot be read, if so.
 pub fn unreadable(state_dir: &Path) -> Option<String> {
     let error = Place::read(state_dir).err()?;
     Some(format!("cannot read `{}`: {error}", state_dir.join(FILE).display()))
@@ -110,14 +110,14 @@ pub struct Former {
     state_dir: PathBuf,
 }
 
-/// Looks whether the directory of a project has been renamed, and what it was called before.
+/// Detects renames of a project's directory, and its former paths.
 #[derive(Debug, Default)]
 pub struct Renames {
-    /// A lock is right here: it is held for a look at a few files, never over an await.
+    /// The lock is held while a few files are read, never across an await.
     last: Mutex<Option<(Stamp, Vec<Former>)>>,
 }
 
-/// What changes when a directory is renamed.
+/// The properties of a directory that a rename changes.
 type Stamp = (Place, i64, i64);
 
 /// Which services run under a former path.
@@ -125,12 +125,12 @@ type Stamp = (Place, i64, i64);
 pub enum Running {
     /// These services run.
     These(Vec<String>),
-    /// It cannot be told, and why.
+    /// Unknown, for this reason.
     Unknown(String),
 }
 
 impl Renames {
-    /// The former projects of this directory of which services still run, or may, with those.
+    /// The former projects of this directory with services that run or may run, with these services.
     pub fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
         let running = |former: Former| {
@@ -147,7 +147,7 @@ impl Renames {
         former.into_iter().filter_map(running).collect()
     }
 
-    /// A rename changes the directory; until it has changed, what was found last is so.
+    /// A rename changes the directory; until then, the last result is valid.
     fn former(&self, project: &Project) -> io::Result<Vec<Former>> {
         let directory = project.config.parent().unwrap_or(Path::new("/"));
         let (place, found) = (Place::identify(directory)?, std::fs::metadata(directory)?);
@@ -175,7 +175,7 @@ fn write_down(state_dir: &Path, place: Place) {
     }
 }
 
-/// Other projects that lay in this directory, by a path that does not lead to it any more.
+/// Other projects that were in this directory, under a path that no longer leads to it.
 fn search(project: &Project, place: Place) -> Vec<Former> {
     let states = project.state_dir.parent().unwrap_or(Path::new("/"));
     let others = std::fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -192,7 +192,7 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
     others.filter_map(former).collect()
 }
 
-/// Refuses to start what runs already, or may, under the former path of the directory.
+/// Refuses to start a service that runs, or may run, under the former path of the directory.
 pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result<(), Problem> {
     for (former, running) in former {
         let config = former.config.display();
@@ -218,7 +218,7 @@ pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result
     Ok(())
 }
 
-/// What a person should know who looks at the services of the renamed directory.
+/// The note on services of the renamed directory.
 pub fn note((former, running): &(Former, Running)) -> String {
     let config = former.config.display();
     let before = "where this directory was before it was renamed";

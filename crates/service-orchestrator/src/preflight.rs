@@ -1,12 +1,12 @@
-//! The look before a stop: before a restart or an apply stops anything, what it would start is looked at. If a start would fail,
-//! the whole of it is refused, and what runs goes on.
+//! Preflight checks: before a restart or an apply stops any service, everything that it would start is checked. If a
+//! start would fail, the whole request is refused, and running services continue.
 //!
-//! Where nothing runs nothing can be lost, and the start says by itself what is wrong. Nor is anything looked at before a restart by
-//! policy, after which nothing runs either; for `on_failure` and `when_lost`, which end what must not go on as it is; and before
-//! an apply goes back, as what failed has stopped already.
+//! Without running services there is no check, since the start itself reports the error. There is none either before a
+//! restart by policy, where nothing runs; for `on_failure` and `when_lost`, whose services must stop; or before a
+//! rollback, whose failed services have stopped already.
 //!
-//! Files may lie on a disk that does not answer, so nobody but who asked waits for them, and not for ever: a look that does not end
-//! refuses as well, as the start would not end either.
+//! Files may lie on a disk that does not answer. Only the client of the request waits for the check, and not for ever:
+//! a check that does not end refuses the request, since the start would not end either.
 
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::comparison::starts;
@@ -25,19 +25,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How long a look at one service may take.
+/// The time limit of the check of one service.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
 const TOO_LATE: &str = "its files could not be checked within 5s: their disk does not answer";
-/// So many problems are told at once.
+/// The number of problems in one error.
 const MAX_TOLD: usize = 100;
-/// So many names are told of a command.
+/// The number of names in a command.
 const MAX_NAMED: usize = 5;
 
 /// A service that is to be started.
 #[derive(Debug, Clone)]
 struct Upcoming {
     service: Arc<Service>,
-    /// Whether a one-shot runs before it, which may make what it needs.
+    /// Whether a one-shot runs before it, which may create missing files.
     after_work: bool,
 }
 
@@ -48,9 +48,9 @@ struct Failure {
     place: Option<SourceLocation>,
 }
 
-/// Those that are started, in start order.
+/// The services that would be started, in start order.
 fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
-    // For each of them, whether work is done before it.
+    // For each of them, whether a one-shot runs before it.
     let mut after_work: BTreeMap<Id, bool> = BTreeMap::new();
     for id in wanted {
         let is_after = plan.dependencies(*id).iter().any(|need| {
@@ -65,7 +65,7 @@ fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
         .collect()
 }
 
-/// What an apply would start.
+/// The services that an apply would start.
 fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
     let anew = changes.iter().filter(|change| change.kind == ChangeKind::Restart);
     let added = changes.iter().filter(|change| change.kind == ChangeKind::Add && starts(change, start));
@@ -93,7 +93,7 @@ impl ServiceOrchestrator {
             _ => format!("cannot restart `{name}`"),
         };
         let them = if request.all { "--all".to_owned() } else { request.names.join(" ") };
-        // A hundred names are typed by nobody.
+        // A user does not type a hundred names.
         let them = if request.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
         let all_the_same =
             format!("to restart nevertheless, run `service stop {them}`, then `service start {them}`");
@@ -114,8 +114,8 @@ impl ServiceOrchestrator {
         Err(refusal(&cannot, all_the_same, failures, |_| true))
     }
 
-    /// What of these changes an apply would be refused for, by the service of the row. Only modules that were accepted are run
-    /// for it.
+    /// The reasons for which an apply of these changes would be refused, by the service of the row. Only accepted
+    /// modules are run for it.
     pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
         let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
         for Failure { service, blocker, .. } in
@@ -161,7 +161,8 @@ impl ServiceOrchestrator {
         look_at(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
     }
 
-    /// What managers can do is found out by Nushell, once for each content of a module, and within the time of a call.
+    /// The abilities of managers are queried with Nushell, once for each content of a module, and within the time limit
+    /// of a call.
     async fn of_modules(&self, upcoming: &[Upcoming], plan: &Plan, modules: Modules) -> Vec<Failure> {
         let may_be_run = |service: &Service| match modules {
             Modules::All => true,
@@ -211,7 +212,7 @@ async fn look_at(
             }
         }
     };
-    // Not one of the runtime's, which would wait for it when the daemon ends.
+    // Not a thread of the runtime, which would wait for it when the daemon ends.
     if let Err(error) = std::thread::Builder::new().name("preflight".to_owned()).spawn(work) {
         return vec![late(first, format!("its files cannot be checked: {error}"))];
     }
@@ -235,14 +236,14 @@ fn late(upcoming: &Upcoming, why: String) -> Failure {
     Failure { service: Arc::clone(&upcoming.service), blocker, place: None }
 }
 
-/// Which modules of managers may be run to see what they can do.
+/// The modules that may be run to query their abilities.
 #[derive(Debug, Clone, Copy)]
 enum Modules {
     All,
     Accepted,
 }
 
-/// One problem of all failures: those that `head` is about begin.
+/// One error for all problems, beginning with those that concern `head`.
 fn refusal(
     cannot: &str,
     all_the_same: &str,

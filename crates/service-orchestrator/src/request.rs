@@ -1,4 +1,4 @@
-//! What a user of the library may ask for: [`Request`], [`WaitRequest`], [`ApplyOptions`].
+//! The requests of a user of the library: [`Request`], [`WaitRequest`], [`ApplyOptions`].
 
 use service_core::fleet::WaitCondition;
 use service_core::service::Requester;
@@ -7,11 +7,11 @@ use std::time::Duration;
 pub use service_core::fleet::Propagate;
 
 tokio::task_local! {
-    /// Whoever a task works for that may change definitions.
+    /// The actor of a task that may change definitions.
     pub static ON_BEHALF: String;
 }
 
-/// Whoever the present task works for, where that is known.
+/// The actor of the present task, if known.
 pub fn on_behalf() -> Option<String> {
     ON_BEHALF.try_with(Clone::clone).ok()
 }
@@ -48,7 +48,7 @@ pub struct WaitRequest {
     pub limit: Option<Duration>,
 }
 
-/// What a request does to a service.
+/// The effect of a request on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Starts it.
@@ -57,7 +57,7 @@ pub enum Verb {
     Stop,
     /// Stops it, then starts it.
     Restart,
-    /// Changes its definition while it runs, where only keys differ that apply to a running service.
+    /// Changes its definition without a restart, if only live keys differ.
     Update,
 }
 
@@ -125,13 +125,13 @@ impl Request {
 /// How a plan is to be applied.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Start every service that is new, not only those that something needs.
+    /// Start every new service, and not only new dependencies.
     pub start: bool,
-    /// Go back if any of it fails.
+    /// Roll back if a step fails.
     pub rollback: bool,
     /// For each step.
     pub wait: WaitPolicy,
-    /// Who asks for it.
+    /// The actor.
     pub by: String,
 }
 

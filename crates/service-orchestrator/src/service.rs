@@ -12,29 +12,29 @@ use std::time::Duration;
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
     /// The services that must be ready before it starts.
     pub dependencies: Vec<String>,
-    /// Without a stop command, the service itself: split into words, run directly and kept. With one, a Nushell command
-    /// line that starts something kept elsewhere.
+    /// Without a stop command, the service itself: split into words, run directly and supervised. With one, a Nushell
+    /// command line that starts a service outside the orchestrator.
     pub start_command: String,
-    /// A Nushell command line that stops it; empty: it is signalled.
+    /// A Nushell command line that stops it; empty: it receives a signal.
     pub stop_command: String,
-    /// Where its health is asked; `None` is a process check.
+    /// The endpoint of its health checks; `None` is a process check.
     pub health_check_endpoint: Option<String>,
 }
 
 /// The coarse state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceStatus {
-    /// It has a process, or its manager says that it runs.
+    /// It has a process, or its manager reports it running.
     Running,
-    /// It has none, and that is all right.
+    /// It has none, as intended.
     Stopped,
-    /// It has none, and that is not all right.
+    /// It has none, because of a failure.
     Failed,
-    /// There is no way to tell.
+    /// The status is unknown.
     Unknown,
 }
 
@@ -43,7 +43,7 @@ pub enum ServiceStatus {
 pub struct ServiceHealth {
     /// Whether it passed.
     pub healthy: bool,
-    /// What the check saw.
+    /// The result as text.
     pub message: String,
     /// How long it took.
     pub latency: Duration,

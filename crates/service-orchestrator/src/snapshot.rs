@@ -1,4 +1,5 @@
-//! [`FleetSnapshot`]: the outward picture. The owner of the fleet publishes it on a `watch` channel; readers never wait.
+//! [`FleetSnapshot`]: the published state of all services. The engine publishes it on a `watch` channel; readers never
+//! wait.
 
 use crate::metrics::ServiceMetrics;
 use service_api::quoted;
@@ -12,7 +13,7 @@ use service_shim::DroppedLines;
 use service_shim::protocol::LeftoverProcesses;
 use std::sync::Arc;
 
-/// Every service as it looked at one instant.
+/// Every service at one moment.
 #[derive(Debug, Clone)]
 pub struct FleetSnapshot {
     /// The plan that is in force.
@@ -21,14 +22,14 @@ pub struct FleetSnapshot {
     pub entries: Vec<Arc<ServiceSnapshot>>,
 }
 
-/// One service: what the core knows and what the world adds.
+/// One service: its state in the core, and facts about the machine.
 #[derive(Debug, Clone)]
 pub struct ServiceSnapshot {
     /// The state, the goal and the health.
     pub snapshot: Snapshot,
     /// The definition of the present run.
     pub definition: Arc<Service>,
-    /// Since when its state has been called as it is.
+    /// Since when its state has had this name.
     pub since: Moment,
     /// The service's own process, while there is one.
     pub pid: Option<u32>,
@@ -36,27 +37,27 @@ pub struct ServiceSnapshot {
     pub shim: Option<u32>,
     /// The last check of the present run.
     pub check: Option<Arc<CheckResult>>,
-    /// What the manager last complained of.
+    /// The last error of a stop by its manager.
     pub stop_error: Option<String>,
     /// Why its shim, which lives, is not connected.
     pub out_of_reach: Option<String>,
-    /// What the manager said when the run before had ended.
+    /// The manager's message on the end of the previous run.
     pub ending: Option<String>,
-    /// What the manager last said of it.
+    /// The last data from its manager.
     pub told: ManagerInfo,
-    /// What the service said last of itself, as `STATUS=`.
+    /// The last `STATUS=` message of the service.
     pub said: Option<String>,
     /// Lines that could not be written to the log.
     pub missing: DroppedLines,
-    /// Whether nobody may ask yet if others run it.
+    /// Whether its status command is not accepted yet, so that external starts remain undetected.
     pub unasked: bool,
-    /// What its first process left behind when it ended by itself, in words.
+    /// A description of the processes that its first process left behind.
     pub left: Option<String>,
-    /// What there is to say of its last stop.
+    /// The side result of its last stop.
     pub stop: Option<String>,
     /// Whether its stop command has ended, and with code 0.
     pub stopped_by: Option<bool>,
-    /// What is counted of it.
+    /// Its counters.
     pub metrics: ServiceMetrics,
 }
 
@@ -73,17 +74,17 @@ impl FleetSnapshot {
 }
 
 impl ServiceSnapshot {
-    /// Whether it is at rest as far as we are concerned, and more is not known.
+    /// Whether it is inactive, and external starts cannot be detected.
     pub fn is_unknown(&self) -> bool {
         self.unasked && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
     }
 
-    /// The word for its state.
+    /// The name of its state.
     pub fn state_word(&self) -> &'static str {
         if self.is_unknown() { "unknown" } else { self.snapshot.state_word() }
     }
 
-    /// Forgets what was known of the run before, but for how it ended.
+    /// Discards the data of the previous run, except for its end.
     pub fn begin_run(&mut self) {
         let said = self.check.take().filter(|check| check.kind == "manager" && !check.healthy);
         self.ending = said.map(|check| check.message.clone());
@@ -93,13 +94,13 @@ impl ServiceSnapshot {
         self.said = None;
     }
 
-    /// What the manager said of the end of the run before, where nothing else tells.
+    /// The manager's message on the end of the previous run, without any other source.
     pub fn ending(&self) -> Option<&String> {
         let untold = self.snapshot.last_exit == Some(Exit::Unreported);
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
     }
 
-    /// What it says of itself while it starts, or said when it was not ready in time.
+    /// Its own status message while it starts, or after a start timeout.
     fn status_while_starting(&self) -> Option<String> {
         let counts = match &self.snapshot.state {
             State::Launching { .. } | State::Starting { .. } => true,
@@ -115,7 +116,7 @@ impl ServiceSnapshot {
         self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {}", quoted(said)))
     }
 
-    /// Why it is as it is: the core's reason, and what the last check or the manager said of it.
+    /// The reason of its state: that of the core, with the message of the last check or of the manager.
     pub fn reason(&self) -> Option<String> {
         if self.is_unknown() {
             return Some(NOT_ASKED.to_owned());
@@ -142,7 +143,7 @@ impl ServiceSnapshot {
         }
     }
 
-    /// That the restart policy goes on with what has crashed.
+    /// The note on the next retry of a crashed service.
     pub fn retry_note(&self) -> Option<String> {
         let (State::Backoff { .. }, again) = (&self.snapshot.state, self.snapshot.restarts) else {
             return None;
@@ -153,7 +154,7 @@ impl ServiceSnapshot {
         })
     }
 
-    /// What is wrong with a dependency that is in the way.
+    /// The problem of a blocking dependency.
     pub fn blocking_reason(&self) -> String {
         let state = match self.snapshot.state_word() {
             "failed" | "backoff" => "which failed".to_owned(),
@@ -165,7 +166,7 @@ impl ServiceSnapshot {
     }
 }
 
-/// What was left behind: how many, and who.
+/// The number and names of left processes.
 pub fn describe_left(left: &LeftoverProcesses) -> String {
     let what = if left.count == 1 { "process" } else { "processes" };
     let more = (left.count as usize).saturating_sub(left.names.len());

@@ -15,7 +15,7 @@ use service_process::limits::AppliedLimits;
 /// How many processes a reason names.
 const MAX_NAMED_PROCESSES: usize = 3;
 
-/// A service as it is defined.
+/// The definition of a service.
 pub fn service(service: &Service) -> view::Service {
     view::Service {
         name: service.name.to_string(),
@@ -39,7 +39,7 @@ fn dependencies(service: &Service) -> Vec<view::Dependency> {
     service.dependencies.iter().map(view).collect()
 }
 
-/// Every service of a plan as it is defined, in the order of the file.
+/// The definitions of a plan's services, in the order of the file.
 pub fn services(plan: &Plan) -> Vec<view::Service> {
     plan.ids().map(|id| service(plan.service(id))).collect()
 }
@@ -49,7 +49,7 @@ pub fn steps(plan: &Plan, ids: &[Id]) -> Vec<view::Step> {
     (1..).zip(with_needs(plan, ids)).map(|(number, id)| step(plan, number, id)).collect()
 }
 
-/// These services and all that they need, or all, in start order.
+/// These services with all their dependencies, or all services, in start order.
 fn with_needs(plan: &Plan, ids: &[Id]) -> Vec<Id> {
     if ids.is_empty() { plan.order().to_vec() } else { plan.with_dependencies(ids) }
 }
@@ -65,13 +65,13 @@ pub fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
     }
 }
 
-/// The same with who needs whom.
+/// The same, with dependencies.
 pub fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
     let shown = with_needs(plan, ids);
     shown.iter().map(|id| node(plan, &shown, *id, &state)).collect()
 }
 
-/// One of the services that are shown.
+/// One of the shown services.
 pub fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static str) -> view::Node {
     let dependents = |id: Id| {
         let mut names: Vec<String> = Vec::new();
@@ -93,7 +93,7 @@ pub fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static st
     }
 }
 
-/// How much of a status is asked for.
+/// The selected columns of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// The columns that fit a terminal.
@@ -125,7 +125,7 @@ pub fn status(
     }
 }
 
-/// Since its launch; where a manager says since when, since then.
+/// The time since its launch, or since the start that its manager reports.
 fn uptime(entry: &ServiceSnapshot) -> Option<f64> {
     if entry.pid.is_none() && entry.told.id.is_none() {
         return None;
@@ -184,7 +184,7 @@ fn reason(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Option<Strin
     (!facts.is_empty()).then(|| redacted(&facts.join("; ")))
 }
 
-/// What is amiss whatever its state.
+/// Warnings that apply in any state.
 pub fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<String> {
     let lines = entry.missing.total;
     let dropped = (lines > 0).then(|| format!("{lines} log lines could not be written"));
@@ -198,7 +198,7 @@ pub fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<Str
     facts.into_iter().flatten().collect()
 }
 
-/// What a stop waits for, and how long it will.
+/// What a stop waits for, and for how long.
 pub fn remains(entry: &ServiceSnapshot) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = procfs::descendants(entry.shim?);
@@ -220,12 +220,12 @@ fn endpoint(service: &Service) -> Option<String> {
     service.endpoint.as_ref().map(|endpoint| redacted(&endpoint.to_string()))
 }
 
-/// What may be told of something that the user wrote.
+/// Text of the user without secrets.
 fn redacted(text: &str) -> String {
     redact(text).into_owned()
 }
 
-/// Where nothing is to run, there is nothing to check: what is said instead.
+/// The row of a service that should not run, in place of a check.
 pub fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
     let definition = &entry.definition;
     let message = match (&entry.snapshot.state, entry.snapshot.goal) {

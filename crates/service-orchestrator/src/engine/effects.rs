@@ -193,7 +193,8 @@ impl Engine {
             Then::Rest => self.have_stopped(id, Arc::clone(machine.definition()), run, Then::Rest),
             Then::Start => {
                 self.runtime(id).restarted_by_manager = Some(told);
-                // It becomes inactive and unblocked in the same turn, and the following effect completes at once.
+                // The service becomes inactive and unblocked in the same turn, and the following effect completes at
+                // once.
                 self.fleet.handle_event(id, run, Event::TreeExited(Exit::Unreported), clock::now());
             }
         }

@@ -1,4 +1,4 @@
-//! [`Words`]: what a service wrote in its last run, so short that it fits into an error.
+//! [`Words`]: the last output of a service's last run, short enough for an error.
 
 use crate::snapshot::ServiceSnapshot;
 use service_api::redact;
@@ -7,30 +7,30 @@ use service_host::paths::Paths;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
 
-/// So many of its last lines are looked at,
+/// The number of last lines that are read,
 const MAX_LINES: usize = 1000;
 /// in so many of its last bytes,
 const MAX_BYTES: usize = 1024 * 1024;
-/// and so many of them are told,
+/// and the number of lines that are shown.
 const MAX_TOLD: usize = 3;
 /// and so many are searched for that of the error,
 const MAX_SOUGHT: usize = 40;
 /// each up to so many characters.
 const MAX_LENGTH: usize = 200;
 
-/// The last words of a run.
+/// The last output of a run.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    /// How many lines it wrote, as far as they were looked at.
+    /// The number of its lines, up to a limit.
     pub lines: usize,
     /// The last of them: of its standard error, if there are any.
     pub last: Vec<String>,
-    /// The line of the error, where others stand behind it: a trace, a version, a hint.
+    /// The line with the error, if others follow it: a stack trace, a version, a hint.
     pub telling: Option<String>,
 }
 
 impl Words {
-    /// Reads them from its log. A run whose beginning nobody knows has none.
+    /// Reads them from its log. A run whose beginning is unknown has none.
     pub(super) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
@@ -53,7 +53,7 @@ impl Words {
         let error = error_among(&ends).filter(|at| at + 1 < ends.len());
         let telling = error.map(|at| ends[at].clone());
         let mut last = ends.split_off(ends.len().saturating_sub(MAX_TOLD));
-        // What it is about comes first, where it stands further up.
+        // The line with the error comes first if it stands further up.
         if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
             last[0].clone_from(telling);
         }
@@ -61,13 +61,13 @@ impl Words {
         Self { lines, last, telling }
     }
 
-    /// The last one.
+    /// The last line.
     pub(super) fn said(&self) -> Option<&str> {
         self.last.last().map(String::as_str)
     }
 }
 
-/// Which line is that of the error: the last that begins as the languages and npm begin it.
+/// The line with the error: the last one with a prefix of an error in common languages or npm.
 fn error_among(lines: &[String]) -> Option<usize> {
     let npm = |line: &String| {
         let rest = line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! "));
@@ -86,12 +86,12 @@ fn error_among(lines: &[String]) -> Option<usize> {
             || line.contains("panicked at ")
     };
     let at = lines.iter().rposition(begins)?;
-    // Rust says where it happened first, and then what.
+    // Rust shows the place of a panic first, and then its message.
     let next = lines.get(at + 1).filter(|next| !next.starts_with("note:"));
     Some(if lines[at].contains("panicked at ") && next.is_some() { at + 1 } else { at })
 }
 
-/// A line without colours, without what would move a cursor, and without secrets; cut first, so that a long one costs nothing.
+/// A line without control sequences and secrets. It is cut first, so that a long one costs little.
 pub fn short(line: &str, env: &[(String, String)]) -> String {
     let end = line.floor_char_boundary(4 * MAX_LENGTH);
     let plain = redact::without(plain(&line[..end]).trim(), env);
@@ -101,7 +101,7 @@ pub fn short(line: &str, env: &[(String, String)]) -> String {
     }
 }
 
-/// What one sees of a line.
+/// The visible part of a line.
 fn plain(line: &str) -> String {
     let (mut seen, mut rest) = (String::with_capacity(line.len()), line);
     while let Some(at) = rest.find('\x1b') {
