@@ -22,20 +22,20 @@ const OF_THE_MODULE = [up down watch top tail prompt hook trust paint]
 #   dependencies = ["database"]
 #
 # Every day
-#   service start web-app        it and all it needs, in order, each when what it needs is ready
-#   service status               how everything is: state, health, uptime, memory
-#   service logs web-app         what it wrote; --follow goes on
-#   service stop database        it, after what needs it
-#   service restart database     it, and gives back what needs it and was running
+#   service start web-app        starts it after its dependencies, each as soon as its own are ready
+#   service status               shows state, health, uptime and memory of all services
+#   service logs web-app         shows its output; --follow also new lines
+#   service stop database        stops it after its dependents
+#   service restart database     restarts it with its running dependents
 #
 # When something is wrong
-#   service why web-app          why it is as it is, and the command that would help
-#   service check                what is wrong with services.toml
-#   service events --since 1hr   what happened
-#   service health               ask every health check now
+#   service why web-app          explains its state, with the command that helps
+#   service check                shows errors and warnings of services.toml
+#   service events --since 1hr   shows the events of the last hour
+#   service health               runs every health check now
 #
 # In a script
-#   service wait web-app --timeout 30sec     wait until it is ready, or cannot become ready
+#   service wait web-app --timeout 30sec     waits until it is ready, or cannot become ready
 #   service status | where health == unhealthy | service restart
 #   try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
 #

@@ -51,7 +51,7 @@ def label [code: string]: nothing -> string {
         remote => "works only on its own machine"
         exists => "the file exists"
         unknown_subcommand => "unknown subcommand"
-        name_taken => "this name is taken"
+        name_taken => "this name is in use"
         no_command => "run what?"
         start_failed => "did not start"
         stop_failed => "did not stop"

@@ -8,7 +8,7 @@ use trusted.nu
 const FOLDER = "service-orchestrator"
 
 # The beginning of a new services.toml of the user's own.
-const OWN = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n"
+const OWN = "# Services outside any project: `service run` and `service add` use this file.\n"
 
 # The project: `config`, or else `$env.SERVICES_CONFIG`, or else the nearest services.toml upward, or else the user's own, which
 # is created where a command needs a project and no file. A project whose file is gone is found by its path while its state

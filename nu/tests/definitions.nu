@@ -69,7 +69,7 @@ export def "test what cannot be added is refused as a whole" [] {
 export def "test without a file a command runs in a project of the user" [] {
     equal (service run --name lonely $"'($env.TEST_SERVICE_PROGRAM)'" | get ok) [true]
     let own = $env.XDG_CONFIG_HOME | path join service-orchestrator/services.toml
-    holds ((open --raw $own) =~ "^# Services of no project in particular") "it says what it is"
+    holds ((open --raw $own) =~ "^# Services outside any project") "it says what it is"
     equal (service status | get name) [lonely]
     equal (service projects | select path daemon services up failed) [
         [path daemon services up failed]; [$own running 1 1 0]

@@ -41,7 +41,7 @@ fn what_a_stop_waits_for_is_told() {
     project.value("service stop web --no-wait");
     let reason = eventually("the reason names it", || {
         let status = project.status("web");
-        status["reason"].as_str().filter(|reason| reason.contains("still there")).map(str::to_owned)
+        status["reason"].as_str().filter(|reason| reason.contains("still running")).map(str::to_owned)
     });
     let told = [format!("pid {pid} (test_service)"), ", killed in ".to_owned()];
     assert!(told.iter().all(|words| reason.contains(words)), "{reason}");

@@ -24,7 +24,7 @@ pub fn mismatch(version: &str) -> Option<String> {
     (!same).then(|| {
         format!(
             "nu_plugin_service is built for Nushell {NUSHELL}, and this is {version}: run `nu install.nu` of the service \
-             orchestrator with it, or say `use service-http *`, which has the same commands"
+             orchestrator with it, or run `use service-http *`, which has the same commands"
         )
     })
 }

@@ -165,7 +165,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     }
     let began = clock::now();
     let boot_id = service_shim::process::boot_id()
-        .map_err(|error| cannot("tell the boot for", &project.state_dir, error))?;
+        .map_err(|error| cannot("determine the boot of", &project.state_dir, error))?;
     let disk = Disk::default();
     let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, disk.clone()));
     let mut additions = Additions::open(&project.state_dir, &boot_id, disk.clone())
@@ -176,7 +176,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
         // Running services are shown and can be stopped, also without a valid file.
         Err(problem) if offline::is_anything_running(&project.state_dir) => {
-            tracing::error!(%problem, "cannot read the file; supervising what runs");
+            tracing::error!(%problem, "cannot read the file; supervising the running services");
             let nothing = Plan::compile(Config::default())
                 .map_err(|_| Problem::new(Code::Internal, "cannot make an empty plan"))?;
             (nothing, Err(problem))

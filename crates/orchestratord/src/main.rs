@@ -21,21 +21,21 @@ use systemd::{StartSet, StartTrigger, SystemdEnv};
 const HELP: &str = "\
 Usage: orchestratord <command> [--config FILE] [names...]
 
-  run [--nu PROGRAM]  be the daemon of this project, in the foreground; of systemd's unit: --unit NAME, --auto, --all, names;
-                      [--idle-exit] end when nobody needs it, as one that a command has started
-  list                the services as they are defined
-  order [names...]    the order in which they are started
-  events [names...]   what happened, by number: [--since SEQ|TIME] [--limit N] [--by WHO]
-  history [names...]  what happened, and what checks said: [--since SEQ|TIME] [--starts]
-  graph [names...]    who needs whom: [--format tree|mermaid|dot]
-  check [--nu PROGRAM]  what is wrong with the file; it ends with 1 if there is an error
-  init [--force]      write a first services.toml here, or the one of --config
-  projects [--prune]  every project of this user that something runs of, or whose file is gone; remove what is left of the
-                      latter where nothing runs
-  defaults            every setting with its default
-  enable [names...]   have systemd run the daemon and start these with it, or --all, else what is marked `auto`;
+  run [--nu PROGRAM]  run the daemon of this project in the foreground; in a systemd unit: --unit NAME, --auto, --all, names;
+                      [--idle-exit] exit when unused, like a daemon that a command has started
+  list                list the definitions of services
+  order [names...]    show the start order
+  events [names...]   show numbered events: [--since SEQ|TIME] [--limit N] [--by ACTOR]
+  history [names...]  show events and results of health checks: [--since SEQ|TIME] [--starts]
+  graph [names...]    show the dependency graph: [--format tree|mermaid|dot]
+  check [--nu PROGRAM]  show errors and warnings of the file; exit code 1 if there is an error
+  init [--force]      write a first services.toml, here or to the file of --config
+  projects [--prune]  list this user's projects with running services or without a file; --prune deletes the state of
+                      projects without a file and without running services
+  defaults            show every setting with its default
+  enable [names...]   let systemd run the daemon and start these services with it, or --all, else those with `auto = true`;
                       [--boot] not only at login, [--now] also at once
-  disable             take that back
+  disable             revert `enable`
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 

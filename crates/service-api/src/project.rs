@@ -24,7 +24,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The beginning of the user's own `services.toml`.
-const OWN: &str = "# Services of no project in particular: whatever `service run` and `service add` are told outside of one.\n";
+const OWN: &str = "# Services outside any project: `service run` and `service add` use this file.\n";
 /// `sun_path` holds 108 bytes; this leaves a reserve.
 const MAX_SOCKET_PATH_BYTES: usize = 100;
 

@@ -308,7 +308,7 @@ fn non_empty_lines(response: Response) -> impl Iterator<Item = Result<String, Pr
 
 fn daemon_ended() -> Problem {
     Problem::new(Code::DaemonUnreachable, "the daemon ended before it answered")
-        .help("services keep running; `service status` shows how they are")
+        .help("services keep running; `service status` shows their states")
 }
 
 /// Extracts the data, or the problem, from an envelope.

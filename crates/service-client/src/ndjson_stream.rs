@@ -104,7 +104,7 @@ impl<T: DeserializeOwned> Iterator for NdjsonStream<T> {
 
 fn daemon_ended() -> Problem {
     Problem::new(Code::DaemonUnreachable, "the daemon ended before it answered")
-        .help("services keep running; `service status` shows how they are")
+        .help("services keep running; `service status` shows their states")
 }
 
 /// Parses one row. Most rows are successes, and there may be many, so these are parsed only once.

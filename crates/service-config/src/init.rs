@@ -17,7 +17,7 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 
 # [services.web]
 # description = "What it is for"
-# start_command = "python3 -m http.server 8080"             # the program itself: run directly, kept, logged
+# start_command = "python3 -m http.server 8080"             # the program itself: run directly, supervised, logged
 # health_check_endpoint = "http://localhost:8080/"          # also tcp://, unix://, dns:// and exec:
 # dependencies = ["database"]                               # started first, stopped last
 # env = { LOG_LEVEL = "info" }
@@ -27,18 +27,18 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 #
 # [services.web.health]
 # interval = "10s"
-# retries = 3                                               # so many failed checks in a row are unhealthy
+# retries = 3                                               # unhealthy after this many failed checks in a row
 #
 # [services.migrate]
 # start_command = "./migrate"
 # oneshot = true                                            # does its work and ends; ready is its success
 #
-# [services.coredns]                                        # run by somebody else: Nushell command lines
+# [services.coredns]                                        # run by another supervisor: Nushell command lines
 # start_command = "systemctl start coredns"
 # manager = "command"
 # stop_command = "systemctl stop coredns"
 #
-# [orchestrator.service_defaults]                           # for every service that does not say otherwise
+# [orchestrator.service_defaults]                           # for services without a value of their own
 # restart = "always"
 "#;
 

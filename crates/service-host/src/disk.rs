@@ -85,7 +85,7 @@ impl Disk {
         let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || shared.work());
         if let Err(error) = thread {
             self.lock().active = false;
-            tracing::warn!(%error, "cannot bring files to the disk; a power failure may take them");
+            tracing::warn!(%error, "cannot sync files to the disk; a power failure may lose them");
         }
     }
 
@@ -98,7 +98,7 @@ impl Disk {
         while pending.active {
             let left = deadline.since(clock::now());
             if left.is_zero() {
-                tracing::warn!("the disk takes too long; a power failure may take what was written last");
+                tracing::warn!("the disk is too slow; a power failure may lose the last writes");
                 return;
             }
             let woken = self.0.changed.wait_timeout(pending, left);
@@ -123,7 +123,7 @@ impl Disk {
         let moved = std::fs::rename(path, &aside).or_else(ignore_missing);
         let (shown, aside) = (path.display(), aside.display());
         tracing::error!(%error, path = %shown, %aside, ?moved, "cannot read a file; set it aside");
-        let used = if found.is_some() { "used the version before it" } else { "what it had is lost" };
+        let used = if found.is_some() { "used the version before it" } else { "its content is lost" };
         self.lock().damage.push(format!("`{shown}` was damaged ({error}): {used}"));
         Ok(found)
     }
@@ -170,7 +170,7 @@ fn sync(paths: &BTreeSet<PathBuf>) {
     );
     for (path, synced) in all {
         if let Err(error) = synced.or_else(ignore_missing) {
-            tracing::warn!(%error, path = %path.display(), "cannot bring a file to the disk; a power failure may take it");
+            tracing::warn!(%error, path = %path.display(), "cannot sync a file to the disk; a power failure may lose it");
         }
     }
 }
@@ -313,7 +313,7 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         let disk = Disk::default();
         assert_eq!(disk.read(&path, number).unwrap(), None);
-        assert!(disk.damage()[0].contains("what it had is lost"), "{:?}", disk.damage());
+        assert!(disk.damage()[0].contains("its content is lost"), "{:?}", disk.damage());
         std::fs::remove_file(previous(&path)).unwrap();
         assert_eq!(Disk::default().read(&path, number).unwrap(), None);
     }

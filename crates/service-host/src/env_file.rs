@@ -45,7 +45,7 @@ pub fn read(path: &Path) -> Result<Vec<Variable>, String> {
         let shown = problems.iter().take(MAX_SHOWN_COUNT);
         let mut lines: Vec<String> = shown.map(|problem| format!("{}:{problem}", path.display())).collect();
         if problems.len() > MAX_SHOWN_COUNT {
-            lines.push(format!("{} more lines are wrong", problems.len() - MAX_SHOWN_COUNT));
+            lines.push(format!("{} more lines are invalid", problems.len() - MAX_SHOWN_COUNT));
         }
         lines.join("; ")
     })
@@ -105,7 +105,7 @@ impl Scanner<'_> {
             return Ok(Some(Variable::Inherited(name.to_owned())));
         };
         let name = name_of(name.trim_end())
-            .ok_or("what stands before the `=` is no name: names have letters, digits, `_`, `.` and `-`")?;
+            .ok_or("the text before `=` is not a name: names have letters, digits, `_`, `.` and `-`")?;
         // A quoted value may continue on the following lines.
         let from = offset_in(self.rest, value) + (value.len() - value.trim_start().len());
         let first = value.trim_start().chars().next();

@@ -38,8 +38,7 @@ pub(super) async fn self_check(api: &ApiState) -> HealthReport {
     let template = template.map(|error| format!("no service can be started: {error}"));
     let failures = [journal, disk_space(state_dir), template].into_iter().flatten().collect();
     let definition = api.refresh().await.err();
-    let definition =
-        definition.map(|problem| format!("the definitions are those of before: {}", problem.message));
+    let definition = definition.map(|problem| format!("the previous definitions apply: {}", problem.message));
     let damage = api.orchestrator.paths().disk.damage();
     let warnings = [definition, descriptors(), disconnected_shims(api)]
         .into_iter()

@@ -36,10 +36,10 @@ impl ApiState {
 fn describe(project: &Project, problem: &Problem) -> String {
     match Presence::check(&project.config, &project.state_dir) {
         Presence::Gone => {
-            format!("`{}` is gone: what runs can still be stopped", project.config.display())
+            format!("`{}` is gone: running services can still be stopped", project.config.display())
         }
         Presence::Present | Presence::Unknown => {
-            format!("{}; the definitions are those of before", problem.message)
+            format!("{}; the previous definitions apply", problem.message)
         }
     }
 }

@@ -90,7 +90,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             Ok(sent) => Ok(Self(sent?)),
             Err(_) => {
                 let seconds = BODY_TIMEOUT.as_secs();
-                let message = format!("the body of the request did not come within {seconds} s");
+                let message = format!("the body of the request did not arrive within {seconds} s");
                 Err(Failure(Problem::new(Code::TooSlow, message)))
             }
         }

@@ -70,7 +70,7 @@ async fn unknown(uri: Uri) -> Failure {
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let message = format!("`{}` does not answer {method}", uri.path());
-    let help = "what reads is GET, what changes something is POST";
+    let help = "reading routes use GET, changing routes POST";
     let failure = Failure(Problem::new(Code::BadRequest, message).help(help));
     (StatusCode::METHOD_NOT_ALLOWED, failure).into_response()
 }

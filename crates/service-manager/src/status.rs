@@ -215,7 +215,7 @@ impl Status {
             State::Stopped => "it is stopped",
             State::Failed => "it has failed",
             State::Completed => "it has done its work",
-            State::Unknown => "its manager cannot tell its state",
+            State::Unknown => "its manager does not know its state",
         };
         let message = self.message.clone().filter(|message| !message.is_empty());
         message.unwrap_or_else(|| words.to_owned())

@@ -73,7 +73,7 @@ pub fn label(code: Code) -> &'static str {
         Code::Timeout => "not done in time",
         Code::Never => "this state can no longer be reached",
         Code::Cancelled => "another request asked for the opposite",
-        Code::NameTaken => "this name is taken",
+        Code::NameTaken => "this name is in use",
         Code::Exists => "the file exists",
         Code::BadRequest => "refused",
         Code::Gap => "not in the journal",

@@ -70,7 +70,7 @@ pub struct StatusTableAnswer {
     #[schema(schema_with = null)]
     error: (),
     /// Sentences about the project itself; absent if there are none.
-    #[schema(required = false, example = json!(["`/srv/shop/services.toml` is gone: what runs can still be stopped"]))]
+    #[schema(required = false, example = json!(["`/srv/shop/services.toml` is gone: running services can still be stopped"]))]
     notes: Vec<String>,
 }
 
@@ -256,14 +256,14 @@ failures! {
          request fewer lines";
     Unfit: Unfit, "cannot do all of its work: the journal cannot be written: No space left on device",
         "`unfit`: the daemon answers, and cannot do its work. `busy`: too many clients are connected";
-    Stranger: Unauthorized, "cannot tell who asks: there is no token", "`unauthorized`: over TCP, no token \
+    Stranger: Unauthorized, "the request needs a token", "`unauthorized`: over TCP, no token \
                                                                         or an invalid one";
     Barred: Forbidden, "the token `read` may only read",
         "`forbidden`: over TCP, the token does not allow the request, or its host or origin is not accepted";
     Busy: Busy, "too many streams are open", "`busy`: too many streams or log readers. `daemon_unreachable`: \
                                               the daemon is ending; try again";
     Large: TooLarge, "a request may have 1 MiB", "`too_large`: the body is too large";
-    Late: TooSlow, "the body did not come within 10 s", "`too_slow`: the body did not arrive in time";
+    Late: TooSlow, "the body did not arrive within 10 s", "`too_slow`: the body did not arrive in time";
     Broken: Internal, "cannot read the journal: Input/output error", "`internal`: an error of the daemon or \
                                                                       of the machine";
 }

@@ -171,7 +171,7 @@ fn write_down(state_dir: &Path, place: Place) {
     }
     let written = serde_json::to_vec(&place).map_err(io::Error::from);
     if let Err(error) = written.and_then(|json| write_private(&state_dir.join(FILE), &json)) {
-        tracing::warn!(%error, "cannot write down which directory this is");
+        tracing::warn!(%error, "cannot save the identity of the directory");
     }
 }
 
@@ -206,7 +206,7 @@ pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result
             ),
             Running::Unknown(why) => (
                 starting.collect(),
-                format!("it cannot be told whether it runs {place}: {why}"),
+                format!("unknown whether it runs {place}: {why}"),
                 "let that directory be read, then try again".to_owned(),
             ),
         };
@@ -233,7 +233,7 @@ pub fn note((former, running): &(Former, Running)) -> String {
             format!("{names} {run} of `{config}`, {before}; `service down --config {config}` stops {them}")
         }
         Running::Unknown(why) => {
-            format!("services of `{config}`, {before}, may still run; that cannot be told: {why}")
+            format!("services of `{config}`, {before}, may still run; their state is unknown: {why}")
         }
     }
 }

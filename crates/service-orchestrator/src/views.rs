@@ -209,7 +209,7 @@ pub fn remains(entry: &ServiceSnapshot) -> Option<String> {
         left if kills == 0 && !left.is_zero() => format!(", killed in {:.1} s", left.as_secs_f64()),
         _ => String::new(),
     };
-    (!told.is_empty()).then(|| format!("still there: {}{others}{then}", told.join(", ")))
+    (!told.is_empty()).then(|| format!("still running: {}{others}{then}", told.join(", ")))
 }
 
 fn command(command: &Command) -> String {

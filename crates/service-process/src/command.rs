@@ -126,7 +126,7 @@ async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<O
     let looked_up = tokio::task::spawn_blocking(move || Own::resolve(&paths.base_dir, &service));
     let looked_up = tokio::time::timeout(limit, looked_up).await;
     let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
-    looked_up.unwrap_or_else(|error| Err(format!("cannot look up who the service is: {error}")))
+    looked_up.unwrap_or_else(|error| Err(format!("cannot look up the user of the service: {error}")))
 }
 
 /// Unlike `Command::uid`, with the groups that the service itself has.

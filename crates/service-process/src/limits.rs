@@ -75,7 +75,7 @@ impl AppliedLimits {
     fn unread(paths: &Paths, name: &Name, run: u64, error: &std::io::Error) -> Self {
         let note = note(paths, name);
         let why =
-            format!("how its limits are enforced cannot be told: cannot read `{}`: {error}", note.display());
+            format!("the enforcement of its limits is unknown: cannot read `{}`: {error}", note.display());
         let cgroup = cgroups(paths, name).into_iter().find_map(|(of, cgroup)| (of == run).then_some(cgroup));
         Self { run, cgroup, memory: None, cpu: None, unread: Some(why) }
     }

@@ -67,7 +67,7 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
             // record.
             let why =
                 held.err().map_or("another process holds it".to_owned(), |error| describe_error(&error));
-            let message = format!("lock `{}` cannot be taken: {why}", files.lock().display());
+            let message = format!("lock `{}` cannot be acquired: {why}", files.lock().display());
             daemon.send_last(&record(prepare_failed(message)));
             return Ok(());
         }

@@ -18,7 +18,7 @@ export def "service add" [
     let rows = if ($rows | describe --detailed | get type) == list { $rows } else { [$rows] }
     for row in $rows {
         if ($row | describe --detailed | get type) != record {
-            problem raise { code: bad_row message: "cannot add this: it is no record of a service"
+            problem raise { code: bad_row message: "cannot add this: it is not a record of a service"
                 help: "pipe in records with `name`, `start_command` and other keys of services.toml" } $span
         }
     }

@@ -91,7 +91,7 @@ fn definition(row: &Value) -> Result<serde_json::Map<String, serde_json::Value>,
         Value::Error { error, .. } => Err(LabeledError::from((**error).clone())),
         other => Err(invalid_call(
             "bad_row",
-            "cannot add this: it is no record of a service",
+            "cannot add this: it is not a record of a service",
             "no record",
             other.span(),
         )

@@ -45,7 +45,7 @@ impl PluginCommand for Projects {
 
     fn extra_description(&self) -> &'static str {
         "The rows are the projects with a daemon or with running services, and those whose services.toml no \
-         longer exists or cannot be told to exist. `file` is `present`, `gone`, or `unknown`, as on a disk \
+         longer exists or may not exist. `file` is `present`, `gone`, or `unknown`, as on a disk \
          that is not mounted, or with a state directory that cannot be read (`note` of --long). The \
          rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, \
          which then apply to these projects. --prune deletes the state, logs and events of projects without \

@@ -277,7 +277,7 @@ impl Waiting {
             // `$in.web.uptime > 1min` of a service that does not run.
             Value::Nothing { .. } => Ok(false),
             other => {
-                let label = format!("says {}", other.get_type());
+                let label = format!("returns {}", other.get_type());
                 Err(invalid_call(
                     "bad_request",
                     "cannot use the result of this closure: expected true or false",

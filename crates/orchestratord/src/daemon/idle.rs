@@ -31,13 +31,15 @@ pub(super) async fn wait_until_idle(api: &ApiState) {
         // A SIGHUP may have made the daemon bind it again meanwhile.
         let is_hidden = hidden.is_err() || !socket.exists();
         if is_alone && is_hidden && idle_timeout(&api.orchestrator.fleet_snapshot()).is_some() {
-            tracing::info!("nothing ran and no client came for {limit:?}; the next command starts a daemon");
+            tracing::info!(
+                "no service ran and no client connected for {limit:?}; the next command starts a daemon"
+            );
             return;
         }
         if hidden.is_ok()
             && let Err(error) = std::fs::rename(hidden_path(socket), socket)
         {
-            tracing::error!(%error, "cannot give the socket its name back; ending");
+            tracing::error!(%error, "cannot restore the name of the socket; ending");
             return;
         }
     }

@@ -66,7 +66,7 @@ pub(crate) struct Notifier {
 impl Notifier {
     pub(crate) fn new(systemd: &SystemdEnv) -> Self {
         let socket = systemd.notify.as_deref().map(open_socket).transpose().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot tell systemd anything");
+            tracing::warn!(%error, "cannot notify systemd");
             None
         });
         Self { socket: socket.map(Arc::new), watchdog: systemd.watchdog }

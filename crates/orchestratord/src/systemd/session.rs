@@ -24,7 +24,7 @@ pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     match std::fs::OpenOptions::new().write(true).create_new(true).open(&mark) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return,
-        Err(error) => tracing::warn!(%error, "cannot note that the session has begun"),
+        Err(error) => tracing::warn!(%error, "cannot record the start of the session"),
     }
     let plan = api.orchestrator.plan();
     let before = std::fs::read_to_string(resume_file(api)).unwrap_or_default();

@@ -154,7 +154,7 @@ fn read(found: &Found, entries: Vec<Value>, boot_id: &str) -> Vec<Addition> {
     let lasts = |addition: &Addition| !addition.transient || found.boot_id == boot_id;
     let entry = |value| {
         let read: Result<Addition, _> = serde_json::from_value(value);
-        read.inspect_err(|error| tracing::warn!(%error, "cannot read one of those that were added")).ok()
+        read.inspect_err(|error| tracing::warn!(%error, "cannot read an added definition")).ok()
     };
     entries.into_iter().filter_map(entry).filter(lasts).collect()
 }

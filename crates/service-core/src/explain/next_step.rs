@@ -98,7 +98,7 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
         return format!("build `{first}` for this machine{again}");
     }
     if has("is an object file") {
-        return format!("link `{first}`, or name what was linked{again}");
+        return format!("link `{first}`, or use the linked program{again}");
     }
     if has("open files") {
         let more = "raise the limit on open files of the daemon: `ulimit -n`, or `LimitNOFILE=` of its unit";

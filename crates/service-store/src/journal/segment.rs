@@ -42,7 +42,7 @@ impl SegmentedLog {
         let take_up = |path: &Path| {
             let found = existing(path, OpenOptions::new().read(true).write(true));
             found.unwrap_or_else(|error| {
-                tracing::error!(%error, path = %path.display(), "cannot take up the file; beginning a new one");
+                tracing::error!(%error, path = %path.display(), "cannot open the existing file; beginning a new one");
                 None
             })
         };
