@@ -2,7 +2,7 @@
 //! `service why` alone names the cause and the next step, and both agree.
 
 use serde_json::Value;
-use service_tests::{Project, ServiceTable, eventually, free_port};
+use service_tests::{Lack, Project, ServiceTable, eventually, free_port, skip_for};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
@@ -173,6 +173,48 @@ const CASES: &[Case] = &[
     case("done", "start_command = \"true\"", "exited with code 0", "set `oneshot = true`"),
     case("watcher", "start_command = \"cat\"", "exited with code 0", "standard input"),
     case(
+        "restarted",
+        "start_command = \"cat\"\nrestart = \"always\"\nbackoff = { initial = \"1h\", max = \"1h\" }",
+        "exited with code 0",
+        "standard input",
+    ),
+    case(
+        "slowcheck",
+        "start_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:sleep 50\"\nhealth = { timeout = \"300ms\" }\nready = { timeout = \"2s\" }",
+        " within 300ms",
+        "raise `health.timeout` (300ms)",
+    ),
+    case(
+        "noauthority",
+        "start_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"https://127.0.0.1:OTHER\"\nhealth = { ca_file = \"no.pem\" }\nready = { timeout = \"1s\" }",
+        "no.pem",
+        "`health.ca_file`",
+    ),
+    case(
+        "buffered",
+        "start_command = [\"sh\", \"-c\", \"exec sleep 99 # python\"]\nready = { log = \"up\", timeout = \"1s\" }",
+        "it has written no line",
+        "PYTHONUNBUFFERED",
+    ),
+    case(
+        "nomodule",
+        "manager = \"./nosuch.nu\"\nstart_command = \"x\"",
+        "cannot read its manager",
+        "create `",
+    ),
+    case(
+        "badmodule",
+        "manager = \"./bad.nu\"\nstart_command = \"x\"",
+        "its manager `",
+        "correct the module `",
+    ),
+    case(
+        "elsewhere",
+        "manager = \"command\"\nstart_command = \"^false\"\nstop_command = \"true\"\nstatus_command = \"false\"",
+        "`^false` ended with exit code 1",
+        "run `^false` by hand in ",
+    ),
+    case(
         "background",
         "shell = \"sh\"\nstart_command = \"sleep 4901 & exit 0\"",
         "it left 1 process (sleep) behind, which was killed",
@@ -216,6 +258,7 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
         ("crlf.sh", "#!/bin/sh\r\nsleep 9\r\n", 0o755),
         ("bad.env", "A=1\nB C=2\n", 0o644),
         ("dir/file", "", 0o644),
+        ("bad.nu", "export def start [] { {state: running }\n", 0o644),
     ] {
         let path = project.write(file, content);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
@@ -256,6 +299,33 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
 fn project_socket(project: &Project) -> std::path::PathBuf {
     project.value("service status");
     project.socket()
+}
+
+/// Only root can run a service as another user.
+#[test]
+fn what_the_user_of_a_service_may_not_reach_is_told_with_the_user_and_the_directory() {
+    let Some(project) =
+        Project::new("[services.closed]\nstart_command = '/bin/true'\nuser = 'nobody'\noneshot = true\n")
+    else {
+        return;
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return skip_for(Lack::Root, "only root can run a service as another user");
+    }
+    let closed = project.path("closed");
+    let program = project.write("closed/program", "#!/bin/sh\nsleep 9\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    fs::set_permissions(project.path("."), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    project.define(&format!(
+        "[services.closed]\nstart_command = '{}'\nuser = 'nobody'\nworking_dir = '/'\n",
+        program.display()
+    ));
+    let error = project.error("service start closed");
+    let (message, help) = (text(&error, "msg"), text(&error, "help"));
+    let directory = closed.display();
+    assert!(message.contains(&format!("user `nobody` may not enter `{directory}`")), "{error:#}");
+    assert!(help.contains(&format!("allow user `nobody` to enter `{directory}`")), "{error:#}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ mod next_step;
 #[cfg(test)]
 mod tests;
 
-pub use context::ExplainContext;
-pub use next_step::STATE_NOT_WRITTEN;
+pub use context::{Counted, ExplainContext, Runtime};
+pub use next_step::{STATE_NOT_WRITTEN, with_step};
 
 use crate::config::{Condition, Manager, Service, name_of};
 use crate::health::Health;
@@ -32,6 +32,8 @@ impl<'a> ExplainContext<'a> {
             ready: service.ready.log.as_deref(),
             notifies: service.ready.notify,
             managed: service.manager != Manager::Process,
+            check_timeout: Some(service.health.timeout),
+            runtime: runtime(service),
             memory: service.limits.memory,
             ..Self::default()
         }
@@ -80,8 +82,10 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
                 Some(format!("run `service why {need}`")),
             ),
             Health::Pending => (owned("it runs, and no health check has completed yet"), run("health")),
-            Health::Alive => (owned("it runs, and no health check is defined"), None),
-            Health::Healthy | Health::None => (owned("all is well"), None),
+            Health::Alive => {
+                (owned("it runs, and no health check is defined"), missing_output(name, context))
+            }
+            Health::Healthy | Health::None => (owned("all is well"), missing_output(name, context)),
         },
         (State::Stopping { kills: 0, cause: Cause::Failure(failure), .. }, Goal::Up) => (
             format!("{}, and is being ended", describe_failure(failure, context)),
@@ -132,6 +136,28 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
                 .or_else(|| Some(next_step::after_failure(name, failure, context))),
         ),
     }
+}
+
+/// What runs the program of a service: the output of Python stays in a buffer unless the definition says otherwise.
+fn runtime(service: &Service) -> Runtime {
+    let command = &service.start_command;
+    let is_python = |word: &str| {
+        word.starts_with("python") || word.rsplit_once('.').is_some_and(|(_, extension)| extension == "py")
+    };
+    let mut words = command.text.split(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ';'));
+    let is_unbuffered = service.env.iter().any(|(name, _)| name == "PYTHONUNBUFFERED")
+        || command.text.contains("PYTHONUNBUFFERED")
+        || command.text.split_whitespace().any(|word| word == "-u");
+    match service.manager == Manager::Process && !is_unbuffered && words.any(is_python) {
+        true => Runtime::BufferingPython,
+        false => Runtime::Other,
+    }
+}
+
+/// Why a running Python program has no output.
+fn missing_output(name: &str, context: &ExplainContext<'_>) -> Option<String> {
+    let is_silent = context.runtime == Runtime::BufferingPython && context.lines == 0;
+    is_silent.then(|| next_step::flush_python(name, context))
 }
 
 /// The remedy for a service in an unknown state.
@@ -207,14 +233,15 @@ fn describe_previous_exit(snapshot: &Snapshot) -> String {
 /// The missing sign of readiness.
 pub fn missing_sign(context: &ExplainContext<'_>) -> Option<String> {
     if let Some(pattern) = context.ready {
-        return Some(match (context.lines, context.said) {
-            (0, _) | (_, None) => {
-                format!("it has written no line, and none matches `ready.log` = `{pattern}`")
-            }
-            (lines, Some(said)) => {
-                format!("none of its {lines} lines matches `ready.log` = `{pattern}`, the last is `{said}`")
-            }
-        });
+        if context.lines == 0 {
+            return Some(format!("it has written no line, and none matches `ready.log` = `{pattern}`"));
+        }
+        let last = if context.counted == Counted::Last { "last " } else { "" };
+        let said = context.said.map(|said| format!(", the last is `{said}`")).unwrap_or_default();
+        return Some(format!(
+            "none of its {last}{} lines matches `ready.log` = `{pattern}`{said}",
+            context.lines
+        ));
     }
     if context.notifies {
         return Some("it has not sent READY=1 (`ready.notify`)".to_string());

@@ -42,6 +42,15 @@ impl Health {
     }
 }
 
+/// What keeps a check from passing, beside the health of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckFault {
+    /// There was no answer within `health.timeout`.
+    Timeout,
+    /// The certificate of the server, or the file of `health.ca_file`.
+    Certificate,
+}
+
 /// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {

@@ -3,6 +3,7 @@
 use super::clock;
 use super::text::CheckText;
 use jiff::Timestamp;
+use service_core::health::CheckFault;
 use service_core::service::Event;
 use service_core::{Moment, Name};
 use service_shim::protocol::LeftoverProcesses;
@@ -111,6 +112,8 @@ pub struct CheckResult {
     pub kind: &'static str,
     /// A description of the result, without secrets.
     pub message: String,
+    /// Why the check failed, beside the health of the service.
+    pub fault: Option<CheckFault>,
     /// How long the check took.
     pub latency: Duration,
     /// When the check ended, by the wall clock.
@@ -130,7 +133,14 @@ impl CheckResult {
             Err(text) => (false, text),
         };
         let message = text.describe(env);
-        Self { healthy, kind, message, latency: clock::now().since(began), at: clock::today() }
+        Self {
+            healthy,
+            kind,
+            message,
+            fault: text.fault,
+            latency: clock::now().since(began),
+            at: clock::today(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use service_api::redact::cut;
 use service_api::{printable, quoted, redact};
+use service_core::health::CheckFault;
 use std::io;
 
 /// The result of a check, with the unprepared output of a program.
@@ -11,11 +12,13 @@ pub struct CheckText {
     pub message: String,
     /// The output of a command, if the check ran one.
     pub output: Option<String>,
+    /// Why the check failed, beside the health of the service.
+    pub fault: Option<CheckFault>,
 }
 
 impl From<String> for CheckText {
     fn from(message: String) -> Self {
-        Self { message, output: None }
+        Self { message, output: None, fault: None }
     }
 }
 
@@ -26,6 +29,12 @@ const MAX_OUTPUT_CHARS: usize = 200;
 const MAX_REDACTED_CHARS: usize = 4 * MAX_MESSAGE_CHARS;
 
 impl CheckText {
+    /// The same with what kept the check from passing.
+    #[must_use]
+    pub fn with_fault(self, fault: Option<CheckFault>) -> Self {
+        Self { fault, ..self }
+    }
+
     /// One short line without secrets.
     pub fn describe(&self, env: &[(String, String)]) -> String {
         let told = |text: &str, most| {

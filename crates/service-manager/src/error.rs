@@ -2,6 +2,7 @@
 
 use super::author::Author;
 use serde_json::Value;
+use service_core::explain::with_step;
 use service_host::text::readable;
 
 /// Logs may be long by nature, and go into a file.
@@ -56,7 +57,7 @@ pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m s
 
 fn with_help(msg: String, help: Option<String>) -> String {
     match help.filter(|help| !help.is_empty()) {
-        Some(help) => format!("{msg} ({help})"),
+        Some(help) => with_step(&msg, &help),
         None => msg,
     }
 }

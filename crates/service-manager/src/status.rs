@@ -154,7 +154,7 @@ pub(super) fn shown(value: &Value) -> String {
 
 /// The result of asking a manager.
 pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> CheckResult {
-    CheckResult { healthy, kind: "manager", message, latency, at: clock::today() }
+    CheckResult { healthy, kind: "manager", message, fault: None, latency, at: clock::today() }
 }
 
 impl Status {

@@ -104,6 +104,7 @@ impl Known {
         let now = clock::now();
         let ended = match snapshot.state {
             State::Completed { at, .. } | State::Failed { at, .. } => Some(at),
+            State::Backoff { .. } => Some(entry.since),
             _ => None,
         };
         let limit = definition.start_timeout();
@@ -134,9 +135,11 @@ impl Known {
             shell: self.shell.as_ref().map(|found| (found.message.as_str(), found.help)),
             endpoint: self.endpoint.as_deref(),
             check: failed.map(|check| check.message.as_str()),
+            check_fault: failed.and_then(|check| check.fault),
             lived: self.lived,
             left: entry.left.as_deref(),
             lines: self.words.lines,
+            counted: self.words.counted,
             said: self.words.said(),
             telling: self.words.telling.as_deref(),
             left_to_start: self.left_to_start,

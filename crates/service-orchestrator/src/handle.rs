@@ -314,6 +314,7 @@ impl ServiceOrchestrator {
                 healthy: false,
                 kind,
                 message: NOT_ASKED.into(),
+                fault: None,
                 latency,
                 at: clock::today(),
             });

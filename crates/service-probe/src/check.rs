@@ -6,10 +6,10 @@ use super::names::Names;
 use super::port_owner::{self, HeldSockets, Holder};
 use super::port_watcher::PortWatcher;
 use super::reach::Reach;
-use super::tls::Trust;
+use super::tls::{Trust, is_about_certificate};
 use super::{dns, socket};
 use service_core::config::{Listener, Service};
-use service_core::health::Endpoint;
+use service_core::health::{CheckFault, Endpoint};
 use service_host::clock;
 use service_host::descriptors::DescriptorBudget;
 use service_host::local_address::local_addresses;
@@ -79,10 +79,14 @@ impl Prober {
                 Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
                 Endpoint::Exec(command) => return command::run(&self.paths, service, command, limit).await,
             };
-            answer.map(CheckText::from).map_err(CheckText::from)
+            let fault = |why: &String| is_about_certificate(why).then_some(CheckFault::Certificate);
+            answer.map(CheckText::from).map_err(|why| CheckText { fault: fault(&why), ..why.into() })
         };
         let answer = tokio::time::timeout(limit, question).await;
-        answer.unwrap_or_else(|_| Err(format!("no answer from {shown} within {limit:?}").into()))
+        answer.unwrap_or_else(|_| {
+            let late = format!("no answer from {shown} within {limit:?}");
+            Err(CheckText::from(late).with_fault(Some(CheckFault::Timeout)))
+        })
     }
 
     /// Returns when a process listens on the local port of a starting service; `false` if that cannot be determined.

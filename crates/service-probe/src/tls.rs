@@ -25,6 +25,14 @@ use tokio_rustls::rustls::{
 /// The remedy for an unknown certificate.
 const WAY_OUT: &str = "name it or its authority in `health.ca_file`, or set `health.insecure = true`";
 
+/// Whether an error concerns the certificates that a check trusts.
+pub(super) fn is_about_certificate(error: &str) -> bool {
+    error.ends_with(WAY_OUT) || error.starts_with("cannot trust ") || error.starts_with(CA_FILE)
+}
+
+/// The beginning of an error of [`service_host::ca_file`].
+const CA_FILE: &str = "cannot use `ca_file`";
+
 /// The certificates of the machine, read by the first check that needs them: from hundreds of files, which may be
 /// missing.
 #[derive(Debug, Default)]

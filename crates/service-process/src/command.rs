@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
+use service_core::health::CheckFault;
 use service_host::clock;
 use service_host::credentials::resolve_identity;
 use service_host::descriptors;
@@ -88,11 +89,14 @@ pub async fn run(
     let mut group = ProcessGroup::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
     let finished = tokio::time::timeout(limit, group.finish(OF_A_CHECK)).await;
     let output = finished
-        .map_err(|_| format!("`{command}` did not end within {limit:?}"))?
+        .map_err(|_| {
+            let late = format!("`{command}` did not end within {limit:?}");
+            CheckText::from(late).with_fault(Some(CheckFault::Timeout))
+        })?
         .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
     let said = output.stdout + &output.stderr;
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    let said = |message: String| CheckText { message, output: Some(said.to_owned()) };
+    let said = |message: String| CheckText { message, output: Some(said.to_owned()), fault: None };
     let command = truncate(command, MAX_COMMAND_CHARS);
     match output.status.code() {
         Some(0) => Ok(said(format!("`{command}` succeeded"))),

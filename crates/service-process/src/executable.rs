@@ -6,6 +6,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::libc;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid, access, faccessat, geteuid, setfsgid, setfsuid};
+use service_shim::access::{closed_directory, closed_directory_for};
 use service_shim::protocol::Identity;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -87,9 +88,22 @@ impl Search<'_> {
         }
         let user = self.identity.map_or("", |identity| &identity.name);
         let why = format!("program `{name}` cannot be executed by user `{user}`");
-        let help =
-            format!("allow `{user}` to execute `{}`, and to enter the directories above it", path.display());
-        Err(refusal(why, help))
+        Err(
+            match self
+                .identity
+                .filter(|_| program.is_absolute())
+                .and_then(|identity| closed_directory_for(&program, identity))
+            {
+                Some(directory) => {
+                    let directory = directory.display();
+                    refusal(
+                        format!("{why}, who may not enter `{directory}`"),
+                        format!("allow `{user}` to enter `{directory}`, or move the program"),
+                    )
+                }
+                None => refusal(why, format!("allow `{user}` to execute `{}`", path.display())),
+            },
+        )
     }
 
     /// Searches like the shim and like a shell, which skip files in `PATH` that are not executable.
@@ -107,7 +121,16 @@ impl Search<'_> {
         let mut there =
             candidates.iter().map(|path| self.directory.join(path).components().collect::<PathBuf>());
         let there = there.find(|path| path.exists());
+        let written = self.directory.join(name);
+        let closed = if name.contains('/') { closed_directory(&written) } else { None };
         Err(match there {
+            None if let Some(directory) = closed => refusal(
+                format!(
+                    "program `{name}` cannot be examined: permission denied at `{}`",
+                    directory.display()
+                ),
+                "allow the user of the daemon to enter the directory, or name a program elsewhere",
+            ),
             Some(path) if path.is_dir() => {
                 refusal(format!("program `{name}` is a directory"), "name a program in it")
             }

@@ -9,6 +9,7 @@ use service_host::ca_file::check_ca_file;
 use service_host::credentials::resolve_identity;
 use service_host::environment::read_environment;
 use service_host::paths::Paths;
+use service_shim::access::closed_directory;
 use service_shim::protocol::Identity;
 use std::ffi::OsString;
 use std::path::Path;
@@ -53,10 +54,18 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     // Among managers, only `command` uses the directory.
     let is_entered = ours || service.manager == Manager::BuiltIn("command".to_owned());
     if is_entered && !directory.is_dir() {
-        let what = if directory.exists() { "is not a directory" } else { "does not exist" };
+        let closed = closed_directory(&directory);
+        let is_missing = closed.is_none() && !directory.exists();
+        let (what, help) = match closed {
+            Some(closed) => (
+                format!("cannot be examined: permission denied at `{}`", closed.display()),
+                "allow the user of the daemon to enter it, or correct `working_dir`",
+            ),
+            None if is_missing => ("does not exist".to_owned(), "create it, or correct `working_dir`"),
+            None => ("is not a directory".to_owned(), "create it, or correct `working_dir`"),
+        };
         let why = format!("working directory `{}` {what}", directory.display());
-        let blocker = Blocker::of_file(&["working_dir"], why, "create it, or correct `working_dir`");
-        found.push(Blocker { is_missing: !directory.exists(), ..blocker });
+        found.push(Blocker { is_missing, ..Blocker::of_file(&["working_dir"], why, help) });
     }
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
         found.push(Blocker::of_file(

@@ -5,6 +5,7 @@
 //! of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore learns the same as
 //! one that never stopped. The program is in `main.rs`; this library holds what both sides need.
 
+pub mod access;
 pub mod close_fds;
 pub mod cri;
 pub mod error_text;

@@ -13,6 +13,7 @@ use nix::unistd::{
     AccessFlags, Gid, Pid, Uid, access, dup2_stderr, dup2_stdout, fchown, getppid, setgroups, setresgid,
     setresuid, setsid,
 };
+use service_shim::access::{closed_directory, closed_directory_for};
 use service_shim::error_text::{describe_error, explain_process_limit};
 use service_shim::protocol::Identity;
 use service_shim::{Launch, Process, Stage, keyring, process};
@@ -143,6 +144,10 @@ fn find(launch: &Launch) -> Result<PathBuf, LaunchError> {
             Err(refuse(format!("program `{name}` is not executable")))
         }
         None if in_path => Err(refuse(format!("program `{name}` is not in PATH"))),
+        None if let Some(directory) = closed_directory(Path::new(name)) => Err(refuse(format!(
+            "program `{name}` cannot be examined: permission denied at `{}`",
+            directory.display()
+        ))),
         None => Err(refuse(format!("program `{name}` does not exist"))),
     }
 }
@@ -253,6 +258,9 @@ fn spawn(
             Stage::User,
             format!("cannot become user `{}`: {}", identity.name, describe_error(&error)),
         ),
+        (_, Some(identity)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            failure(Stage::Exec, not_permitted(&image.program, program, identity))
+        }
         _ => failure(Stage::Exec, exec_failure(&image.program, program, error)),
     })
 }
@@ -404,6 +412,19 @@ fn elf_defect(file: &fs::File, head: &[u8]) -> ElfDefect {
         1 => ElfDefect::Object,
         2 | 3 if table.saturating_add(size * count) > length => ElfDefect::CutOff,
         _ => ElfDefect::Foreign,
+    }
+}
+
+/// The user of the service may not execute the program.
+fn not_permitted(file: &CString, program: &str, identity: &Identity) -> String {
+    let user = &identity.name;
+    let path = Path::new(OsStr::from_bytes(file.as_bytes()));
+    match closed_directory_for(path, identity) {
+        Some(directory) => format!(
+            "program `{program}` cannot be executed: user `{user}` may not enter `{}`",
+            directory.display()
+        ),
+        None => format!("program `{program}` cannot be executed: permission denied for user `{user}`"),
     }
 }
 

@@ -2,9 +2,30 @@
 
 use crate::config::Origin;
 use crate::fleet::Blocker;
+use crate::health::CheckFault;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
+
+/// What runs a program, as far as it matters for a next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Runtime {
+    /// Unknown.
+    #[default]
+    Other,
+    /// Python, which keeps output in a buffer if no terminal reads it.
+    BufferingPython,
+}
+
+/// Which lines of a log were counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counted {
+    /// All of the run.
+    #[default]
+    All,
+    /// The last ones, up to a limit.
+    Last,
+}
 
 /// Facts that complete a [`Snapshot`](crate::Snapshot).
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,12 +58,20 @@ pub struct ExplainContext<'a> {
     pub endpoint: Option<&'a str>,
     /// The message of the last check of its run, if the check failed.
     pub check: Option<&'a str>,
+    /// What kept that check from passing, beside the health of the service.
+    pub check_fault: Option<CheckFault>,
+    /// The limit of one check.
+    pub check_timeout: Option<Duration>,
+    /// What runs the program.
+    pub runtime: Runtime,
     /// How long its last run lasted.
     pub lived: Option<Duration>,
     /// The processes that its first process left behind.
     pub left: Option<&'a str>,
     /// The number of lines of its last run, up to a limit.
     pub lines: usize,
+    /// Which lines that number counts.
+    pub counted: Counted,
     /// The last line of that run, preferably of its standard error.
     pub said: Option<&'a str>,
     /// The most informative line of that run, if it is another one.

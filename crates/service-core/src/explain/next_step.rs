@@ -1,18 +1,51 @@
 //! The next step after a failure: the only source of the help in errors and in `service why`.
 
 use crate::config::Origin;
-use crate::explain::context::{ExplainContext, no_shell};
+use crate::explain::context::{ExplainContext, Runtime, no_shell};
+use crate::health::CheckFault;
 use crate::service::{Exit, Failure};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// The end of the shim's message about a missing program.
 const NOT_IN_PATH: &str = "is not in PATH";
+/// Between the user and the directory, where the user of a service may not enter a directory of its program.
+const MAY_NOT_ENTER: &str = "may not enter `";
+/// Before the user, where the user of a service may not execute its program.
+const PERMISSION_DENIED_FOR: &str = "permission denied for user `";
+/// Before the directory, where the daemon itself may not enter a directory of a program.
+const NOT_ENTERED_BY_DAEMON: &str = "permission denied at `";
 /// The beginning of the message that the state directory cannot be written.
 pub const STATE_NOT_WRITTEN: &str = "the state directory";
 /// A service that ends sooner than this may never have begun its work.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
+
+/// A cause with the step that its author suggests, as managers report it.
+pub fn with_step(cause: &str, step: &str) -> String {
+    format!("{cause} ({step})")
+}
+
+/// The step of a cause, if its author suggests one: the last parentheses, which may contain others.
+fn step(cause: &str) -> Option<&str> {
+    let cause = cause.strip_suffix('”').unwrap_or(cause);
+    let inside = cause.strip_suffix(')')?;
+    let mut depth = 1;
+    for (at, character) in inside.char_indices().rev() {
+        depth = match character {
+            ')' => depth + 1,
+            '(' => depth - 1,
+            _ => depth,
+        };
+        if depth == 0 {
+            // A parenthesis without a space before it belongs to a word.
+            let is_own = inside[..at].ends_with(' ') && inside[at + 1..].contains(' ');
+            return is_own.then(|| inside[at + 1..].trim());
+        }
+    }
+    None
+}
 
 /// The remedy for a failure.
 pub(super) fn after_failure(name: &str, failure: &Failure, context: &ExplainContext<'_>) -> String {
@@ -68,6 +101,9 @@ fn correct(name: &str, what: &str, context: &ExplainContext<'_>) -> String {
 
 fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     let again = format!(", then run `service start {name}`");
+    if let Some(help) = refused_by_manager(name, why, context) {
+        return help;
+    }
     let mut named = why.split('`').skip(1).step_by(2);
     let (first, second) = (named.next().unwrap_or_default(), named.next().unwrap_or_default());
     let has = |words: &str| why.contains(words);
@@ -81,6 +117,9 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
             }
             false => format!("correct the first line of `{second}`, or install its interpreter{again}"),
         };
+    }
+    if let Some(help) = forbidden(why, &again) {
+        return help;
     }
     if has("is not executable") {
         return format!("run `chmod +x {first}`{again}");
@@ -138,6 +177,50 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     correct(name, "correct it", context)
 }
 
+/// A directory that may not be entered.
+fn forbidden(why: &str, again: &str) -> Option<String> {
+    let named: Vec<&str> = why.split('`').skip(1).step_by(2).collect();
+    match *named.as_slice() {
+        [_, user, directory] if why.contains(MAY_NOT_ENTER) => Some(format!(
+            "allow user `{user}` to enter `{directory}` (`setfacl -m u:{user}:x {directory}`), or move the \
+             program{again}"
+        )),
+        [_, directory] if why.contains(NOT_ENTERED_BY_DAEMON) => Some(format!(
+            "allow the user of the daemon to enter `{directory}`, or name a program elsewhere in \
+             `start_command`{again}"
+        )),
+        [program, user] if why.contains(PERMISSION_DENIED_FOR) => Some(format!(
+            "allow user `{user}` to execute `{program}` (`chmod o+rx {program}`), or correct `user`{again}"
+        )),
+        [directory, ..] if why.contains(": permission denied") && why.starts_with("working directory") => {
+            Some(format!(
+                "allow the user of the daemon to enter `{directory}`, or correct `working_dir`{again}"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The step that a manager suggests, or that its module needs.
+fn refused_by_manager(name: &str, why: &str, context: &ExplainContext<'_>) -> Option<String> {
+    if !context.managed {
+        return None;
+    }
+    let again = format!(", then run `service start {name}`");
+    let module = why.split('`').nth(1).unwrap_or_default();
+    if why.starts_with("cannot read its manager") {
+        return Some(correct(name, &format!("create `{module}`, or correct `manager`"), context));
+    }
+    if why.contains(" of `with`") {
+        return Some(correct(name, "correct `with`", context));
+    }
+    if let Some(step) = step(why) {
+        return Some(format!("{step}{again}"));
+    }
+    why.starts_with("its manager `")
+        .then(|| format!("correct the module `{module}`; `service managers` shows its problem{again}"))
+}
+
 /// The program is missing in the searched directories.
 fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
     if let Some(help) = no_shell(context) {
@@ -162,6 +245,9 @@ fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
 }
 
 fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
+    if exit.is_success() {
+        return after_exit(name, context);
+    }
     let again = match context.origin {
         Origin::Transient => String::from("then run it again"),
         Origin::File | Origin::Added => format!("then run `service start {name}`"),
@@ -211,12 +297,33 @@ fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
     }
 }
 
+/// The output of Python comes at once.
+pub(super) fn flush_python(name: &str, context: &ExplainContext<'_>) -> String {
+    let what = "Python keeps its output in a buffer: set `PYTHONUNBUFFERED = \"1\"` in `env`, or start it with \
+                `python -u` or `stdbuf -oL`,";
+    correct(name, what, context)
+}
+
 /// It was not ready in time.
 fn late(name: &str, context: &ExplainContext<'_>) -> String {
     let more = "or give it more time with `ready.timeout`,";
     let what = match context.ready {
+        Some(_) if context.lines == 0 && context.runtime == Runtime::BufferingPython => {
+            return flush_python(name, context);
+        }
+        Some(pattern) if context.lines == 0 => format!(
+            "if its output stays in a buffer, start it with `stdbuf -oL`; or correct `ready.log` \
+             (`{pattern}`), {more}"
+        ),
         Some(pattern) => format!("correct `ready.log` (`{pattern}`), {more}"),
         None => match context.endpoint {
+            Some(_) if context.check_fault == Some(CheckFault::Timeout) => {
+                let limit = context.check_timeout.map(|limit| format!(" ({limit:?})")).unwrap_or_default();
+                format!("raise `health.timeout`{limit}, or make the check answer sooner,")
+            }
+            Some(endpoint) if context.check_fault == Some(CheckFault::Certificate) => {
+                format!("name the certificate of `{endpoint}` or of its authority in `health.ca_file`,")
+            }
             Some(endpoint) => format!("correct `health_check_endpoint` (`{endpoint}`), {more}"),
             None if context.notifies => {
                 format!("make it send READY=1 to $NOTIFY_SOCKET, remove `ready.notify`, {more}")

@@ -4,6 +4,7 @@ use super::*;
 use crate::Moment;
 use crate::config::Origin;
 use crate::fleet::Blocker;
+use crate::health::CheckFault;
 use crate::snapshot::Status;
 use core::time::Duration;
 
@@ -93,6 +94,22 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "create `/x`, or"),
         ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
         ("program `./x` is a directory", "correct `start_command` in [services.a]"),
+        (
+            "working directory `/root` cannot be entered: permission denied",
+            "allow the user of the daemon to enter `/root`, or correct `working_dir`",
+        ),
+        (
+            "program `/root/x` cannot be examined: permission denied at `/root`",
+            "allow the user of the daemon to enter `/root`",
+        ),
+        (
+            "program `/root/x` cannot be executed: user `guest` may not enter `/root`",
+            "allow user `guest` to enter `/root` (`setfacl -m u:guest:x /root`), or move the program",
+        ),
+        (
+            "program `./x` cannot be executed: permission denied for user `guest`",
+            "allow user `guest` to execute `./x` (`chmod o+rx ./x`), or correct `user`",
+        ),
     ] {
         let help = next_step_after_start(&service, &refused(why));
         assert!(help.starts_with(step), "{why}: {help}");
@@ -102,6 +119,106 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         &refused("the interpreter `/bin/sh\\r` of program `./a.sh` does not exist"),
     );
     assert!(help.contains("sed -i 's/\\r$//' ./a.sh"), "{help}");
+}
+
+#[test]
+fn the_step_that_a_manager_suggests_is_the_next_step() {
+    let mut service = crate::config::Service::new(crate::Name::new("a").unwrap());
+    service.manager = Manager::BuiltIn("docker".to_string());
+    let help = |why: &str| {
+        let failure = Failure::LaunchFailed(why.to_string());
+        next_step_after_start(&service, &State::Failed { at: Moment::default(), failure, attempts: 1 })
+    };
+    for (why, step) in [
+        (
+            &*with_step(
+                "the docker daemon does not answer (/run/docker.sock)",
+                "start it: `systemctl start docker` (as root)",
+            ),
+            "start it: `systemctl start docker` (as root), then run `service start a`",
+        ),
+        ("“no such image (run `podman pull x`)”", "run `podman pull x`, then run `service start a`"),
+        (
+            "its manager `/x/m.nu` failed: “Error: parse”",
+            "correct the module `/x/m.nu`; `service managers` shows",
+        ),
+        ("its manager `/x/m.nu` does not export `start`; it exports `stop`", "correct the module `/x/m.nu`"),
+        (
+            "cannot read its manager `/x/m.nu`: No such file or directory",
+            "create `/x/m.nu`, or correct `manager`",
+        ),
+        ("its manager has no key `imag` of `with` (did you mean `image`?)", "correct `with` in [services.a]"),
+        ("user `x` does not exist", "correct `user` in [services.a]"),
+    ] {
+        assert!(help(why).starts_with(step), "{why}: {}", help(why));
+    }
+}
+
+#[test]
+fn a_check_that_was_not_answered_or_trusts_nobody_is_not_a_wrong_endpoint() {
+    let late = State::Failed { at: Moment::default(), failure: Failure::StartTimeout, attempts: 1 };
+    let context = ExplainContext {
+        check: Some("no answer"),
+        endpoint: Some("https://x"),
+        check_timeout: Some(Duration::from_secs(1)),
+        ..ExplainContext::default()
+    };
+    for (fault, step) in [
+        (None, "correct `health_check_endpoint`"),
+        (Some(CheckFault::Timeout), "raise `health.timeout` (1s)"),
+        (
+            Some(CheckFault::Certificate),
+            "name the certificate of `https://x` or of its authority in `health.ca_file`",
+        ),
+    ] {
+        let context = ExplainContext { check_fault: fault, ..context };
+        let (_, help) = explained(late.clone(), Goal::Up, Health::None, context);
+        assert!(help.as_ref().unwrap().starts_with(step), "{fault:?}: {help:?}");
+    }
+}
+
+#[test]
+fn output_that_stays_in_a_buffer_is_no_wrong_pattern() {
+    let late = State::Failed { at: Moment::default(), failure: Failure::StartTimeout, attempts: 1 };
+    let mut service = crate::config::Service::new(crate::Name::new("web").unwrap());
+    service.ready.log = Some("up".to_string());
+    let help = |service: &Service, lines, state: State| {
+        let context = ExplainContext { lines, ..ExplainContext::new(service) };
+        explained(state, Goal::Up, Health::Alive, context).1
+    };
+    assert!(help(&service, 0, late.clone()).unwrap().contains("`stdbuf -oL`; or correct `ready.log` (`up`)"));
+    assert!(help(&service, 3, late.clone()).unwrap().starts_with("correct `ready.log` (`up`)"));
+    assert_eq!(help(&service, 0, ready()), None);
+    service.start_command.text = "/usr/bin/python3 server.py".to_string();
+    for state in [late.clone(), ready()] {
+        assert!(help(&service, 0, state).unwrap().contains("set `PYTHONUNBUFFERED = \"1\"` in `env`"));
+    }
+    assert_eq!(help(&service, 1, ready()), None);
+    service.env.push(("PYTHONUNBUFFERED".to_string(), "1".to_string()));
+    assert_eq!(help(&service, 0, ready()), None);
+}
+
+#[test]
+fn lines_that_are_withheld_or_too_many_are_counted_as_they_are() {
+    let sign = |lines, counted, said| {
+        let context = ExplainContext { ready: Some("up"), lines, counted, said, ..ExplainContext::default() };
+        missing_sign(&context).unwrap()
+    };
+    assert_eq!(sign(2, Counted::All, None), "none of its 2 lines matches `ready.log` = `up`");
+    assert_eq!(
+        sign(1000, Counted::Last, Some("x")),
+        "none of its last 1000 lines matches `ready.log` = `up`, the last is `x`"
+    );
+    assert!(sign(0, Counted::All, None).starts_with("it has written no line"));
+}
+
+#[test]
+fn who_reads_to_the_end_of_its_input_is_told_so_whatever_its_restart_policy() {
+    let failure = Failure::Exited(Exit::Code(0));
+    let backoff = State::Backoff { until: Moment::default(), failure };
+    let context = ExplainContext { lived: Some(Duration::from_millis(5)), ..ExplainContext::default() };
+    let (_, help) = explained(backoff, Goal::Up, Health::None, context);
+    assert!(help.as_ref().unwrap().contains("standard input is closed"), "{help:?}");
 }
 
 #[test]

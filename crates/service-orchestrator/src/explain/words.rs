@@ -2,6 +2,7 @@
 
 use crate::snapshot::ServiceSnapshot;
 use service_api::redact;
+use service_core::explain::Counted;
 use service_host::clock;
 use service_host::paths::Paths;
 use service_shim::cri::Stream;
@@ -23,6 +24,8 @@ const MAX_LENGTH: usize = 200;
 pub(super) struct Words {
     /// The number of its lines, up to a limit.
     pub lines: usize,
+    /// Which lines that are.
+    pub counted: Counted,
     /// The last of them: of its standard error, if there are any.
     pub last: Vec<String>,
     /// The line with the error, if others follow it: a stack trace, a version, a hint.
@@ -57,8 +60,12 @@ impl Words {
         if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
             last[0].clone_from(telling);
         }
+        let bytes: usize = lines.iter().map(|line| line.text.len() + 1).sum();
+        // The log has a time and a stream before the text of each line.
+        let is_cut = lines.len() >= MAX_LINES || bytes + 64 * lines.len() >= MAX_BYTES;
+        let counted = if is_cut { Counted::Last } else { Counted::All };
         let lines = lines.iter().filter(|line| line.stream != Stream::Shim).count();
-        Self { lines, last, telling }
+        Self { lines, counted, last, telling }
     }
 
     /// The last line.

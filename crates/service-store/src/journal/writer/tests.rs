@@ -200,7 +200,7 @@ fn of_the_checks_of_a_start_the_last_is_kept() {
     let (mut journal, web) = (open(dir.path()), Name::new("web").unwrap());
     let check = |healthy| {
         let (message, latency, at) = ("refused".to_owned(), Duration::from_millis(1), clock::today());
-        CheckResult { healthy, kind: "tcp", message, latency, at }
+        CheckResult { healthy, kind: "tcp", message, fault: None, latency, at }
     };
     for _ in 0..5 {
         journal.checked(&web, 1, &check(false), true);
