@@ -233,3 +233,63 @@ fn programs_and_modules_are_looked_at_as_a_start_and_a_stop_find_them() {
     }
     assert!(project.processes().is_empty());
 }
+
+#[test]
+fn keys_that_are_valid_and_do_not_what_they_seem_to_are_warned_of() {
+    let Some(project) = Project::new(
+        r#"[services.a]
+start_command = "TEST_SERVICE"
+pass_env = ["SSH_AUTH_SOCK"]
+ready.log = ""
+[services.b]
+start_command = "TEST_SERVICE"
+restart = "no"
+backoff.limit = 3
+dependencies = ["a", { name = "a", condition = "started" }]
+health_check_endpoint = "tcp://127.0.0.1:1"
+health.timeout = "50s"
+ready.timeout = "20s"
+[services.c]
+start_command = "docker run --name web -d nginx"
+[services.d]
+start_command = "TEST_SERVICE"
+group = "no-such-group"
+"#,
+    ) else {
+        return;
+    };
+    let rows = project.value("service check");
+    for (words, service, line) in [
+        ("`pass_env` has no effect", "a", 3),
+        ("`ready.log` is empty", "a", 4),
+        ("`backoff.limit` has no effect", "b", 8),
+        ("`a` is named twice, as `ready` and as `started`", "b", 9),
+        ("`health.timeout` (50s) is longer than `ready.timeout` (20s)", "b", 11),
+        ("`docker` hands the service to another supervisor", "c", 14),
+        ("`group` needs `user`", "d", 17),
+    ] {
+        let row = about(&rows, words);
+        assert_eq!((&row["service"], &row["line"]), (&service.into(), &line.into()), "{row:#}");
+    }
+    let of_d = rows.column("service").into_iter().filter(|service| service == "d").count();
+    assert_eq!(of_d, 1, "{rows:#}");
+    let Some(project) = Project::new(
+        r#"[services.a]
+start_command = "TEST_SERVICE"
+env_clear = true
+pass_env = ["SSH_AUTH_SOCK"]
+ready.log = "ready"
+restart = "on-failure"
+backoff.limit = 3
+[services.b]
+start_command = "TEST_SERVICE"
+dependencies = ["a"]
+health_check_endpoint = "tcp://127.0.0.1:1"
+health.timeout = "20s"
+ready.timeout = "20s"
+"#,
+    ) else {
+        return;
+    };
+    assert_eq!(project.value("service check"), Value::Array(Vec::new()));
+}

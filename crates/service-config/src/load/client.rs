@@ -27,6 +27,9 @@ const ENGINES: [&str; 6] = ["docker", "podman", "nerdctl", "docker-compose", "po
 /// Programs that run the command that follows them.
 const WRAPPERS: [&str; 4] = ["sudo", "doas", "env", "exec"];
 
+/// Where the programs of a system are.
+const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/", "/bin/", "/sbin/", "/snap/"];
+
 /// Whether a `start_command` runs such a client.
 pub(super) fn starts_client(start_command: &DeValue<'_>) -> bool {
     match start_command {
@@ -57,9 +60,34 @@ pub(super) fn is_client<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     }
 }
 
+/// Whether these words run such a client, which exits while the service goes on elsewhere. A program of the same name in a
+/// directory of one's own is none.
+pub(super) fn leaves_service<'a>(words: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let is_own =
+        |word: &str| word.contains('/') && !SYSTEM_DIRECTORIES.iter().any(|place| word.starts_with(place));
+    let mut programs = words.clone().filter(|word| !WRAPPERS.contains(word));
+    let stays = words.clone().any(|word| matches!(word, "--wait" | "--no-daemon" | "--attach"));
+    is_client(words) && !stays && !programs.next().is_some_and(is_own)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_client;
+    use super::{is_client, leaves_service};
+
+    #[test]
+    fn who_stays_until_the_service_ends_or_is_a_program_of_ones_own_leaves_nothing_elsewhere() {
+        for (command, leaves) in [
+            ("docker run -d nginx", true),
+            ("/usr/bin/systemctl start db", true),
+            ("systemctl start --wait db", false),
+            ("pm2 start app.js --no-daemon", false),
+            ("docker run --rm nginx", false),
+            ("./service --port 80", false),
+            ("/opt/app/bin/service start", false),
+        ] {
+            assert_eq!(leaves_service(command.split_whitespace()), leaves, "{command}");
+        }
+    }
 
     #[test]
     fn who_asks_somebody_else_is_known_and_who_stays_is_not_taken_for_it() {

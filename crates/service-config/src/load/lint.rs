@@ -4,6 +4,7 @@
 mod health_check;
 mod idle_keys;
 
+use super::client;
 use super::key_map::KeyMap;
 use super::locate::span;
 use super::section::Diagnostic;
@@ -40,6 +41,7 @@ pub(super) fn check_services(
             warnings.extend(check_env_expansion(service, map));
         }
         warnings.extend(check_implied_manager(service, map));
+        warnings.extend(check_client(service, map));
         warnings.extend(check_shell_syntax(service, map));
         warnings.extend(idle_keys::check(service, map));
         warnings.extend(health_check::check(service, map, base));
@@ -47,6 +49,7 @@ pub(super) fn check_services(
         let need = |edge: &Dependency| by_name.get(&*edge.name).copied();
         let edges = service.dependencies.iter();
         warnings.extend(edges.filter_map(|edge| check_dependency(service, edge, need(edge)?, map)));
+        warnings.extend(check_repeated_dependencies(service, map));
     }
     all.extend(errors.into_iter().map(|error| (Severity::Error, error)));
     all.extend(warnings.into_iter().map(|warning| (Severity::Warning, warning)));
@@ -96,6 +99,8 @@ fn to_diagnostic(
             return None;
         }
         ["env_file"] | ["health", "ca_file"] => return None,
+        // Without a user it is an error of the file.
+        ["group"] if service.user.is_none() => return None,
         ["working_dir"] => {
             help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path).unwrap_or(help);
         }
@@ -247,6 +252,50 @@ fn check_implied_manager(service: &Service, map: &KeyMap<'_>) -> Option<Diagnost
         "set `manager = \"command\"`"
     };
     Some(warning(service, map, "stop_command", message.to_owned(), help))
+}
+
+/// Warns of a process that hands the service to another supervisor and exits.
+fn check_client(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
+    let words = service.start_command.argv.iter().map(String::as_str);
+    let program = service.start_command.argv.first()?;
+    if service.manager != Manager::Process || service.oneshot || !client::leaves_service(words) {
+        return None;
+    }
+    let message = format!(
+        "`{program}` hands the service to another supervisor and exits: the process that is supervised here ends at once"
+    );
+    let engine = ["docker", "podman"].into_iter().find(|engine| program.ends_with(engine));
+    let help = match engine {
+        Some(engine) => format!("run it attached, without `-d`; or use `manager = \"{engine}\"`"),
+        None if program.ends_with("systemctl") => {
+            "use `manager = \"systemd\"`, or set a `stop_command`".to_owned()
+        }
+        None => "start the program itself, or set a `stop_command` and `manager = \"command\"`".to_owned(),
+    };
+    Some(warning(service, map, "start_command", message, &help))
+}
+
+/// Warns of a dependency that is named again: every condition has to hold.
+fn check_repeated_dependencies(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
+    let mut first: HashMap<&str, &Dependency> = HashMap::new();
+    let mut found = Vec::new();
+    for edge in &service.dependencies {
+        let Some(before) = first.get(&*edge.name) else {
+            first.insert(&edge.name, edge);
+            continue;
+        };
+        let [one, other] = [before, edge].map(|edge| name_of(&Condition::ALL, edge.condition));
+        let message = if one == other {
+            format!("`{}` is named twice", edge.name)
+        } else {
+            format!("`{}` is named twice, as `{one}` and as `{other}`: both have to hold", edge.name)
+        };
+        let mut diagnostic =
+            warning(service, map, "dependencies", message, "name it once, with the condition that is meant");
+        diagnostic.span = edge.span.start..edge.span.end;
+        found.push(diagnostic);
+    }
+    found
 }
 
 /// Warns of two services that check one local port: the check passes only for the service that listens there.

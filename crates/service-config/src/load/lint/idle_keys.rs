@@ -1,11 +1,12 @@
-//! Lints for keys without effect, because another key of the service overrides them. Keys from `service_defaults` are not
+//! Lints for keys without effect, because another key of the service overrides them, or not with the one that was meant. Keys from `service_defaults` are not
 //! reported: they have an effect for other services.
 
 use super::super::key_map::KeyMap;
 use super::super::section::Diagnostic;
 use nix::libc;
-use service_core::config::{Manager, Service};
+use service_core::config::{Manager, Restart, Service};
 use service_core::health::Endpoint;
+use std::ops::Range;
 
 /// Signals whose default action does not terminate a process.
 const HARMLESS_SIGNALS: [(i32, &str); 8] = [
@@ -64,6 +65,14 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
             "set `health_check_endpoint`, or remove it",
         );
     }
+    let environment = &service.environment;
+    if !environment.env_clear && service.user.is_none() && !environment.pass_env.is_empty() {
+        report(
+            &["pass_env"],
+            "the service has every variable of the daemon",
+            "set `env_clear = true`, or remove it",
+        );
+    }
     if service.manager == Manager::Process {
         report(
             &["status_command"],
@@ -85,13 +94,23 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
             report(&["health", key], "there is no `health_check_endpoint`", "set one, or remove this key");
         }
     }
-    if service.backoff.initial > service.backoff.max {
+    if service.restart == Restart::No {
+        for key in ["initial", "factor", "max", "reset_after", "limit", "window"] {
+            let why = "with `restart = \"no\"` it is not started again";
+            report(&["backoff", key], why, "set another `restart`, or remove it");
+        }
+    } else if service.backoff.initial > service.backoff.max {
         report(
             &["backoff", "initial"],
             "it is longer than `backoff.max`, the maximum delay",
             "make `backoff.max` longer",
         );
     }
+    found.extend(check_ready_log(service, given(&["ready", "log"])));
+    found.extend(check_timeouts(
+        service,
+        given(&["health", "timeout"]).or_else(|| given(&["ready", "timeout"])),
+    ));
     if let Some((_, signal)) = HARMLESS_SIGNALS.iter().find(|(signal, _)| *signal == service.stop_signal)
         && service.manager == Manager::Process
         && let Some(span) = given(&["stop_signal"])
@@ -104,4 +123,28 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
         found.push(diagnostic);
     }
     found
+}
+
+/// Warns of an empty pattern, which every line matches.
+fn check_ready_log(service: &Service, span: Option<Range<usize>>) -> Option<Diagnostic> {
+    let span = span.filter(|_| service.ready.log.as_deref() == Some(""))?;
+    let message = "`ready.log` is empty: the first line of output makes the service ready".to_owned();
+    let mut diagnostic = Diagnostic::new(span, message);
+    diagnostic.help = Some("write a pattern of the line that says that it is ready, or remove it".to_owned());
+    Some(diagnostic)
+}
+
+/// Warns of a check that may take longer than the start that waits for it.
+fn check_timeouts(service: &Service, span: Option<Range<usize>>) -> Option<Diagnostic> {
+    let limit = service.start_timeout()?;
+    if service.endpoint.is_none() || !service.has_startup_probe() || service.health.timeout <= limit {
+        return None;
+    }
+    let message = format!(
+        "`health.timeout` ({:?}) is longer than `ready.timeout` ({limit:?}): a start is given up before its first check is",
+        service.health.timeout
+    );
+    let mut diagnostic = Diagnostic::new(span?, message);
+    diagnostic.help = Some("make `health.timeout` shorter, or `ready.timeout` longer".to_owned());
+    Some(diagnostic)
 }
