@@ -30,7 +30,7 @@ pub struct Growing {
 }
 
 /// Text that redaction scans: each byte that it reacts to, alone and with a context that makes it scan further.
-const TEXTS: [&str; 44] = [
+const TEXTS: [&str; 50] = [
     "@",
     "a:b@",
     ":",
@@ -57,6 +57,12 @@ const TEXTS: [&str; 44] = [
     " -p ",
     "docker login -p,",
     "htpasswd -b ",
+    "vault login a=\"\\",
+    "vault login ",
+    "sqlplus -'",
+    "sqlplus a/@",
+    "xfreerdp /p:",
+    "curl -b \"",
     "htpasswd ; -b,",
     "\"",
     "'",

@@ -25,8 +25,8 @@ pub const MASK: &str = "***";
 
 /// Headers whose value is secret to the end of the line.
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
-/// Options for a user, or a user and a password.
-const USERS: [&str; 5] = ["-u", "--user", "--userpwd", "-U", "--proxy-user"];
+/// Options for a user, or a user and a password; for a certificate, or a certificate and its passphrase.
+const USERS: [&str; 6] = ["-u", "--user", "--userpwd", "-U", "--proxy-user", "--cert"];
 /// A value that is shorter is no secret, and would be found in every text.
 const MIN_SECRET_BYTES: usize = 4;
 /// The length at which foreign names, addresses and lines are cut.
@@ -81,16 +81,17 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut scan = Scan::default();
     while scan.at < bytes.len() {
         let at = scan.at;
-        let secret = match bytes[at] {
+        let argument = scan.commands.argument(bytes, at);
+        let secret = argument.or_else(|| match bytes[at] {
             b':' if bytes[at..].starts_with(b"://") => scan.userinfo(bytes, at + 3),
             b'=' => assigned(text, at),
-            b':' => value_after_name(text, at),
+            b':' => value_after_name(text, at).or_else(|| scan.commands.slash_option(bytes, at)),
             b'-' => {
                 forms::pem(bytes, at).or_else(|| option(text, at)).or_else(|| scan.commands.option(text, at))
             }
             b'@' => scan.pair(bytes),
             _ => forms::alone(bytes, at),
-        };
+        });
         let mut next = at + 1;
         if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
             next = next.max(secret.end);

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 /// The prefix of a token, and the minimum length of the rest.
-const TOKENS: [(&[u8], usize); 42] = [
+const TOKENS: [(&[u8], usize); 43] = [
     // A JSON web token: `{"` in base64.
     (b"eyJ", 10),
     // GitHub.
@@ -42,13 +42,14 @@ const TOKENS: [(&[u8], usize); 42] = [
     (b"rk_live_", 8),
     (b"rk_test_", 8),
     (b"whsec_", 8),
-    // Docker, DigitalOcean, Google, Hugging Face, npm, PyPI, Shopify, Vault.
+    // Docker, DigitalOcean, Google, Hugging Face, npm, PyPI, SendGrid, Shopify, Vault.
     (b"dckr_pat_", 8),
     (b"dop_v1_", 16),
     (b"AIza", 30),
-    (b"hf_", 30),
+    (HF, 16),
     (b"npm_", 30),
     (b"pypi-Ag", 16),
+    (b"SG.", 40),
     (b"shpat_", 16),
     (b"hvs.", 16),
     (b"hvb.", 16),
@@ -57,6 +58,8 @@ const TOKENS: [(&[u8], usize); 42] = [
 ];
 /// Words may begin like this; a token also contains a digit.
 const SK: &[u8] = b"sk-";
+/// Names of functions may begin like this; a token is one word, with digits or capitals.
+const HF: &[u8] = b"hf_";
 /// The rest of the URL permits writing.
 const WEBHOOKS: [&[u8]; 6] = [
     b"hooks.slack.com/services/",
@@ -75,7 +78,20 @@ const GLANCE: usize = 64;
 pub(super) fn alone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(
         bytes[at],
-        b'A' | b'B' | b'a' | b'b' | b'd' | b'e' | b'g' | b'h' | b'n' | b'p' | b'r' | b's' | b'w' | b'x'
+        b'A' | b'B'
+            | b'S'
+            | b'a'
+            | b'b'
+            | b'd'
+            | b'e'
+            | b'g'
+            | b'h'
+            | b'n'
+            | b'p'
+            | b'r'
+            | b's'
+            | b'w'
+            | b'x'
     ) || (at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_'))
     {
         return None;
@@ -94,7 +110,13 @@ pub(super) fn alone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let (before, least) = TOKENS.iter().find(|(before, _)| rest.starts_with(before))?;
     let token = &rest[before.len()..];
     let glance = &token[..credentials(token, GLANCE)];
-    let is_one = glance.len() >= *least && (*before != SK || glance.iter().any(u8::is_ascii_digit));
+    let has = |is: fn(&u8) -> bool| glance.iter().any(is);
+    let has_form = match *before {
+        SK => has(u8::is_ascii_digit),
+        HF => !has(|byte| !byte.is_ascii_alphanumeric()) && has(|byte| !byte.is_ascii_lowercase()),
+        _ => true,
+    };
+    let is_one = glance.len() >= *least && has_form;
     // The whole token: it may be part of a path, and contains no `/`.
     let end = || token.iter().position(|byte| !is_of_token(*byte)).unwrap_or(token.len());
     is_one.then(|| at..at + before.len() + end())

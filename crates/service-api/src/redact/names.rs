@@ -40,7 +40,7 @@ const SECRET: [&str; 36] = [
     "passin",
 ];
 /// The same, also within a longer word, or across several words.
-const INFIXES: [&str; 16] = [
+const INFIXES: [&str; 17] = [
     "password",
     "passwd",
     "passphrase",
@@ -51,6 +51,7 @@ const INFIXES: [&str; 16] = [
     "apikey",
     "privatekey",
     "accesskey",
+    "authkey",
     "accesscode",
     "pincode",
     "connectionstring",

@@ -1,5 +1,6 @@
-//! Single-letter password options of well-known programs, such as `mysql -pSECRET`. For other programs the same letter
-//! means a port or a path, so the programs of a command are tracked ([`Commands`]).
+//! Passwords of well-known programs in single-letter options, such as `mysql -pSECRET`, and in arguments, such as
+//! `rabbitmqctl add_user me SECRET`. For other programs the same letter or place means a port or a path, so the programs of
+//! a command are tracked ([`Commands`]).
 
 use crate::redact::forms::is_quote;
 use crate::redact::scan::{around, begins_word, is_name, next_word, password_of, value};
@@ -13,8 +14,12 @@ enum ArgumentRule {
     /// In the next word.
     Next,
     Either,
-    /// In the same word, after a user.
+    /// In the same word or the next, after a user and a colon.
     Pair,
+    /// The same, after a comma.
+    CommaPair,
+    /// A cookie in the same word or the next; without `=` it is a file.
+    Cookie,
     /// In the last of this many words that are not options.
     Word(usize),
 }
@@ -32,8 +37,11 @@ enum ProgramMatch {
 
 use ProgramMatch::{Begins, Is, With};
 
+/// Their number: one bit each.
+const COUNT: usize = 66;
+
 /// A program, and its option.
-const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
+const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); COUNT] = [
     (Begins("mysql"), b'p', ArgumentRule::Attached),
     (Begins("mariadb"), b'p', ArgumentRule::Attached),
     (Begins("sshpass"), b'p', ArgumentRule::Either),
@@ -47,6 +55,16 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("cqlsh"), b'p', ArgumentRule::Either),
     (Is("curl"), b'u', ArgumentRule::Pair),
     (Is("curl"), b'U', ArgumentRule::Pair),
+    (Is("curl"), b'E', ArgumentRule::Pair),
+    (Is("curl"), b'b', ArgumentRule::Cookie),
+    (Is("lftp"), b'u', ArgumentRule::CommaPair),
+    (Begins("ncftp"), b'p', ArgumentRule::Either),
+    (Is("cypher-shell"), b'p', ArgumentRule::Either),
+    (Is("useradd"), b'p', ArgumentRule::Either),
+    (Is("usermod"), b'p', ArgumentRule::Either),
+    (With("openssl", "enc"), b'k', ArgumentRule::Next),
+    (With("openssl", "enc"), b'K', ArgumentRule::Next),
+    (With("security", "unlock-keychain"), b'p', ArgumentRule::Either),
     (Is("zip"), b'P', ArgumentRule::Either),
     (Is("unzip"), b'P', ArgumentRule::Either),
     (Is("7z"), b'p', ArgumentRule::Attached),
@@ -54,6 +72,8 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("7zr"), b'p', ArgumentRule::Attached),
     (Is("7zz"), b'p', ArgumentRule::Attached),
     (Is("rar"), b'p', ArgumentRule::Attached),
+    // Also encrypts the names: `-hpSECRET`.
+    (Is("rar"), b'h', ArgumentRule::Attached),
     (Is("unrar"), b'p', ArgumentRule::Attached),
     (Is("sqlcmd"), b'P', ArgumentRule::Either),
     (Is("bcp"), b'P', ArgumentRule::Either),
@@ -61,10 +81,22 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("tsql"), b'P', ArgumentRule::Either),
     (Is("ipmitool"), b'P', ArgumentRule::Either),
     (Begins("mosquitto_"), b'P', ArgumentRule::Either),
+    (Is("mqtt"), b'P', ArgumentRule::Either),
     (Is("ssh-keygen"), b'N', ArgumentRule::Either),
     (Is("ssh-keygen"), b'P', ArgumentRule::Either),
     (Begins("snmp"), b'A', ArgumentRule::Either),
     (Begins("snmp"), b'X', ArgumentRule::Either),
+    // Not `snmpd`, whose `-c` is a file.
+    (Is("snmpwalk"), b'c', ArgumentRule::Either),
+    (Begins("snmpbulk"), b'c', ArgumentRule::Either),
+    (Begins("snmpget"), b'c', ArgumentRule::Either),
+    (Is("snmpset"), b'c', ArgumentRule::Either),
+    (Is("snmptable"), b'c', ArgumentRule::Either),
+    (Is("snmptrap"), b'c', ArgumentRule::Either),
+    (Is("snmpinform"), b'c', ArgumentRule::Either),
+    (Is("snmpdelta"), b'c', ArgumentRule::Either),
+    (Is("snmpdf"), b'c', ArgumentRule::Either),
+    (Is("snmpstatus"), b'c', ArgumentRule::Either),
     (Is("psexec"), b'p', ArgumentRule::Either),
     (With("docker", "login"), b'p', ArgumentRule::Either),
     (With("podman", "login"), b'p', ArgumentRule::Either),
@@ -80,6 +112,28 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); 44] = [
     (Is("htpasswd"), b'b', ArgumentRule::Word(3)),
     (Is("htpasswd"), b'n', ArgumentRule::Word(2)),
 ];
+/// The program, and which of the following words that are not options is a password.
+const ARGUMENTS: [(ProgramMatch, usize); 14] = [
+    (With("ngrok", "authtoken"), 1),
+    (With("ngrok", "add-authtoken"), 1),
+    (With("vault", "login"), 1),
+    (With("rabbitmqctl", "add_user"), 2),
+    (With("rabbitmqctl", "change_password"), 2),
+    (With("rabbitmqctl", "authenticate_user"), 2),
+    (With("nmcli", "password"), 1),
+    (With("nmcli", "wifi-sec.psk"), 1),
+    (With("nmcli", "802-11-wireless-security.psk"), 1),
+    (Is("wpa_passphrase"), 2),
+    (With("redis-cli", "auth"), 1),
+    (With("redis-cli", "AUTH"), 1),
+    // `mc alias set NAME URL KEY SECRET`
+    (With("mc", "set"), 4),
+    (With("aws", "aws_secret_access_key"), 1),
+];
+/// Programs of Oracle: the first word with a `/` has user and password before its `@`.
+const SLASH_PAIRS: [&str; 4] = ["sqlplus", "expdp", "impdp", "sqlldr"];
+/// Clients whose options look like `/p:SECRET`, and those options.
+const SLASH_OPTIONS: (&str, [&[u8]; 2]) = ("freerdp", [b"/p", b"/gp"]);
 /// The maximum length of their names and following words.
 const MAX_PROGRAM_BYTES: usize = 32;
 /// The maximum distance between an option and the argument that belongs to it.
@@ -90,9 +144,20 @@ const MAX_ARGUMENT_DISTANCE: usize = 512;
 pub(super) struct Commands {
     /// The beginning of the present word.
     word: usize,
+    /// The beginning of the present argument: what stands between blanks.
+    argument: usize,
     /// One bit for each of [`PROGRAMS`]: it is named, with its further words.
-    named: u64,
-    told: u64,
+    named: u128,
+    told: u128,
+    /// The same for the programs of [`ARGUMENTS`].
+    named_before: u32,
+    /// How many words follow until a password, with this one.
+    left: usize,
+    /// Whether the present word has begun the count.
+    counts_from_here: bool,
+    /// A user and a password, joined by a `/`, may follow.
+    slash_pair: bool,
+    slash_options: bool,
 }
 
 impl Commands {
@@ -105,10 +170,63 @@ impl Commands {
             self.note(&bytes[self.word..at]);
         }
         self.word = at + 1;
+        if bytes[at].is_ascii_whitespace() {
+            self.end_argument(bytes, at);
+        }
         // A separator begins another command.
         if matches!(bytes[at], b';' | b'|' | b'&' | b'\n') {
-            (self.named, self.told) = (0, 0);
+            *self = Self { word: self.word, argument: self.argument, ..Self::default() };
         }
+    }
+
+    /// Counts an argument that ends before the blank at `at`.
+    fn end_argument(&mut self, bytes: &[u8], at: usize) {
+        let start = std::mem::replace(&mut self.argument, at + 1);
+        if start >= at || std::mem::take(&mut self.counts_from_here) {
+            return;
+        }
+        let quoted = usize::from(is_quote(bytes[start]));
+        if bytes.get(start + quoted) != Some(&b'-') {
+            self.left = self.left.saturating_sub(1);
+        }
+    }
+
+    /// The password that is an argument and begins at `at`.
+    pub(super) fn argument(&mut self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        if !(self.left == 1 || self.slash_pair) || at != self.argument || !begins_word(bytes, at) {
+            return None;
+        }
+        if bytes[at] == b'-' {
+            return None;
+        }
+        let word = value(bytes, at, around(bytes, at));
+        let text = &bytes[word.clone()];
+        if text.is_empty() {
+            return None;
+        }
+        if self.slash_pair {
+            // The first word decides.
+            self.slash_pair = false;
+            let quoted = usize::from(is_quote(text[0]));
+            let slash = text.iter().position(|byte| *byte == b'/').filter(|slash| *slash > quoted)?;
+            let end = text.iter().position(|byte| *byte == b'@').filter(|end| *end > slash);
+            return Some(word.start + quoted..end.map_or(word.end, |end| word.start + end));
+        }
+        // A setting, as in `vault login username=me`.
+        let assigned = text.iter().position(|byte| !is_name(*byte)).filter(|end| text[*end] == b'=');
+        let is_setting = assigned.is_some_and(|end| text.get(end + 1).is_some_and(|next| *next != b'='));
+        (!is_setting).then_some(word)
+    }
+
+    /// The password after the colon at `at`, as in `/p:SECRET`.
+    pub(super) fn slash_option(&self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        if !self.slash_options {
+            return None;
+        }
+        let (_, options) = SLASH_OPTIONS;
+        let option = options.iter().find(|option| bytes[..at].ends_with(option))?;
+        let start = at - option.len();
+        begins_word(bytes, start).then(|| value(bytes, at + 1, around(bytes, start)))
     }
 
     fn note(&mut self, word: &[u8]) {
@@ -122,6 +240,22 @@ impl Commands {
                 _ => {}
             }
         }
+        for (nth, (told, argument)) in ARGUMENTS.iter().enumerate() {
+            let bit = 1 << nth;
+            let begins = match told {
+                Is(name) => word == name.as_bytes(),
+                Begins(name) => word.starts_with(name.as_bytes()),
+                With(name, then) => {
+                    self.named_before |= if word == name.as_bytes() { bit } else { 0 };
+                    self.named_before & bit != 0 && word == then.as_bytes()
+                }
+            };
+            if begins {
+                (self.left, self.counts_from_here) = (*argument, true);
+            }
+        }
+        self.slash_pair |= SLASH_PAIRS.iter().any(|name| word == name.as_bytes());
+        self.slash_options |= word.ends_with(SLASH_OPTIONS.0.as_bytes());
     }
 
     /// The password after an option at `at`, if a preceding program has such an option.
@@ -142,7 +276,18 @@ impl Commands {
         let attached = bytes.get(end).is_some_and(|byte| !ends(byte)) && bytes.get(end).copied() != closes;
         match way {
             ArgumentRule::Word(nth) => nth_argument(bytes, at, *nth),
-            ArgumentRule::Pair if attached => password_of(text, value(bytes, end, closes)),
+            ArgumentRule::Pair | ArgumentRule::CommaPair | ArgumentRule::Cookie => {
+                let said = if attached {
+                    value(bytes, end, closes)
+                } else {
+                    value(bytes, next_word(bytes, end)?, None)
+                };
+                match way {
+                    ArgumentRule::Pair => password_of(text, said),
+                    ArgumentRule::CommaPair => bytes[said.clone()].contains(&b',').then_some(said),
+                    _ => bytes[said.clone()].contains(&b'=').then_some(said),
+                }
+            }
             ArgumentRule::Attached | ArgumentRule::Either if attached => Some(value(bytes, end, closes)),
             ArgumentRule::Next | ArgumentRule::Either if !attached => {
                 Some(value(bytes, next_word(bytes, end)?, None))

@@ -156,6 +156,67 @@ fn a_user_goes_with_a_password_alone() {
 }
 
 #[test]
+fn passwords_in_arguments_and_in_further_options_go_and_their_neighbours_stay() {
+    let cases = [
+        ("tailscale up --authkey=hunter2 --ssh", "tailscale up --authkey=*** --ssh"),
+        ("tailscale up --auth-key hunter2", "tailscale up --auth-key ***"),
+        ("ngrok authtoken hunter2", "ngrok authtoken ***"),
+        ("ngrok config add-authtoken hunter2 && ls x", "ngrok config add-authtoken *** && ls x"),
+        ("vault login hunter2", "vault login ***"),
+        ("vault login -no-print hunter2", "vault login -no-print ***"),
+        ("vault login -method=userpass username=me", "vault login -method=userpass username=me"),
+        ("rabbitmqctl add_user me hunter2 && ls a b", "rabbitmqctl add_user me *** && ls a b"),
+        (r#"["rabbitmqctl", "add_user", "me", "hunter2"]"#, r#"["rabbitmqctl", "add_user", "me", ***]"#),
+        ("rabbitmqctl list_users me you", "rabbitmqctl list_users me you"),
+        (
+            "nmcli dev wifi connect home password hunter2 name x",
+            "nmcli dev wifi connect home password *** name x",
+        ),
+        ("nmcli con modify home wifi-sec.psk hunter2", "nmcli con modify home wifi-sec.psk ***"),
+        ("wpa_passphrase home hunter2", "wpa_passphrase home ***"),
+        ("redis-cli -h db AUTH hunter2", "redis-cli -h db AUTH ***"),
+        ("mc alias set s3 http://h KEY hunter2", "mc alias set s3 http://h KEY ***"),
+        ("aws configure set aws_secret_access_key hunter2", "aws configure set aws_secret_access_key ***"),
+        ("sqlplus me/hunter2@db/shop @a.sql", "sqlplus ***@db/shop @a.sql"),
+        ("sqlplus -S 'me/hunter2@//db:1521/shop'", "sqlplus -S '***@//db:1521/shop'"),
+        ("sqlplus /nolog @/opt/a.sql b/c", "sqlplus /nolog @/opt/a.sql b/c"),
+        ("sqlplus / as sysdba", "sqlplus / as sysdba"),
+        ("sqlplus /nolog", "sqlplus /nolog"),
+        ("xfreerdp /u:me /p:hunter2 /v:h", "xfreerdp /u:me /p:*** /v:h"),
+        ("tar /p:x", "tar /p:x"),
+        ("curl -b sid=hunter2 http://h", "curl -b *** http://h"),
+        ("curl -b jar.txt http://h", "curl -b jar.txt http://h"),
+        ("curl -E me.pem:hunter2 http://h", "curl -E *** http://h"),
+        ("curl --cert me.pem:hunter2 http://h", "curl --cert *** http://h"),
+        ("curl --cert me.pem http://h", "curl --cert me.pem http://h"),
+        ("rar a -hphunter2 a.rar b", "rar a -h*** a.rar b"),
+        ("lftp -u me,hunter2 ftp://h", "lftp -u *** ftp://h"),
+        ("lftp -u me ftp://h", "lftp -u me ftp://h"),
+        ("ncftpget -u me -p hunter2 h", "ncftpget -u me -p *** h"),
+        ("cypher-shell -u neo4j -p hunter2", "cypher-shell -u neo4j -p ***"),
+        ("mqtt sub -t a -P hunter2", "mqtt sub -t a -P ***"),
+        ("snmpwalk -v 2c -c hunter2 h", "snmpwalk -v 2c -c *** h"),
+        ("snmpd -f -c /etc/snmp/snmpd.conf", "snmpd -f -c /etc/snmp/snmpd.conf"),
+        ("openssl enc -aes256 -k hunter2 -in f", "openssl enc -aes256 -k *** -in f"),
+        ("openssl enc -kfile f -in g", "openssl enc -kfile f -in g"),
+        ("send SG.abcDEFghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg ok", "send *** ok"),
+        ("hf_AbCdEfGhIjKlMnOpQrStUvWx and hf_abcdefghijklmnop123", "*** and ***"),
+    ];
+    for (text, told) in cases {
+        assert_eq!(redact(text), told, "{text}");
+    }
+    for text in [
+        "from huggingface_hub import hf_hub_download, hf_hub_download_with_retries; SG.txt",
+        "dbus-daemon --session --nofork",
+        "mc ls alias a b c d e; mc tag set s3 a=b; vault server -config a; login hunter2; set password x y",
+        "serve set alias a b c d e f g and nmcli --pretty connection show",
+        "docker login; vault kv get x",
+    ] {
+        assert_eq!(redact(text), text);
+    }
+}
+
+#[test]
 fn what_has_the_form_of_a_secret_goes_without_a_name() {
     let cases = [
         ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.Sfl-KxwRJ_SM here", "got *** here"),
