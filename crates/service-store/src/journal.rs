@@ -4,6 +4,7 @@
 mod checks;
 mod cursor;
 mod history;
+mod line_reader;
 pub mod offline;
 mod reader;
 mod record;

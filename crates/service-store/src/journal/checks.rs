@@ -1,13 +1,15 @@
 //! [`Checks`]: the results of health checks, which lie in a file of their own.
 
-use super::record::{shorten, unreadable};
+use super::line_reader::LineReader;
+use super::record::shorten;
 use super::segment::SegmentSnapshot;
 use serde::{Deserialize, Serialize};
-use service_api::Problem;
 use service_api::event::{HistoryEntry, kind};
 use service_core::Name;
 use service_host::clock;
 use service_host::report::CheckResult;
+use std::cell::Cell;
+use std::io;
 
 /// The result of one check, as a line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +71,12 @@ impl Checks {
         Self(segments)
     }
 
-    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
-        self.0.read().map_err(|error| unreadable(&error))
+    /// The results from an offset on, each with the offset after it.
+    pub(super) fn ahead<'a>(
+        &'a self,
+        offset: usize,
+        failed: &'a Cell<Option<io::Error>>,
+    ) -> impl Iterator<Item = (usize, CheckRow)> + 'a {
+        LineReader::new(&self.0, offset, failed)
     }
 }

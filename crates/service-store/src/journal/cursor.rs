@@ -1,6 +1,6 @@
 //! [`RowCursor`]: a reader of the journal, which delivers rows on demand.
 //!
-//! Between two chunks only the position is retained. Each chunk is read from the files again, which remain open. Slow
+//! Between two chunks only the position is retained. Each chunk reads its own part of the files, which remain open. Slow
 //! readers therefore use little memory, whatever the length of their responses. A few readers of [`Starts`] retain
 //! their rows.
 
@@ -142,6 +142,37 @@ pub fn pieces_of_starts(journal: &Path) -> usize {
 mod tests {
     use super::*;
     use crate::journal::segment::SegmentedLog;
+
+    /// The number of bytes that this thread has read.
+    fn bytes_read() -> u64 {
+        let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_chunk_reads_its_own_part_of_the_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lines = SegmentedLog::open(directory.path().join("x.jsonl"), 1 << 20, None);
+        let event = |seq: u32| {
+            format!(
+                "{{\"seq\":{seq},\"time\":\"2026-01-01T00:00:00Z\",\"since_boot_ms\":{seq}.0,\"service\":\"web\",\"event\":\"state\",\"run\":1}}\n"
+            )
+        };
+        let text: String = (1..=8_000).map(event).collect();
+        lines.append(text.as_bytes(), Vec::new).unwrap();
+        let mut events = Events::new(Backlog::from_files(lines.segments()), EventQuery::default()).unwrap();
+        let (mut delivered, before) = (0, bytes_read());
+        let mut chunk = || {
+            events.advance(&mut |_| {
+                delivered += 1;
+                if delivered % 100 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+        while chunk().unwrap() {}
+        assert_eq!(delivered, 8_000);
+        let times = (bytes_read() - before) / text.len() as u64;
+        assert!(times < 8, "80 chunks read the file {times} times");
+    }
 
     #[test]
     fn starts_are_read_once_however_many_pieces_they_are_told_in() {

@@ -1,12 +1,14 @@
 //! History: events of services and results of checks, as rows of one type.
 
-use super::checks::{CheckRow, Checks};
+use super::checks::Checks;
 use super::cursor::RowCursor;
-use super::reader::{Backlog, EventQuery, Position, Since, is_since, placed};
+use super::reader::{Backlog, EventQuery, Position, Since, is_since};
+use super::record::unreadable;
 use jiff::Timestamp;
 use service_api::event::HistoryEntry;
 use service_api::{Event, Problem};
 use service_host::clock;
+use std::cell::Cell;
 use std::ops::ControlFlow::{self, Break, Continue};
 
 /// Events of services and results of checks, merged by time. Each of the two keeps its order, also if the clock was set
@@ -64,15 +66,17 @@ impl RowCursor for History {
     type Row = HistoryEntry;
 
     fn advance(&mut self, tell: &mut dyn FnMut(HistoryEntry) -> ControlFlow<()>) -> Result<bool, Problem> {
-        let (events, checks) = (self.past.texts()?, self.checks.texts()?);
+        let (segments, failed) = (self.past.understood()?, Cell::new(None));
         let (question, since) = (&self.question, self.checked_since);
         let mut events = self
             .past
-            .ahead(&events, self.way.from, self.way.delivered)
+            .ahead(&segments, self.way, &failed)
             .filter(|(_, event)| question.takes(event) && is_since(&event.time, question.since))
             .filter_map(|(after, event)| Some((after, event.seq, of_service(event)?)))
             .peekable();
-        let mut checks = placed::<CheckRow>(&checks, self.checks_from)
+        let mut checks = self
+            .checks
+            .ahead(self.checks_from, &failed)
             .filter(|(_, row)| question.is_about(Some(&row.service)) && is_since(&row.time, since))
             .peekable();
         let time = |text: &str| text.parse().unwrap_or(Timestamp::MIN);
@@ -101,7 +105,7 @@ impl RowCursor for History {
                 return Ok(true);
             }
         }
-        Ok(false)
+        failed.take().map_or(Ok(false), |error| Err(unreadable(&error)))
     }
 }
 

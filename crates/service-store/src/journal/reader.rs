@@ -1,8 +1,9 @@
 //! Reading events: the understood part of a file ([`Pages`]), selected events ([`EventQuery`]), and a reader's way
 //! through past events ([`Backlog`]).
 
+use super::line_reader::LineReader;
 use super::record::{EventRecord, VERSION, unreadable};
-use super::segment::SegmentSnapshot;
+use super::segment::{Part, SegmentSnapshot};
 use super::tracker::StateTracker;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -10,7 +11,9 @@ use serde::de::DeserializeOwned;
 use service_api::command::MAX_SAFE_INTEGER;
 use service_api::redact::brief;
 use service_api::{Code, Event, Problem};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 
@@ -101,16 +104,10 @@ pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// The values of two consecutive texts from a position on, each with the position after it.
-pub(super) fn placed<T: DeserializeOwned>(
-    texts: &[Vec<u8>; 2],
-    from: usize,
-) -> impl DoubleEndedIterator<Item = (usize, T)> {
+/// The values of two consecutive texts, each with the offset after it.
+fn placed<T: DeserializeOwned>(texts: &[Vec<u8>; 2]) -> impl DoubleEndedIterator<Item = (usize, T)> {
     let [old, current] = texts;
-    let in_old = from.min(old.len());
-    let in_current = (from - in_old).min(current.len());
-    let parts = [(&old[in_old..], in_old), (&current[in_current..], old.len() + in_current)];
-    parts.into_iter().flat_map(|(text, start)| {
+    [(old, 0), (current, old.len())].into_iter().flat_map(|(text, start)| {
         lines(text).filter_map(move |line| {
             let after = line.as_ptr().addr() - text.as_ptr().addr() + line.len() + 1;
             Some((start + after, serde_json::from_slice(line).ok()?))
@@ -229,15 +226,16 @@ impl Backlog {
     /// As [`Backlog::find`].
     pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
         let mut way = Position { from: 0, delivered: None, left: question.limit.unwrap_or(usize::MAX) };
-        let texts = self.texts()?;
+        let segments = self.understood()?;
+        let texts = segments.read().map_err(|error| unreadable(&error))?;
         if let Some(Since::After(seq)) = question.since {
-            let oldest = self.ahead(&texts, 0, None).next().map(|(_, event)| event.seq);
+            let oldest = self.ahead(&segments, way, &Cell::new(None)).next().map(|(_, event)| event.seq);
             self.refuse_gap(seq, oldest)?;
             way.delivered = Some(seq);
         } else if let (None, Some(most)) = (question.since, question.limit) {
             let unwritten = self.unwritten.iter().rev().map(|recorded| (usize::MAX, recorded.event.clone()));
             let mut back = unwritten
-                .chain(placed(&texts, 0).rev())
+                .chain(placed(&texts).rev())
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
                 .filter(|(_, event)| question.takes(event))
                 .skip(most);
@@ -246,7 +244,7 @@ impl Backlog {
         }
         // Numbers ascend, so everything before the position of the first selected event is skipped.
         if let Some(delivered) = way.delivered {
-            let before = placed::<Event>(&texts, 0).rev().find(|(_, event)| event.seq <= delivered);
+            let before = placed::<Event>(&texts).rev().find(|(_, event)| event.seq <= delivered);
             way.from = before.map_or(0, |(after, _)| after);
         }
         Ok(way)
@@ -259,8 +257,8 @@ impl Backlog {
         way: &mut Position,
         tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<bool, Problem> {
-        let texts = self.texts()?;
-        for (after, event) in self.ahead(&texts, way.from, way.delivered) {
+        let (segments, failed) = (self.understood()?, Cell::new(None));
+        for (after, event) in self.ahead(&segments, *way, &failed) {
             if way.left == 0 {
                 break;
             }
@@ -272,28 +270,28 @@ impl Backlog {
                 }
             }
         }
-        Ok(false)
+        failed.take().map_or(Ok(false), |error| Err(unreadable(&error)))
     }
 
-    /// The events from a position on, and after a number, each with the position after it.
-    pub(super) fn ahead(
-        &self,
-        texts: &[Vec<u8>; 2],
-        from: usize,
-        delivered: Option<u64>,
-    ) -> impl Iterator<Item = (usize, Event)> {
-        let end = texts.iter().map(Vec::len).sum();
+    /// The events from a position on, each with the offset after it. `segments` are those of [`Backlog::understood`].
+    pub(super) fn ahead<'a>(
+        &'a self,
+        segments: &'a SegmentSnapshot,
+        position: Position,
+        failed: &'a Cell<Option<io::Error>>,
+    ) -> impl Iterator<Item = (usize, Event)> + 'a {
+        let end = segments.parts().map(Part::len).iter().sum();
         let unwritten = self.unwritten.iter().map(move |recorded| (end, recorded.event.clone()));
-        let last = self.last;
-        placed(texts, from).chain(unwritten).filter(move |(_, event)| {
-            event.seq <= last && delivered.is_none_or(|delivered| event.seq > delivered)
-        })
+        LineReader::new(segments, position.from, failed).chain(unwritten).filter(
+            move |(_, event): &(_, Event)| {
+                event.seq <= self.last && position.delivered.is_none_or(|delivered| event.seq > delivered)
+            },
+        )
     }
 
-    /// The files. A file of another format version counts as empty.
-    pub(super) fn texts(&self) -> Result<[Vec<u8>; 2], Problem> {
-        let texts = self.segments.read().map_err(|error| unreadable(&error))?;
-        Ok(texts.map(|text| if is_ours(&text) { text } else { Vec::new() }))
+    /// The files. One of another format version is left out.
+    pub(super) fn understood(&self) -> Result<SegmentSnapshot, Problem> {
+        self.segments.clone().retain(is_ours).map_err(|error| unreadable(&error))
     }
 
     fn refuse_gap(&self, seq: u64, oldest: Option<u64>) -> Result<(), Problem> {

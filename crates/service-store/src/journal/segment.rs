@@ -132,9 +132,65 @@ impl SegmentSnapshot {
         Ok(Self { old: options(&old(path))?, current: options(path)? })
     }
 
+    /// The old file and the current one.
+    pub(super) fn parts(&self) -> [Part<'_>; 2] {
+        [Part(self.old.as_ref()), Part(self.current.as_ref())]
+    }
+
+    /// Leaves the files out whose first line is refused.
+    pub(super) fn retain(mut self, accepts: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
+        for file in [&mut self.old, &mut self.current] {
+            if !accepts(&Part(file.as_ref()).first_line()?) {
+                *file = None;
+            }
+        }
+        Ok(self)
+    }
+
     /// The text of the old file and of the current one.
     pub(super) fn read(&self) -> io::Result<[Vec<u8>; 2]> {
         Ok([text(self.old.as_ref())?, text(self.current.as_ref())?])
+    }
+}
+
+/// One of the two files, which is empty if it does not exist.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a>(Option<&'a Written>);
+
+impl Part<'_> {
+    /// The length of its complete lines.
+    pub(super) fn len(self) -> usize {
+        self.0.map_or(0, |written| usize::try_from(written.length).unwrap_or(usize::MAX))
+    }
+
+    /// Reads some bytes; none at the end of the file.
+    pub(super) fn read_at(self, buffer: &mut [u8], offset: usize) -> io::Result<usize> {
+        let Some(Written { file, .. }) = self.0 else { return Ok(0) };
+        loop {
+            match file.read_at(buffer, offset as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// The first line, without its end.
+    fn first_line(self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        while line.len() < self.len() {
+            let begin = line.len();
+            line.resize(self.len().min(begin + 4096), 0);
+            let read = self.read_at(&mut line[begin..], begin)?;
+            line.truncate(begin + read);
+            if let Some(end) = line[begin..].iter().position(|byte| *byte == b'\n') {
+                line.truncate(begin + end);
+                break;
+            }
+            if read == 0 {
+                break;
+            }
+        }
+        Ok(line)
     }
 }
 
@@ -164,16 +220,14 @@ fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
 }
 
 fn text(written: Option<&Written>) -> io::Result<Vec<u8>> {
-    let Some(Written { file, length }) = written else { return Ok(Vec::new()) };
-    let mut text = vec![0; usize::try_from(*length).unwrap_or(usize::MAX)];
+    let part = Part(written);
+    let mut text = vec![0; part.len()];
     let mut filled = 0;
     while filled < text.len() {
-        match file.read_at(&mut text[filled..], filled as u64) {
+        match part.read_at(&mut text[filled..], filled)? {
             // The file was truncated.
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            0 => break,
+            read => filled += read,
         }
     }
     text.truncate(filled);
