@@ -2,7 +2,7 @@
 //! resource has grown.
 
 use crate::books;
-use crate::client::{CLIENTS, Held, Promises, wish};
+use crate::client::{CLIENTS, Held, Promises, send_action};
 use crate::graph::{Edit, Readiness};
 use crate::processes::{self, Kind};
 use crate::project::{Project, now, seconds};
@@ -126,17 +126,18 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     let start = || ("/api/v1/services/start", json!({ "all": true, "timeout_ms": 60000 }));
     // An apply restarts one-shots whose definition it changes, and some of them fail twice before they succeed.
     for (path, body) in [apply(), start(), start(), apply(), start(), start()] {
-        drop(wish(project, CLIENTS, path, &body));
+        drop(send_action(project, CLIENTS, path, &body));
     }
     for (path, body) in [start(), apply(), start()] {
-        let wish = wish(project, CLIENTS, path, &body);
-        if let Some(trouble) = &wish.trouble {
-            project.violation("calm", &format!("{}: {trouble}", wish.what));
+        let action = send_action(project, CLIENTS, path, &body);
+        if let Some(trouble) = &action.trouble {
+            project.violation("calm", &format!("{}: {trouble}", action.what));
         }
-        for row in wish.rows.iter().filter(|row| row["ok"] != true) {
+        for row in action.rows.iter().filter(|row| row["ok"] != true) {
             let name = row["name"].as_str().unwrap_or_default();
             let why = project.data(&format!("/api/v1/services/{name}/why"));
-            project.violation("calm", &format!("{} of {}: {row}; why: {why:?}", wish.what, seconds(before)));
+            project
+                .violation("calm", &format!("{} of {}: {row}; why: {why:?}", action.what, seconds(before)));
         }
     }
     for service in &project.graph.services {
@@ -198,10 +199,11 @@ pub(crate) fn is_inactive(project: &Project, first: Option<Rest>) -> Rest {
 
 /// Nothing is left after a stop of all services.
 pub(crate) fn stops_all(project: &Project, promises: &Promises) {
-    let wish = wish(project, CLIENTS, "/api/v1/services/stop", &json!({ "all": true, "timeout_ms": 60000 }));
-    let failed: Vec<&Value> = wish.rows.iter().filter(|row| row["ok"] != true).collect();
-    if !failed.is_empty() || wish.trouble.is_some() {
-        project.violation("calm", &format!("`stop --all`: {failed:?} {:?}", wish.trouble));
+    let action =
+        send_action(project, CLIENTS, "/api/v1/services/stop", &json!({ "all": true, "timeout_ms": 60000 }));
+    let failed: Vec<&Value> = action.rows.iter().filter(|row| row["ok"] != true).collect();
+    if !failed.is_empty() || action.trouble.is_some() {
+        project.violation("calm", &format!("`stop --all`: {failed:?} {:?}", action.trouble));
     }
     let mut left = Vec::new();
     let is_over = within(Duration::from_secs(20), || {

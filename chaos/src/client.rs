@@ -4,7 +4,7 @@ use crate::ask::Answer;
 use crate::books;
 use crate::chance::Chance;
 use crate::graph::{ALONE, Edit};
-use crate::project::{Project, Wish, now, seconds};
+use crate::project::{ActionRecord, Project, now, seconds};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -42,8 +42,8 @@ impl Promises {
         self.1.lock().map(|added| added.clone()).unwrap_or_default()
     }
 
-    fn add(&self, name: &str, wish: &Wish, at: Option<i64>) {
-        let is_done = wish.rows.iter().any(|row| row["name"] == name && row["ok"] == true);
+    fn add(&self, name: &str, action: &ActionRecord, at: Option<i64>) {
+        let is_done = action.rows.iter().any(|row| row["name"] == name && row["ok"] == true);
         if let (true, Ok(mut added)) = (is_done, self.1.lock()) {
             added.insert(name.to_owned(), at);
         }
@@ -85,10 +85,10 @@ pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: u
 }
 
 /// Sends a request and records its result.
-pub(crate) fn wish(project: &Project, client: usize, path: &str, body: &Value) -> Wish {
+pub(crate) fn send_action(project: &Project, client: usize, path: &str, body: &Value) -> ActionRecord {
     let sent = now();
     let answer = project.request("POST", path, &body.to_string(), WAIT);
-    let mut wish = Wish {
+    let mut action = ActionRecord {
         client,
         what: format!("{path} {body}"),
         sent,
@@ -97,21 +97,21 @@ pub(crate) fn wish(project: &Project, client: usize, path: &str, body: &Value) -
         trouble: None,
     };
     match answer {
-        Answer::Told(200, value) => wish.rows = value["data"].as_array().cloned().unwrap_or_default(),
+        Answer::Told(200, value) => action.rows = value["data"].as_array().cloned().unwrap_or_default(),
         Answer::Told(status, value) => {
-            wish.trouble = Some(format!("{status} {value}"));
+            action.trouble = Some(format!("{status} {value}"));
             if value["error"]["code"] == "internal" {
-                project.violation("words", &format!("{}: {value}", wish.what));
+                project.violation("words", &format!("{}: {value}", action.what));
             }
         }
         Answer::Silence => {
-            wish.trouble = Some("silence".into());
-            project.violation("answers", &format!("no answer within {WAIT:?} to {}", wish.what));
+            action.trouble = Some("silence".into());
+            project.violation("answers", &format!("no answer within {WAIT:?} to {}", action.what));
         }
-        other => wish.trouble = Some(format!("{other:?}")),
+        other => action.trouble = Some(format!("{other:?}")),
     }
-    project.wished(wish.clone());
-    wish
+    project.record_action(action.clone());
+    action
 }
 
 fn connected(project: &Project, chance: &mut Chance, client: usize) {
@@ -127,16 +127,16 @@ fn connected(project: &Project, chance: &mut Chance, client: usize) {
         body["relatives"] = json!(chance.percent(50));
     }
     match what {
-        0..30 => drop(wish(project, client, "/api/v1/services/start", &body)),
-        30..50 => drop(wish(project, client, "/api/v1/services/stop", &body)),
-        50..68 => drop(wish(project, client, "/api/v1/services/restart", &body)),
+        0..30 => drop(send_action(project, client, "/api/v1/services/start", &body)),
+        30..50 => drop(send_action(project, client, "/api/v1/services/stop", &body)),
+        50..68 => drop(send_action(project, client, "/api/v1/services/restart", &body)),
         68..70 => {
             body["names"] = json!(names);
-            drop(wish(project, client, "/api/v1/services/stop", &body));
+            drop(send_action(project, client, "/api/v1/services/stop", &body));
         }
         70..73 => {
             body["names"] = json!(names);
-            drop(wish(project, client, "/api/v1/services/start", &body));
+            drop(send_action(project, client, "/api/v1/services/start", &body));
         }
         _ => query_service(project, chance, &one),
     }
@@ -189,7 +189,7 @@ fn edit(project: &Project, chance: &mut Chance, turn: u64) {
     }
     let start = chance.percent(30);
     if project.define(&edit).is_ok() {
-        drop(wish(project, 5, "/api/v1/apply", &json!({ "timeout_ms": 4000, "start": start })));
+        drop(send_action(project, 5, "/api/v1/apply", &json!({ "timeout_ms": 4000, "start": start })));
     }
     sleep(Duration::from_millis(chance.below(1500)));
 }
@@ -209,14 +209,18 @@ fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usiz
         definition["ready"] = json!({ "log": "^READY ", "timeout": "20s" });
     }
     let (stays, pause) = (chance.percent(10), chance.below(400));
-    let added = wish(project, client, "/api/v1/services/add", &json!({ "services": [definition] }));
+    let added = send_action(project, client, "/api/v1/services/add", &json!({ "services": [definition] }));
     promises.add(&name, &added, Some(added.answered));
-    wish(project, client, "/api/v1/services/start", &json!({ "names": [name], "timeout_ms": 4000 }));
+    send_action(project, client, "/api/v1/services/start", &json!({ "names": [name], "timeout_ms": 4000 }));
     sleep(Duration::from_millis(pause));
     if !stays {
         promises.forget(&name);
-        let removed =
-            wish(project, client, "/api/v1/services/remove", &json!({ "names": [name], "timeout_ms": 4000 }));
+        let removed = send_action(
+            project,
+            client,
+            "/api/v1/services/remove",
+            &json!({ "names": [name], "timeout_ms": 4000 }),
+        );
         promises.add(&name, &removed, None);
     }
 }
@@ -230,45 +234,45 @@ fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: us
     let before = promises.get(&name);
     promises.set(&name, Held::Unknown);
     let body = json!({ "names": [name], "timeout_ms": 8000 });
-    let wish = wish(project, client, &format!("/api/v1/services/{verb}"), &body);
+    let action = send_action(project, client, &format!("/api/v1/services/{verb}"), &body);
     let is_held = books::is_held(project, &name, "lock");
-    let Some(row) = wish.rows.iter().find(|row| row["name"] == name.as_str()) else { return };
+    let Some(row) = action.rows.iter().find(|row| row["name"] == name.as_str()) else { return };
     if row["ok"] != true {
         return;
     }
     if project.graph.get(&name).is_none_or(crate::graph::Service::is_oneshot) {
-        return judge_oneshot(project, &name, verb, &wish);
+        return judge_oneshot(project, &name, verb, &action);
     }
-    let told = format!("`{verb} {name}` of {} to {}: {row}", seconds(wish.sent), seconds(wish.answered));
+    let told = format!("`{verb} {name}` of {} to {}: {row}", seconds(action.sent), seconds(action.answered));
     if verb == "stop" {
         if is_held || books::is_held(project, &name, "tree") {
             project.violation("stop", &format!("{told}, and it runs; before: {before:?}"));
         }
-        promises.set(&name, Held::Down(wish.answered));
+        promises.set(&name, Held::Down(action.answered));
     } else {
-        promises.set(&name, Held::Up(wish.answered));
+        promises.set(&name, Held::Up(action.answered));
         // A service that is ready by delay may not have written anything, and one that was killed restarts.
         let is_slow =
             project.graph.get(&name).is_some_and(|one| one.readiness == crate::graph::Readiness::Delay);
-        if !is_held && !is_slow && !was_hit(project, &name, wish.sent) {
+        if !is_held && !is_slow && !was_hit(project, &name, action.sent) {
             project.violation("start", &format!("{told}, and it does not run; before: {before:?}"));
         }
     }
 }
 
-fn judge_oneshot(project: &Project, name: &str, verb: &str, wish: &Wish) {
+fn judge_oneshot(project: &Project, name: &str, verb: &str, action: &ActionRecord) {
     let runs = books::runs(project, name);
-    let done = runs.iter().any(|run| run.end.is_some_and(|(at, code)| code == 0 && at < wish.answered));
-    let anew = runs.iter().any(|run| run.begin > wish.sent && run.begin < wish.answered);
+    let done = runs.iter().any(|run| run.end.is_some_and(|(at, code)| code == 0 && at < action.answered));
+    let anew = runs.iter().any(|run| run.begin > action.sent && run.begin < action.answered);
     if verb == "start" && !done || verb == "restart" && !anew {
-        let at = (seconds(wish.sent), seconds(wish.answered));
+        let at = (seconds(action.sent), seconds(action.answered));
         project.violation(
             verb,
             &format!("`{verb} {name}` of {at:?} is ok, and its last run is {:?}", runs.last()),
         );
     }
     if verb == "stop" && books::is_held(project, name, "lock") {
-        project.violation("stop", &format!("{name} runs after it at {}", seconds(wish.answered)));
+        project.violation("stop", &format!("{name} runs after it at {}", seconds(action.answered)));
     }
 }
 

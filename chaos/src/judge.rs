@@ -8,7 +8,7 @@ mod runs;
 
 use crate::books::{self, Run};
 use crate::fault_injector::Trouble;
-use crate::project::{InjectedFault, Project, Wish, now};
+use crate::project::{ActionRecord, InjectedFault, Project, now};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The time until lines that a full disk lost are reported.
@@ -41,7 +41,7 @@ struct Round<'a> {
     project: &'a Project,
     trouble: Trouble,
     faults: Vec<InjectedFault>,
-    wishes: Vec<Wish>,
+    actions: Vec<ActionRecord>,
     runs: BTreeMap<String, Vec<Run>>,
     /// Services that were undefined for a while: their dependencies are unknown then, and their runs are counted from 1
     /// again.
@@ -116,9 +116,9 @@ impl Judge {
             names.extend(added.map(str::to_owned));
         }
         let runs = names.iter().map(|name| (name.clone(), books::runs(project, name))).collect();
-        let (faults, wishes) = (project.faults(), project.wishes());
+        let (faults, actions) = (project.faults(), project.actions());
         let (removed, counted_since) = (project.removed(), self.counted_since.clone());
-        let round = Round { project, trouble, faults, wishes, runs, removed, counted_since };
+        let round = Round { project, trouble, faults, actions, runs, removed, counted_since };
         let events = self.events.collect(&round);
         self.counts.events += events.len();
         self.counts.edges += edges::judge(&round, &events, &self.judged);

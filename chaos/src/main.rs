@@ -32,7 +32,7 @@ const USAGE: &str =
     "usage: service-chaos [--minutes N] [--seed S] [--without disk,descriptors,read-only,power] [--keep]
 
   --minutes  how long, 1 unless given; the round that has begun is played to its end
-  --seed     which graph, wishes and faults
+  --seed     which graph, actions and faults
   --without  troubles of the machine that are left out
   --keep     keep the directory also where nothing was found";
 

@@ -37,7 +37,7 @@ pub(crate) struct InjectedFault {
 
 /// A request and its result.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct ActionRecord {
     pub(crate) client: usize,
     pub(crate) what: String,
     pub(crate) sent: i64,
@@ -59,7 +59,7 @@ pub(crate) struct Project {
     pub(crate) power: RwLock<()>,
     socket: Mutex<Option<PathBuf>>,
     faults: Mutex<Vec<InjectedFault>>,
-    wishes: Mutex<Vec<Wish>>,
+    actions: Mutex<Vec<ActionRecord>>,
     violations: Mutex<Vec<String>>,
     /// Services that a file of this round did not define.
     removed: Mutex<BTreeSet<String>>,
@@ -83,7 +83,7 @@ impl Project {
             power: RwLock::new(()),
             socket: Mutex::default(),
             faults: Mutex::default(),
-            wishes: Mutex::default(),
+            actions: Mutex::default(),
             violations: Mutex::default(),
             removed: Mutex::default(),
             daemons: AtomicU64::new(0),
@@ -228,26 +228,26 @@ impl Project {
         lock(&self.faults).clone()
     }
 
-    pub(crate) fn wished(&self, wish: Wish) {
-        let rows: Vec<String> = wish.rows.iter().map(Value::to_string).collect();
-        let (sent, answered) = (seconds(wish.sent), seconds(wish.answered));
-        let came = wish.trouble.clone().unwrap_or_else(|| rows.join(" "));
-        self.log(&format!("client {} {sent} to {answered}: {}: {came}", wish.client, wish.what));
-        lock(&self.wishes).push(wish);
+    pub(crate) fn record_action(&self, action: ActionRecord) {
+        let rows: Vec<String> = action.rows.iter().map(Value::to_string).collect();
+        let (sent, answered) = (seconds(action.sent), seconds(action.answered));
+        let came = action.trouble.clone().unwrap_or_else(|| rows.join(" "));
+        self.log(&format!("client {} {sent} to {answered}: {}: {came}", action.client, action.what));
+        lock(&self.actions).push(action);
     }
 
     pub(crate) fn removed(&self) -> BTreeSet<String> {
         lock(&self.removed).clone()
     }
 
-    pub(crate) fn wishes(&self) -> Vec<Wish> {
-        lock(&self.wishes).clone()
+    pub(crate) fn actions(&self) -> Vec<ActionRecord> {
+        lock(&self.actions).clone()
     }
 
     /// The requests and faults are judged: the next round begins without them, except for kills that a shim may have
     /// outlived.
     pub(crate) fn forget(&self) {
-        lock(&self.wishes).clear();
+        lock(&self.actions).clear();
         lock(&self.removed).clear();
         lock(&self.faults).retain(|fault| fault.service.is_none() && fault.what.starts_with("SIGKILL"));
     }

@@ -5,7 +5,7 @@ use crate::books::Run;
 use crate::client::CLIENTS;
 use crate::fault_injector::Trouble;
 use crate::graph::Readiness;
-use crate::project::{Wish, seconds};
+use crate::project::{ActionRecord, seconds};
 use serde_json::Value;
 
 /// The limit between a launch and the first line in the book.
@@ -32,15 +32,15 @@ const EXPECTED: [&str; 10] = [
 /// The number of judged responses.
 pub(super) fn judge(round: &Round) -> usize {
     let mut count = 0;
-    for wish in &round.wishes {
-        for row in &wish.rows {
+    for record in &round.actions {
+        for row in &record.rows {
             let name = row["name"].as_str().unwrap_or_default();
             let Some(runs) = round.runs.get(name) else { continue };
             if row["ok"] == true {
-                count += usize::from(is_true(round, wish, row, name, runs));
+                count += usize::from(is_true(round, record, row, name, runs));
             } else if let Some(code) = row["error"]["code"].as_str() {
                 // The secrets of an environment are not stored, so another daemon cannot roll back to them.
-                let is_forgotten = code == "bad_definition" && wish.what.contains("/apply ");
+                let is_forgotten = code == "bad_definition" && record.what.contains("/apply ");
                 let lacks_descriptors =
                     row["error"]["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
                 let is_expected = EXPECTED.contains(&code)
@@ -51,7 +51,7 @@ pub(super) fn judge(round: &Round) -> usize {
                     || code == "state_unknown"
                         && matches!(round.trouble, Trouble::ReadOnly | Trouble::Descriptors);
                 if !is_expected {
-                    round.project.violation("words", &format!("{}: {row}", wish.what));
+                    round.project.violation("words", &format!("{}: {row}", record.what));
                 }
             }
         }
@@ -59,12 +59,13 @@ pub(super) fn judge(round: &Round) -> usize {
     count
 }
 
-fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) -> bool {
-    let (from, to) = (wish.sent, wish.answered);
-    let told = format!("client {} {} to {}: {}: {row}", wish.client, seconds(from), seconds(to), wish.what);
+fn is_true(round: &Round, record: &ActionRecord, row: &Value, name: &str, runs: &[Run]) -> bool {
+    let (from, to) = (record.sent, record.answered);
+    let told =
+        format!("client {} {} to {}: {}: {row}", record.client, seconds(from), seconds(to), record.what);
     let action = row["action"].as_str().unwrap_or_default();
     let is_fuzzy = round.lost_power().is_some_and(|at| at > from - SLOW && at < to + SLOW);
-    if wish.client > CLIENTS || is_fuzzy {
+    if record.client > CLIENTS || is_fuzzy {
         return false;
     }
     // The last moment at which a run may have existed: its own record, or the beginning of the next run.
@@ -75,7 +76,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
     let is_mute = round.project.graph.get(name).is_some_and(|service| service.readiness == Readiness::Delay);
     let was_hit = || is_mute && round.was_hit(name, from - SLOW, to + SLOW);
     match action {
-        "started" | "unchanged" if wish.what.contains("/start ") => {
+        "started" | "unchanged" if record.what.contains("/start ") => {
             let was_up =
                 (0..runs.len()).any(|at| runs[at].begin <= to + SLOW && until(at) >= from - EXIT_DELAY);
             let does_work = round.project.graph.get(name).is_none_or(crate::graph::Service::is_oneshot);
@@ -88,7 +89,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
             }
         }
         // A dependency or dependent may be in transition by another request.
-        "restarted" if row["named"] == true && wish.what.contains("/restart ") => {
+        "restarted" if row["named"] == true && record.what.contains("/restart ") => {
             let is_anew = runs.iter().any(|run| run.begin >= from && run.begin <= to + SLOW);
             if !is_anew && !was_hit() {
                 round
@@ -96,7 +97,7 @@ fn is_true(round: &Round, wish: &Wish, row: &Value, name: &str, runs: &[Run]) ->
                     .violation("restart", &format!("{told}, and no run has begun then: {:?}", runs.last()));
             }
         }
-        "stopped" | "unchanged" if wish.what.contains("/stop ") => {
+        "stopped" | "unchanged" if record.what.contains("/stop ") => {
             let all_the_time = runs.iter().any(|run| run.begin < from && is_seen_after(run, to));
             if all_the_time {
                 round.project.violation("stop", &format!("{told}, and a run was there all the time"));

@@ -51,9 +51,9 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Printable<C> {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         match self.0.run(plugin, engine, call, input).map_err(error)? {
-            PipelineData::Value(value, metadata) => Ok(PipelineData::Value(shown(value), metadata)),
+            PipelineData::Value(value, metadata) => Ok(PipelineData::Value(printable_value(value), metadata)),
             PipelineData::ListStream(stream, metadata) => {
-                Ok(PipelineData::ListStream(stream.map(shown), metadata))
+                Ok(PipelineData::ListStream(stream.map(printable_value), metadata))
             }
             other @ (PipelineData::Empty | PipelineData::ByteStream(..)) => Ok(other),
         }
@@ -79,7 +79,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Printable<C> {
 }
 
 /// Makes the text of a value printable.
-fn shown(mut value: Value) -> Value {
+fn printable_value(mut value: Value) -> Value {
     make_printable(&mut value, printable);
     value
 }
@@ -139,15 +139,15 @@ mod tests {
         let nested = Value::test_record(record! { "log" => Value::test_list(vec![row(bad(), bad())]) });
         let line = Value::test_string("\u{1b}[31mred\u{1b}[0m");
         let wanted = Value::test_list(vec![row(Value::test_string("red"), line)]);
-        assert_eq!(shown(nested), Value::test_record(record! { "log" => wanted }));
-        assert_eq!(shown(bad()), Value::test_string("red"));
+        assert_eq!(printable_value(nested), Value::test_record(record! { "log" => wanted }));
+        assert_eq!(printable_value(bad()), Value::test_string("red"));
     }
 
     #[test]
     fn an_error_is_printable_also_in_a_stream() {
         let bad = LabeledError::new(BAD).with_help(BAD).with_label(BAD, Span::test_data());
         let error = ShellError::from(bad);
-        let Value::Error { error, .. } = shown(Value::error(error, Span::test_data())) else {
+        let Value::Error { error, .. } = printable_value(Value::error(error, Span::test_data())) else {
             panic!("it is an error still")
         };
         let ShellError::LabeledError(error) = *error else { panic!("of the same kind") };

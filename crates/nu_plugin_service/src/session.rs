@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Sends a request for each selected service, all at the same time.
-    pub(crate) fn ask_each<T: Send + 'static>(
+    pub(crate) fn request_each<T: Send + 'static>(
         &self,
         selection: &Selection,
         question: impl Fn(&Client, &str) -> Result<T, Problem> + Send + Sync + 'static,
@@ -194,7 +194,7 @@ impl Session {
     }
 
     /// Sends a request to the daemon if it runs, whatever its version. Never starts it.
-    pub(crate) fn ask_running<T: Send + 'static>(
+    pub(crate) fn request_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, LabeledError> {
@@ -220,7 +220,7 @@ impl Session {
     }
 
     /// The same; `None` if no daemon runs on this machine.
-    pub(crate) fn ask_if_running<T: Send + 'static>(
+    pub(crate) fn request_if_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Option<T>, LabeledError> {

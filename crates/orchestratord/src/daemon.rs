@@ -151,7 +151,7 @@ fn print_startup_message(message: &StartupMessage) -> io::Result<()> {
 
 async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Problem> {
     let cannot = |what: &str, path: &Path, error: io::Error| {
-        Problem::of_io(&error, format!("cannot {what} `{}`: {error}", path.display()))
+        Problem::from_io(&error, format!("cannot {what} `{}`: {error}", path.display()))
     };
     private_dir(&project.state_dir)
         .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;

@@ -9,12 +9,12 @@ use std::str::Chars;
 /// The text without control characters (but newline and tab), escape sequences (ECMA-48) and marks that change the direction
 /// of writing.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    shown(text, Colours::Dropped)
+    printable_text(text, Colours::Dropped)
 }
 
 /// The same, with the sequences that colour text (SGR): for lines of logs.
 pub fn coloured(text: &str) -> Cow<'_, str> {
-    shown(text, Colours::Kept)
+    printable_text(text, Colours::Kept)
 }
 
 /// Equivalent JSON without control characters: characters that JSON would leave unescaped are escaped.
@@ -39,7 +39,7 @@ enum Colours {
     Dropped,
 }
 
-fn shown(text: &str, colours: Colours) -> Cow<'_, str> {
+fn printable_text(text: &str, colours: Colours) -> Cow<'_, str> {
     if !text.contains(is_order) {
         return Cow::Borrowed(text);
     }

@@ -221,7 +221,7 @@ impl Problem {
     }
 
     /// A file that could not be written or locked: [`Code::Storage`] where that is the disk's doing.
-    pub fn of_io(error: &io::Error, message: impl Into<String>) -> Self {
+    pub fn from_io(error: &io::Error, message: impl Into<String>) -> Self {
         let is_disk = matches!(
             error.kind(),
             ErrorKind::StorageFull
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn the_way_out_of_a_full_table_of_descriptors_is_not_that_of_a_full_disk() {
         let problem =
-            |errno| Problem::of_io(&io::Error::from_raw_os_error(errno), "cannot").or_help("free space");
+            |errno| Problem::from_io(&io::Error::from_raw_os_error(errno), "cannot").or_help("free space");
         assert!(problem(EMFILE).help.is_some_and(|help| help.contains("open files")));
         assert_eq!(problem(nix::libc::ENOSPC).code, Code::Storage);
         assert_eq!(problem(nix::libc::ENOSPC).help.as_deref(), Some("free space"));

@@ -90,7 +90,7 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
                 forms::pem(bytes, at).or_else(|| option(text, at)).or_else(|| scan.commands.option(text, at))
             }
             b'@' => scan.pair(bytes),
-            _ => forms::alone(bytes, at),
+            _ => forms::standalone(bytes, at),
         });
         let mut next = at + 1;
         if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
@@ -233,7 +233,7 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
 fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (name, start) = name_before(text, at)?;
-    if sentence::tells_the_cause(text, start, at) {
+    if sentence::is_followed_by_cause(text, start, at) {
         return None;
     }
     let lower = name.to_ascii_lowercase();

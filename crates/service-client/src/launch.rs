@@ -149,7 +149,7 @@ fn socket(project: &Project) -> Result<PathBuf, Problem> {
 fn start(project: &Project, caller: Caller) -> Result<Child, Problem> {
     let log = open_log(project).map_err(|error| {
         let dir = project.state_dir.display();
-        Problem::of_io(&error, format!("cannot store state in `{dir}`: {error}"))
+        Problem::from_io(&error, format!("cannot store state in `{dir}`: {error}"))
             .or_help("make the directory writable, or set $env.XDG_STATE_HOME to a writable one")
     })?;
     let mut command = program(caller.environment)?;

@@ -66,7 +66,7 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<InitResult, Problem> {
     let mut options = OpenOptions::new();
     let options = options.write(true).truncate(true).create(force).create_new(!force);
     let written =
-        options.open(&path).and_then(|mut file| file.write_all(page(&suggestions, env_file).as_bytes()));
+        options.open(&path).and_then(|mut file| file.write_all(render(&suggestions, env_file).as_bytes()));
     written.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Problem::new(Code::Exists, format!("`{}` exists already", path.display()))
@@ -78,7 +78,7 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<InitResult, Problem> {
 }
 
 /// The content of the file. All of it is commented out.
-fn page(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
+fn render(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
     let taken = |name: &str| suggestions.iter().any(|suggestion| suggestion.name == name);
     // Whoever takes out all comments must not find two services of one name.
     let mut page = EXAMPLES.into_iter().filter(|name| taken(name)).fold(PAGE.to_owned(), |page, name| {
@@ -113,7 +113,7 @@ mod tests {
             shell: Some("sh".into()),
             dependencies: vec!["db".into()],
         };
-        let page = page(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")], None);
+        let page = render(&[suggestion("Procfile", "web"), suggestion("Procfile", "worker")], None);
         assert_eq!(page.matches("# [services.web]").count(), 1, "no name stands there twice");
         assert!(page.contains("# [services.web-example.health]"));
         assert!(page.lines().all(|line| line.is_empty() || line.starts_with('#')), "{page}");

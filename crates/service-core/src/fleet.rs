@@ -9,9 +9,9 @@
 //!
 //! So a service starts the moment its own conditions hold, whatever its level.
 
-mod asking;
 mod changed;
 mod describe;
+mod origins;
 pub mod progress;
 mod wait;
 mod wait_progress;
@@ -45,7 +45,7 @@ pub struct Fleet {
 /// The order that is being carried out.
 #[derive(Debug, Clone, Default)]
 struct Asking {
-    asker: Option<Requester>,
+    requester: Option<Requester>,
     /// For each included service the named one that includes it.
     named: BTreeMap<Id, Id>,
 }
@@ -295,7 +295,7 @@ impl Fleet {
         if self.machine(id).state().unknown_because().is_some() {
             return;
         }
-        self.note_asker(id, goal);
+        self.record_requester(id, goal);
         self.machines[id.index()].set_goal(goal);
         self.mark_dirty(id);
     }

@@ -89,7 +89,7 @@ impl Snapshot {
             | State::Launching { .. }
             | State::Starting { .. }
             | State::Stopping { cause: Cause::Requested, .. } => {
-                self.asked.as_ref().map(|asked| &*asked.asker.by)
+                self.asked.as_ref().map(|asked| &*asked.requester.by)
             }
             State::Ready { .. } | State::Completed { .. } | State::Unknown { .. } => None,
         }

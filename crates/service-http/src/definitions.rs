@@ -205,7 +205,7 @@ impl Definitions {
 fn persist(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem> {
     additions.replace(all).map_err(|error| {
         let path = additions.path().display();
-        Problem::of_io(&error, format!("cannot save the added services in `{path}`: {error}"))
+        Problem::from_io(&error, format!("cannot save the added services in `{path}`: {error}"))
             .or_help("nothing was changed; the state directory has to be writable")
     })
 }

@@ -198,7 +198,7 @@ pub(super) async fn events(
             let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, question, form));
             body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))
         }
-        false => whole(first, rest),
+        false => finite_body(first, rest),
     };
     Ok(([(header::CONTENT_TYPE, form.media_type()), (header::CACHE_CONTROL, "no-cache")], body)
         .into_response())
@@ -215,7 +215,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
     let gone: Vec<String> = names.iter().filter(|name| plan.id(name).is_none()).cloned().collect();
     let past = view.past();
     let told = move || {
-        let told = |name: &String| past.tells_of(name);
+        let told = |name: &String| past.mentions(name);
         gone.iter().map(told).collect::<Result<Vec<bool>, Problem>>()
     };
     let all = api.journal_reads.run(told).await?.into_iter().all(|told| told);
@@ -250,11 +250,11 @@ pub(super) async fn history(
         let retained = api.retained_starts.clone();
         let open = move || Ok(journal::Starts::new(past, question, retained));
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
-        whole(first, rest)
+        finite_body(first, rest)
     } else {
         let open = move || journal::History::new(past, checks, &question);
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
-        whole(first, rest)
+        finite_body(first, rest)
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -264,7 +264,7 @@ fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'st
 }
 
 /// An answer that ends. An answer of one chunk has a length.
-fn whole<A>(first: Vec<u8>, rest: JournalBody<A>) -> Body
+fn finite_body<A>(first: Vec<u8>, rest: JournalBody<A>) -> Body
 where
     A: RowCursor + Send + Unpin + 'static,
     A::Row: Serialize + 'static,

@@ -119,7 +119,7 @@ impl VisibleState {
         Self {
             snapshot: entry.snapshot.clone(),
             pid: entry.pid,
-            restarts: entry.told.restarts,
+            restarts: entry.manager_info.restarts,
             reason: entry.reason(),
         }
     }

@@ -14,7 +14,7 @@ use super::embedded::path_for;
 use super::error::ManagerError;
 use super::poll_group::{Reason, Target};
 use super::request::{ManagerRequest, request_for};
-use super::status::{Reply, Status, shown};
+use super::status::{Reply, Status, quote_value};
 use crate::status;
 use serde_json::Value;
 use service_core::Name;
@@ -87,14 +87,14 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
     let together = module.is_ok_and(|module| module.can("status all"));
     let member = Target { service, run, about, wants: true, asked: clock::now() };
     if !together || managers.polls.is_polled_alone(&key, &member.service.name) {
-        alone(managers, settings, key, member).await;
+        query_alone(managers, settings, key, member).await;
     } else if managers.polls.join(&key, member) {
         supervise(&managers, &settings, &key).await;
     }
 }
 
 /// Queries one service alone.
-async fn alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
+async fn query_alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
     let began = clock::now();
     let answer = managers.call(&settings, &member.service, "status").await;
     if clock::now().since(began) < settings.manager_timeout / BATCH_SHARE {
@@ -113,7 +113,7 @@ async fn query_module(
         return Vec::new();
     };
     let began = clock::now();
-    let heard = |name: &Name, status: Status| (name.clone(), status.heard(clock::now().since(began)));
+    let heard = |name: &Name, status: Status| (name.clone(), status.to_report(clock::now().since(began)));
     if module.can("status all") {
         let subjects =
             services.iter().filter_map(|service| json(&request_for(managers.paths(), service).ok()?).ok());
@@ -129,7 +129,7 @@ async fn query_module(
         let (managers, settings) = (managers.clone(), settings.clone());
         asked.spawn(async move {
             let answer = managers.call::<Status>(&settings, &service, "status").await;
-            answer.ok().map(|status| (service.name.clone(), status.heard(clock::now().since(began))))
+            answer.ok().map(|status| (service.name.clone(), status.to_report(clock::now().since(began))))
         });
     }
     asked.join_all().await.into_iter().flatten().collect()
@@ -144,9 +144,9 @@ async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Dur
         if members.is_empty() {
             break;
         }
-        for member in ask_all(managers, settings, &key.0, members).await {
+        for member in query_group(managers, settings, &key.0, members).await {
             managers.polls.poll_alone(key, &member.service.name);
-            apart.spawn(alone(managers.clone(), settings.clone(), key.clone(), member));
+            apart.spawn(query_alone(managers.clone(), settings.clone(), key.clone(), member));
         }
     }
     // Another task may supervise the group by now.
@@ -162,7 +162,7 @@ struct Rows {
 impl Reply for Rows {
     fn read(answer: Value, author: Author) -> Result<Self, String> {
         let Value::Array(rows) = answer else {
-            return Err(format!("it should be a table, not {}", shown(&answer)));
+            return Err(format!("it should be a table, not {}", quote_value(&answer)));
         };
         let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
         Ok(Self { rows: rows.into_iter().map(named).collect(), author })
@@ -170,7 +170,7 @@ impl Reply for Rows {
 }
 
 /// Queries all of these services in one call. Returns the services that have to be queried alone.
-async fn ask_all(
+async fn query_group(
     managers: &Managers,
     settings: &Settings,
     module: &Path,
@@ -243,7 +243,7 @@ fn report_presence(
         tracing::debug!(service = %service.name, message, "cannot query its manager");
     }
     let there = answer.ok().filter(Status::is_there);
-    let found = there.map(|status| Box::new(status.heard(clock::now().since(began))));
+    let found = there.map(|status| Box::new(status.to_report(clock::now().since(began))));
     managers.reports.found_running(&service.name, run, found);
 }
 

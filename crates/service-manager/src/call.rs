@@ -95,7 +95,7 @@ impl Call<'_> {
             Err(_) => {
                 return Err(ManagerError::Failed(format!(
                     "its manager `{module}` failed: {}",
-                    answer.said()
+                    answer.describe_output()
                 )));
             }
         };
@@ -219,7 +219,8 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     let answer = limit.pass(settings.manager_parallel, run, waits(&process)).await;
     let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
     let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
-    serde_json::from_str(&answer.json).map_err(|_| format!("its manager `{shown}` failed: {}", answer.said()))
+    serde_json::from_str(&answer.json)
+        .map_err(|_| format!("its manager `{shown}` failed: {}", answer.describe_output()))
 }
 
 /// The output of a call: its reply, and the rest.
@@ -230,7 +231,7 @@ struct Printed {
 
 impl Printed {
     /// The output of a call without a reply.
-    fn said(&self) -> String {
+    fn describe_output(&self) -> String {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
         let said = said.into_iter().find(|said| !said.is_empty());
         said.map_or_else(

@@ -30,7 +30,11 @@ impl<'a> Wanted<'a> {
             image: &container.image,
             pull: name_of(&Pull::ALL, container.pull),
             ports: &container.ports,
-            volumes: container.volumes.iter().map(|volume| whole(volume, &paths.base_dir)).collect(),
+            volumes: container
+                .volumes
+                .iter()
+                .map(|volume| with_absolute_source(volume, &paths.base_dir))
+                .collect(),
             networks: &container.networks,
             command: &service.start_command.argv,
             user: service.user.as_deref(),
@@ -43,7 +47,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// A volume with an absolute source path. A source that is a name stays as it is.
-fn whole(volume: &str, base_dir: &Path) -> String {
+fn with_absolute_source(volume: &str, base_dir: &Path) -> String {
     match volume.split_once(':') {
         Some((source, rest)) if source.contains('/') || source == "." || source == ".." => {
             format!("{}:{rest}", base_dir.join(source.strip_prefix("./").unwrap_or(source)).display())
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_path_is_told_from_the_name_of_a_volume() {
-        let whole = |volume| whole(volume, Path::new("/home/me/shop"));
+        let whole = |volume| with_absolute_source(volume, Path::new("/home/me/shop"));
         assert_eq!(whole("./site:/srv:ro"), "/home/me/shop/site:/srv:ro");
         assert_eq!(whole("../all/site:/srv"), "/home/me/shop/../all/site:/srv");
         assert_eq!(whole("/etc/site:/srv"), "/etc/site:/srv");

@@ -57,7 +57,7 @@ impl Managers {
         let is_down = matches!(status.state, State::Stopped | State::Failed);
         let has_run = is_down && status.exit().is_some();
         if is_down && !has_run {
-            let why = status.said();
+            let why = status.describe();
             return self.reports.event(&service.name, run, Event::LaunchFailed(why));
         }
         self.report_started(&service, run, status.to_info());
@@ -88,7 +88,7 @@ impl Managers {
                     return;
                 }
                 Ok(status) => {
-                    tracing::warn!(service = %service.name, said = status.said(), "a restart left it down");
+                    tracing::warn!(service = %service.name, said = status.describe(), "a restart left it down");
                 }
                 Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
             }
@@ -116,6 +116,6 @@ impl Managers {
     /// Queries the status and the health of a service.
     pub async fn check_status(&self, settings: &Settings, service: &Service) -> Result<String, String> {
         let status = self.call::<Status>(settings, service, "status").await?;
-        if status.is_well() { Ok(status.said()) } else { Err(status.said()) }
+        if status.is_well() { Ok(status.describe()) } else { Err(status.describe()) }
     }
 }

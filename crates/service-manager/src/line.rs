@@ -1,7 +1,7 @@
 //! [`Line`]: one line of a log, as a manager returns it.
 
 use super::author::Author;
-use super::status::{Reply, Row, datetime, shown, text};
+use super::status::{Reply, Row, datetime, quote_value, text};
 use jiff::Timestamp;
 use serde_json::Value;
 use service_api::view;
@@ -26,7 +26,7 @@ impl Reply for Line {
         }
         let said = |why: String| format!("a line is wrong: {why}");
         let row = Row::read(&answer, "")
-            .map_err(|_| format!("a line should be a string or a record, not {}", shown(&answer)))?;
+            .map_err(|_| format!("a line should be a string or a record, not {}", quote_value(&answer)))?;
         Ok(Self {
             time: row.may("time", "a datetime", datetime).map_err(said)?,
             stream: row.may("stream", "a string", text).map_err(said)?,

@@ -91,7 +91,7 @@ pub(super) struct Row<'v>(&'v Map<String, Value>);
 impl<'v> Row<'v> {
     pub(super) fn read(value: &'v Value, expected: &str) -> Result<Self, String> {
         let row = value.as_object().map(Self);
-        row.ok_or_else(|| format!("it should be {expected}, not {}", shown(value)))
+        row.ok_or_else(|| format!("it should be {expected}, not {}", quote_value(value)))
     }
 
     /// A field that may be missing or null.
@@ -105,7 +105,7 @@ impl<'v> Row<'v> {
             None | Some(Value::Null) => Ok(None),
             Some(value) => read(value)
                 .map(Some)
-                .ok_or_else(|| format!("`{key}` should be {expected}, not {}", shown(value))),
+                .ok_or_else(|| format!("`{key}` should be {expected}, not {}", quote_value(value))),
         }
     }
 
@@ -138,7 +138,7 @@ fn signal(value: &Value) -> Option<i32> {
 }
 
 /// A value as an error quotes it, in the notation of Nushell.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn quote_value(value: &Value) -> String {
     const MAX_CHARS: usize = 60;
     match value {
         Value::Null => "nothing".to_owned(),
@@ -198,16 +198,16 @@ impl Status {
 
     /// The status as the result of a check with this latency.
     pub(super) fn checked(&self, latency: Duration) -> CheckResult {
-        checked(self.is_well(), self.said(), latency)
+        checked(self.is_well(), self.describe(), latency)
     }
 
     /// The complete report for the engine.
-    pub(super) fn heard(&self, latency: Duration) -> ManagerReport {
+    pub(super) fn to_report(&self, latency: Duration) -> ManagerReport {
         ManagerReport { info: self.to_info(), check: self.checked(latency), event: self.event() }
     }
 
     /// The status as text.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let words = match self.state {
             State::Running if self.healthy == Some(false) => "it is running, but unhealthy",
             State::Running => "it is running",
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_message_is_what_people_can_read() {
         let told = status(r#"{"state":"failed","message":" It \u001b[31mbroke.\n\n  See the log. \n"}"#);
-        assert_eq!(told.said(), "It broke. See the log.");
-        assert_eq!(status(r#"{"state":"failed","message":" "}"#).said(), "it has failed");
+        assert_eq!(told.describe(), "It broke. See the log.");
+        assert_eq!(status(r#"{"state":"failed","message":" "}"#).describe(), "it has failed");
     }
 }

@@ -81,7 +81,7 @@ impl ServiceOrchestrator {
     async fn carry_out(&self, before: Arc<Comparison>, how: ApplyOptions, rows: &UnboundedSender<Outcome>) {
         let steps = Steps::forward(&before, how.start);
         let planned = before.requests.count();
-        let applied = self.walk(steps, planned, &how, |row| with_rollback_help(row, &how), rows).await;
+        let applied = self.run_steps(steps, planned, &how, |row| with_rollback_help(row, &how), rows).await;
         if applied || !how.rollback {
             let is_left = |change: &&Change| change.kind == ChangeKind::Add && !starts(change, how.start);
             for change in before.changes.iter().filter(is_left) {
@@ -94,7 +94,7 @@ impl ServiceOrchestrator {
             true => Outcome { action: Action::RolledBack, named: false, ..row },
             false => Outcome { named: false, ..row },
         };
-        if let Err(problem) = self.go_back(&before, &how, back, rows).await {
+        if let Err(problem) = self.roll_back(&before, &how, back, rows).await {
             tracing::error!(%problem, "cannot roll back");
             for name in before.present.keys() {
                 let _ = rows.send(failure(name, &problem));
@@ -104,7 +104,7 @@ impl ServiceOrchestrator {
 
     /// Returns to the former definitions and the formerly running services. Services that were requested meanwhile keep
     /// that request.
-    async fn go_back(
+    async fn roll_back(
         &self,
         before: &Arc<Comparison>,
         how: &ApplyOptions,
@@ -126,12 +126,12 @@ impl ServiceOrchestrator {
             before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
         // Every running service returns to its former definition. There is no check before: the failed services have
         // stopped already.
-        self.walk(steps, now.requests.count(), how, back, rows).await;
+        self.run_steps(steps, now.requests.count(), how, back, rows).await;
         Ok(())
     }
 
     /// Runs the steps. Returns whether all succeeded. After a failure no further step begins.
-    async fn walk(
+    async fn run_steps(
         &self,
         steps: Steps,
         planned: u64,

@@ -23,6 +23,6 @@ mod runtime;
 pub(crate) mod start;
 mod stops;
 mod task;
-mod unasked;
 mod unclear;
+mod unqueried;
 mod waiters;

@@ -1,9 +1,11 @@
 //! Explains the state of a service from its snapshot and facts about the machine.
 
-mod words;
+mod run_output;
 
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use crate::views;
+use run_output::RunOutput;
+pub use run_output::short;
 use service_api::redact;
 use service_api::view::{self, Why};
 use service_config::load::shell_syntax;
@@ -21,8 +23,6 @@ use service_probe as probe;
 use service_process::limits::AppliedLimits;
 use service_shim::Tail;
 use std::time::Duration;
-use words::Words;
-pub use words::short;
 
 /// The number of log lines in an explanation.
 const LINES: usize = 10;
@@ -70,14 +70,14 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
     let sign = context.check.is_none() && root.said.is_none() && late;
     let detail = missing_sign(&context).filter(|_| own && sign);
     let taken = context.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
-    Some(Cause { detail: detail.or(taken), help, lines: known.words.last })
+    Some(Cause { detail: detail.or(taken), help, lines: known.output.last })
 }
 
 /// Facts about the machine that concern a service.
 struct Known {
     holder: Option<probe::Holder>,
     held_by: Option<String>,
-    words: Words,
+    output: RunOutput,
     shell: Option<shell_syntax::ShellSyntax>,
     endpoint: Option<String>,
     address_space: Option<u64>,
@@ -97,9 +97,9 @@ impl Known {
                 .as_ref()
                 .and_then(|endpoint| probe::foreign_listener(endpoint, entry.shim))
         };
-        let mut words = Words::read(entry, paths);
+        let mut output = RunOutput::read(entry, paths);
         if lines == Lines::Hidden {
-            words.last.clear();
+            output.last.clear();
         }
         let now = clock::now();
         let ended = match snapshot.state {
@@ -110,13 +110,13 @@ impl Known {
         let limit = definition.start_timeout();
         let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
         let kept = AppliedLimits::read(paths, &definition.name, snapshot.run);
-        // A command that cannot be split into words is for a shell.
+        // A command that cannot be split into output is for a shell.
         let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
             == Some(&definition.start_command.argv);
         Self {
             held_by: holder.as_ref().map(probe::Holder::to_string),
             holder,
-            words,
+            output,
             shell: shell_syntax::find(&definition.start_command.text).filter(|_| is_split),
             endpoint: definition.endpoint.as_ref().map(|endpoint| redact(&endpoint.to_string()).into_owned()),
             address_space: kept.as_ref().and_then(AppliedLimits::address_space),
@@ -138,10 +138,10 @@ impl Known {
             check_fault: failed.and_then(|check| check.fault),
             lived: self.lived,
             left: entry.left.as_deref(),
-            lines: self.words.lines,
-            counted: self.words.counted,
-            said: self.words.said(),
-            telling: self.words.telling.as_deref(),
+            lines: self.output.lines,
+            counted: self.output.counted,
+            said: self.output.last_line(),
+            telling: self.output.telling.as_deref(),
             left_to_start: self.left_to_start,
             address_space: self.address_space,
             ..ExplainContext::new(&entry.definition)

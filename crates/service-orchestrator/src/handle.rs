@@ -148,11 +148,11 @@ impl Builder {
     /// As [`Builder::start`], with a plan instead of a configuration.
     pub async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
-            Problem::of_io(&error, format!("cannot create a temporary state directory: {error}"))
+            Problem::from_io(&error, format!("cannot create a temporary state directory: {error}"))
                 .or_help("set TMPDIR to a directory that can be written")
         })?;
         let cannot = |what: &str, error: std::io::Error| {
-            Problem::of_io(&error, format!("cannot {what} `{}`: {error}", state_dir.display()))
+            Problem::from_io(&error, format!("cannot {what} `{}`: {error}", state_dir.display()))
                 .or_help("make the directory writable, or use another one")
         };
         private_dir(&state_dir).map_err(|error| cannot("use the state directory", error))?;
@@ -189,7 +189,7 @@ impl Builder {
         };
         let inbox = Inbox::new(incoming, requests);
         let fleet = run(drivers.clone(), plan, inbox, commands.clone()).await.map_err(|error| {
-            Problem::of_io(&error, format!("cannot read the state in `{}`: {error}", state_dir.display()))
+            Problem::from_io(&error, format!("cannot read the state in `{}`: {error}", state_dir.display()))
         })?;
         Ok(ServiceOrchestrator { drivers, commands, checks_in_flight: Arc::default(), fleet })
     }

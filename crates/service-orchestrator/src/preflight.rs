@@ -66,7 +66,7 @@ fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
 }
 
 /// The services that an apply would start.
-fn of_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
+fn upcoming_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcoming> {
     let anew = changes.iter().filter(|change| change.kind == ChangeKind::Restart);
     let added = changes.iter().filter(|change| change.kind == ChangeKind::Add && starts(change, start));
     let names = anew.flat_map(|change| std::iter::once(&change.name).chain(&change.affects));
@@ -107,7 +107,7 @@ impl ServiceOrchestrator {
         next: &Plan,
         start: bool,
     ) -> Result<(), Problem> {
-        let failures = self.failures(of_changes(changes, next, start), next, Modules::All).await;
+        let failures = self.failures(upcoming_changes(changes, next, start), next, Modules::All).await;
         let Some(first) = failures.first() else { return Ok(()) };
         let cannot = format!("cannot apply services.toml: `{}` could not start", first.service.name);
         let all_the_same = "to restart nevertheless, run `service stop NAME`, then `service start NAME`";
@@ -119,7 +119,7 @@ impl ServiceOrchestrator {
     pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
         let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
         for Failure { service, blocker, .. } in
-            self.failures(of_changes(changes, next, false), next, Modules::Accepted).await
+            self.failures(upcoming_changes(changes, next, false), next, Modules::Accepted).await
         {
             let own = changes.iter().find(|change| change.name == service.name);
             let rows = changes.iter().filter(|change| change.affects.contains(&service.name));
@@ -139,8 +139,8 @@ impl ServiceOrchestrator {
     }
 
     async fn failures(&self, upcoming: Vec<Upcoming>, plan: &Plan, modules: Modules) -> Vec<Failure> {
-        let mut failures = self.of_files(&upcoming).await;
-        failures.extend(self.of_modules(&upcoming, plan, modules).await);
+        let mut failures = self.check_files(&upcoming).await;
+        failures.extend(self.check_modules(&upcoming, plan, modules).await);
         let order: BTreeMap<&Name, usize> =
             upcoming.iter().enumerate().map(|(nth, upcoming)| (&upcoming.service.name, nth)).collect();
         failures.sort_by_key(|failure| order.get(&failure.service.name).copied());
@@ -156,14 +156,14 @@ impl ServiceOrchestrator {
         failures
     }
 
-    async fn of_files(&self, upcoming: &[Upcoming]) -> Vec<Failure> {
+    async fn check_files(&self, upcoming: &[Upcoming]) -> Vec<Failure> {
         let paths = Arc::clone(self.paths());
-        look_at(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
+        check_services(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
     }
 
     /// The abilities of managers are queried with Nushell, once for each content of a module, and within the time limit
     /// of a call.
-    async fn of_modules(&self, upcoming: &[Upcoming], plan: &Plan, modules: Modules) -> Vec<Failure> {
+    async fn check_modules(&self, upcoming: &[Upcoming], plan: &Plan, modules: Modules) -> Vec<Failure> {
         let may_be_run = |service: &Service| match modules {
             Modules::All => true,
             Modules::Accepted => self.acceptance().covers(service),
@@ -183,7 +183,7 @@ impl ServiceOrchestrator {
 }
 
 /// Checks one service after the other, on a thread of its own.
-async fn look_at(
+async fn check_services(
     looks: &Arc<ChecksInFlight>,
     upcoming: &[Upcoming],
     look: impl Fn(&Service) -> Vec<Blocker> + Send + 'static,
@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn what_work_on_the_way_may_make_is_not_missing() {
         let services = [upcoming("a", false), upcoming("b", true)];
-        let found = look_at(&Arc::default(), &services, |_| vec![missing(true), missing(false)]).await;
+        let found = check_services(&Arc::default(), &services, |_| vec![missing(true), missing(false)]).await;
         let found: Vec<_> =
             found.iter().map(|failure| (&*failure.service.name, failure.blocker.may_be_made)).collect();
         assert_eq!(found, [("a", true), ("a", false), ("b", false)]);
@@ -312,18 +312,22 @@ mod tests {
             }
             Vec::new()
         };
-        let first = look_at(&looks, &services, hang);
+        let first = check_services(&looks, &services, hang);
         let wait = async {
             entered.recv().await;
             tokio::time::pause(); // so that time passes at once
         };
         let (found, ()) = tokio::join!(first, wait);
         assert_eq!((found.len(), &*found[0].blocker.why), (1, TOO_LATE));
-        let again = look_at(&looks, &services[..1], |_| unreachable!("nobody looks there again")).await;
+        let again =
+            check_services(&looks, &services[..1], |_| unreachable!("nobody looks there again")).await;
         assert!(again[0].blocker.why.contains("an earlier check"), "{}", again[0].blocker.why);
         tokio::time::resume();
-        assert!(look_at(&looks, &services[1..], |_| Vec::new()).await.is_empty(), "others are looked at");
+        assert!(
+            check_services(&looks, &services[1..], |_| Vec::new()).await.is_empty(),
+            "others are looked at"
+        );
         drop(release);
-        assert!(look_at(&looks, &services, |_| Vec::new()).await.is_empty(), "it answers again");
+        assert!(check_services(&looks, &services, |_| Vec::new()).await.is_empty(), "it answers again");
     }
 }

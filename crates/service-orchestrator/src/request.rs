@@ -32,7 +32,7 @@ pub struct Request {
     /// How long the answer may take.
     pub wait: WaitPolicy,
     /// The command and the actor, for the journal.
-    pub asker: Requester,
+    pub requester: Requester,
     /// The number of the last request when an apply planned this one. A service with a later request is left as it is.
     pub planned: Option<u64>,
 }
@@ -93,7 +93,7 @@ impl Request {
             Verb::Restart => "service restart",
             Verb::Update => "service apply",
         };
-        let asker =
+        let requester =
             Requester { command: command.to_owned(), by: format!("program (pid {})", std::process::id()) };
         Self {
             verb,
@@ -103,21 +103,21 @@ impl Request {
             relatives: None,
             wait: WaitPolicy::Unlimited,
             planned: None,
-            asker,
+            requester,
         }
     }
 
     /// The same request, from another actor.
     #[must_use]
     pub fn by(mut self, by: impl Into<String>) -> Self {
-        self.asker.by = by.into();
+        self.requester.by = by.into();
         self
     }
 
     /// The same request, as a part of another command.
     #[must_use]
     pub fn for_command(mut self, command: &str) -> Self {
-        command.clone_into(&mut self.asker.command);
+        command.clone_into(&mut self.requester.command);
         self
     }
 }

@@ -44,13 +44,13 @@ pub struct ServiceSnapshot {
     /// The manager's message on the end of the previous run.
     pub ending: Option<String>,
     /// The last data from its manager.
-    pub told: ManagerInfo,
+    pub manager_info: ManagerInfo,
     /// The last `STATUS=` message of the service.
     pub said: Option<String>,
     /// Lines that could not be written to the log.
     pub missing: DroppedLines,
     /// Whether its status command is not accepted yet, so that external starts remain undetected.
-    pub unasked: bool,
+    pub unqueried: bool,
     /// A description of the processes that its first process left behind.
     pub left: Option<String>,
     /// The side result of its last stop.
@@ -76,7 +76,7 @@ impl FleetSnapshot {
 impl ServiceSnapshot {
     /// Whether it is inactive, and external starts cannot be detected.
     pub fn is_unknown(&self) -> bool {
-        self.unasked && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
+        self.unqueried && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
     }
 
     /// The name of its state.
@@ -90,7 +90,7 @@ impl ServiceSnapshot {
         self.ending = said.map(|check| check.message.clone());
         (self.stop_error, self.pid, self.shim) = (None, None, None);
         (self.left, self.out_of_reach) = (None, None);
-        self.told = ManagerInfo::default();
+        self.manager_info = ManagerInfo::default();
         self.said = None;
     }
 

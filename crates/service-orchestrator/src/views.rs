@@ -119,18 +119,19 @@ pub fn status(
         health: snapshot.health.as_str().to_owned(),
         pid: entry.pid,
         uptime_ms: uptime(entry),
-        memory: entry.told.memory.or(usage.map(|usage| usage.memory)),
-        restarts: snapshot.restarts.saturating_add(entry.told.restarts),
+        memory: entry.manager_info.memory.or(usage.map(|usage| usage.memory)),
+        restarts: snapshot.restarts.saturating_add(entry.manager_info.restarts),
         details: (detail == Detail::Long).then(|| details(fleet, entry, usage, paths, project)),
     }
 }
 
 /// The time since its launch, or since the start that its manager reports.
 fn uptime(entry: &ServiceSnapshot) -> Option<f64> {
-    if entry.pid.is_none() && entry.told.id.is_none() {
+    if entry.pid.is_none() && entry.manager_info.id.is_none() {
         return None;
     }
-    let told = entry.told.since.map(|since| clock::today().duration_since(since).as_millis_f64().max(0.0));
+    let told =
+        entry.manager_info.since.map(|since| clock::today().duration_since(since).as_millis_f64().max(0.0));
     told.or_else(|| Some(clock::millis(clock::now().since(entry.snapshot.launched?))))
 }
 
@@ -173,7 +174,7 @@ fn details(
         },
         limits: kept.as_ref().map(AppliedLimits::describe),
         reason: reason(entry, kept.as_ref()),
-        id: entry.told.id.clone(),
+        id: entry.manager_info.id.clone(),
         project: project.to_owned(),
     }
 }

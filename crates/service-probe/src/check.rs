@@ -61,7 +61,7 @@ impl Prober {
         // The port must belong to the service, unless `health.listener` allows any process.
         let own = shim.filter(|_| service.health.listener == Listener::Own);
         let shown = match endpoint {
-            Endpoint::Http(url) | Endpoint::Https(url) => http::shown(url),
+            Endpoint::Http(url) | Endpoint::Https(url) => http::displayed_url(url),
             endpoint => truncate(&endpoint.to_string(), MAX_MESSAGE_CHARS / 2),
         };
         let question = async {

@@ -71,7 +71,7 @@ impl Asks<'_> {
                 [] => head.status.is_success(),
                 accepted => accepted.contains(&head.status.as_u16()),
             };
-            let said = said(head.status);
+            let said = describe_status(head.status);
             if is_good {
                 return Ok(said);
             }
@@ -168,7 +168,7 @@ where
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
     let head = Head { status: answer.status(), location };
     // This task ends by itself within the time limit.
-    tokio::spawn(take_leave(connection, answer));
+    tokio::spawn(drain_briefly(connection, answer));
     Ok(head)
 }
 
@@ -189,7 +189,7 @@ fn request(url: &Url) -> Result<Request<String>, hyper::http::Error> {
 }
 
 /// Reads the small part of the body that arrives at once, and closes.
-async fn take_leave(
+async fn drain_briefly(
     mut connection: Pin<Box<impl Future<Output = hyper::Result<()>> + Send>>,
     mut answer: Response<Incoming>,
 ) {
@@ -212,7 +212,7 @@ async fn take_leave(
 }
 
 /// A URL as messages show it.
-pub(super) fn shown(url: &str) -> String {
+pub(super) fn displayed_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| without_user(&url))
 }
 
@@ -226,7 +226,7 @@ fn place(url: &Url) -> (Option<&str>, Option<u16>) {
     (url.host_str(), url.port_or_known_default())
 }
 
-fn said(status: StatusCode) -> String {
+fn describe_status(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("HTTP {} {reason}", status.as_u16()),
         None => format!("HTTP {}", status.as_u16()),

@@ -84,7 +84,7 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
 /// or if the kernel does not reveal it.
 ///
 /// It repeats the search, perhaps through all processes, and must not run on the thread of the runtime.
-pub(super) fn accuse(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
+pub(super) fn describe_foreign_listener(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
     let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
     let holder = match holder(&sockets) {
         Some(pid) => format!("pid {pid} ({})", name(pid)),
@@ -278,7 +278,7 @@ mod tests {
         let reached = listener.local_addr().unwrap();
         let (nobody, port) = (u32::MAX, reached.port());
         let known = HeldSockets::default();
-        let refusal = accuse(&known, nobody, reached).unwrap();
+        let refusal = describe_foreign_listener(&known, nobody, reached).unwrap();
         let holder = format!("port {port} is held by pid {}", std::process::id());
         assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
         assert_eq!(
@@ -299,7 +299,7 @@ mod tests {
             [Accepts::Own, Accepts::Own]
         );
         assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
-        assert_eq!(accuse(&known, above, reached), None);
+        assert_eq!(describe_foreign_listener(&known, above, reached), None);
         // An open connection is not a listener.
         let connected = std::net::TcpStream::connect(reached).unwrap();
         let accepted = listener.accept().unwrap();

@@ -50,11 +50,11 @@ impl Reach<'_> {
         let addresses = self.names.addresses(self.host).await?;
         let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
         let trouble = match self.shim {
-            Some(shim) => match self.ask_own(shim, &all, &question).await {
+            Some(shim) => match self.probe_own(shim, &all, &question).await {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             },
-            None => match self.ask_any(&all, &question).await {
+            None => match self.probe_any(&all, &question).await {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             },
@@ -66,7 +66,7 @@ impl Reach<'_> {
     }
 
     /// Checks the addresses where the service listens; if there are none, the addresses that no other process holds.
-    async fn ask_own<Q: Question>(
+    async fn probe_own<Q: Question>(
         &self,
         shim: u32,
         all: &[SocketAddr],
@@ -88,7 +88,7 @@ impl Reach<'_> {
             }
         }
         for at in others.iter().filter(|_| own.is_empty()) {
-            match accuse(self.held, shim, *at).await {
+            match describe_foreign_listener(self.held, shim, *at).await {
                 Some(message) => last = Some(Trouble::CheckText(message)),
                 None => unknown.push(*at),
             }
@@ -98,7 +98,7 @@ impl Reach<'_> {
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // The service or another process may have begun to listen since.
-                Ok(stream) => match accuse(self.held, shim, *at).await {
+                Ok(stream) => match describe_foreign_listener(self.held, shim, *at).await {
                     None => question.put(stream).await.map_err(Trouble::CheckText),
                     Some(message) => Err(Trouble::CheckText(message)),
                 },
@@ -114,7 +114,7 @@ impl Reach<'_> {
     }
 
     /// Tries one address after the other. The first may continue while the others are tried.
-    async fn ask_any<Q: Question>(&self, all: &[SocketAddr], question: &Q) -> Result<Q::Answer, Trouble> {
+    async fn probe_any<Q: Question>(&self, all: &[SocketAddr], question: &Q) -> Result<Q::Answer, Trouble> {
         let Some((first, rest)) = all.split_first() else {
             return Err(Trouble::Unreached(ErrorKind::AddrNotAvailable.into()));
         };
@@ -124,8 +124,10 @@ impl Reach<'_> {
             for at in rest {
                 match tokio::time::timeout(share, put(*at, question)).await {
                     Ok(Ok(answer)) => return Ok(answer),
-                    Ok(Err(trouble)) => last = Some(rather(last, trouble)),
-                    Err(_) => last = Some(rather(last, Trouble::Unreached(ErrorKind::TimedOut.into()))),
+                    Ok(Err(trouble)) => last = Some(more_informative(last, trouble)),
+                    Err(_) => {
+                        last = Some(more_informative(last, Trouble::Unreached(ErrorKind::TimedOut.into())));
+                    }
                 }
             }
             Err(last)
@@ -133,17 +135,17 @@ impl Reach<'_> {
         let (mut one, mut rest) = (pin!(put(*first, question)), pin!(rest));
         match tokio::time::timeout(share, &mut one).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(trouble)) => return rest.await.map_err(|last| rather(last, trouble)),
+            Ok(Err(trouble)) => return rest.await.map_err(|last| more_informative(last, trouble)),
             Err(_) => {}
         }
         tokio::select! {
             answer = &mut one => match answer {
                 Ok(answer) => Ok(answer),
-                Err(trouble) => rest.await.map_err(|last| rather(last, trouble)),
+                Err(trouble) => rest.await.map_err(|last| more_informative(last, trouble)),
             },
             answer = &mut rest => match answer {
                 Ok(answer) => Ok(answer),
-                Err(last) => one.await.map_err(|trouble| rather(last, trouble)),
+                Err(last) => one.await.map_err(|trouble| more_informative(last, trouble)),
             },
         }
     }
@@ -170,13 +172,16 @@ async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Tro
     question.put(stream).await.map_err(Trouble::CheckText)
 }
 
-async fn accuse(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
+async fn describe_foreign_listener(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
     let held = Arc::clone(held);
-    tokio::task::spawn_blocking(move || port_owner::accuse(&held, shim, at)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || port_owner::describe_foreign_listener(&held, shim, at))
+        .await
+        .ok()
+        .flatten()
 }
 
 /// An answer is more informative than a missing connection.
-fn rather(one: Option<Trouble>, other: Trouble) -> Trouble {
+fn more_informative(one: Option<Trouble>, other: Trouble) -> Trouble {
     match (one, other) {
         (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
         (Some(one), _) => one,

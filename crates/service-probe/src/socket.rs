@@ -39,7 +39,7 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     // The descriptor stays open while its address is used.
     let (address, _target) = address(name).map_err(|error| refused(&error))?;
     for kind in [SockType::Stream, SockType::SeqPacket, SockType::Datagram] {
-        match knock(&address, kind).await {
+        match connect_once(&address, kind).await {
             Ok(()) if kind == SockType::Datagram => return Ok(format!("{name} takes datagrams")),
             Ok(()) => return Ok(format!("{name} accepts connections")),
             Err(Errno::EPROTOTYPE) => {}
@@ -66,7 +66,7 @@ fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
 }
 
 /// Connects and disconnects.
-async fn knock(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
+async fn connect_once(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, kind, flags, None)?;
     loop {

@@ -233,9 +233,9 @@ impl RunFollower {
                 },
                 _ = silence.tick() => {
                     silences += 1;
-                    self.rouse(&memory, &waiting);
+                    self.continue_frozen(&memory, &waiting);
                     if silences == SLOW {
-                        self.tell_slow(&memory);
+                        self.report_slow(&memory);
                     }
                     if silences.is_multiple_of(MAX_TRIES) && self.give_up(&memory).await {
                         return Fate::GivenUp;
@@ -260,14 +260,14 @@ impl RunFollower {
         let last = self.listen(lines, writer, word, asked, direct).await;
         drop(held);
         match shim {
-            Some(shim) => self.attend(shim, last, None, orphaned_output, asked, direct).await,
+            Some(shim) => self.follow_run(shim, last, None, orphaned_output, asked, direct).await,
             None => self.conclude(last, orphaned_output).await,
         }
         Fate::Over
     }
 
     /// Reports a shim that holds the launch for long. A launch in a queue is not reported.
-    fn tell_slow(&self, memory: &File) {
+    fn report_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
         let why = format!(
             "its shim (pid {}) has not begun the launch: it waits for a disk or a file system",
@@ -317,7 +317,7 @@ impl RunFollower {
 
     /// Continues frozen processes on the way of a launch. A shim that has begun and does not report cannot receive a
     /// kill request, and is killed together with its service.
-    fn rouse(&self, memory: &File, waiting: &[Ask]) {
+    fn continue_frozen(&self, memory: &File, waiting: &[Ask]) {
         self.shims.zygote.wake();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
         by_pid(shim, Signal::SIGCONT);

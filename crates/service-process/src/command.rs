@@ -227,7 +227,7 @@ impl ProcessGroup {
     /// The same, with the standard output in a file of at most `most` bytes.
     pub async fn finish_into(&mut self, file: Arc<File>, most: usize) -> std::io::Result<Output> {
         let pipe = self.child.stdout.take();
-        let (status, stderr) = self.end(keep(pipe, file, most), OF_A_CHECK).await?;
+        let (status, stderr) = self.end(copy_to_file(pipe, file, most), OF_A_CHECK).await?;
         Ok(Output { status, stdout: String::new(), stderr })
     }
 
@@ -319,7 +319,11 @@ async fn read(
 }
 
 /// Reads to the end into a file, a piece at a time; another thread waits for the disk.
-async fn keep(stream: Option<impl AsyncRead + Unpin>, file: Arc<File>, most: usize) -> std::io::Result<()> {
+async fn copy_to_file(
+    stream: Option<impl AsyncRead + Unpin>,
+    file: Arc<File>,
+    most: usize,
+) -> std::io::Result<()> {
     let Some(mut stream) = stream else { return Ok(()) };
     let (mut piece, mut kept) = (Vec::with_capacity(PIECE), 0);
     while let Ok(1..) = stream.read_buf(&mut piece).await {

@@ -206,7 +206,7 @@ impl Search<'_> {
         if !found.exists() {
             let why = format!("the interpreter `{shown}` of program `{name}` does not exist");
             return Err(match interpreter.ends_with(b"\r") {
-                true => of_windows(&why, path),
+                true => windows_line_ends(&why, path),
                 false => refusal(why, correct),
             });
         }
@@ -217,14 +217,14 @@ impl Search<'_> {
             ));
         }
         if written.file_name() == Some(OsStr::new("env"))
-            && let Some(program) = of_env(argument)
+            && let Some(program) = env_program(argument)
             && (program.contains('/') || self.path.is_some())
             && self.find(&program).is_err()
         {
             let shown = program.escape_debug();
             let why = format!("the interpreter `{shown}` of program `{name}` is not in PATH");
             return Err(match program.ends_with('\r') {
-                true => of_windows(&why, path),
+                true => windows_line_ends(&why, path),
                 false => refusal(why, correct),
             });
         }
@@ -276,7 +276,7 @@ fn has_format(head: &[u8]) -> bool {
     head.is_empty() || head.starts_with(b"#!") || head.starts_with(ELF)
 }
 
-fn of_windows(why: &str, path: &Path) -> Refusal {
+fn windows_line_ends(why: &str, path: &Path) -> Refusal {
     let why = format!("{why}: its first line ends with a carriage return");
     refusal(why, format!("convert it to Unix line ends: `sed -i 's/\\r$//' {}`", path.display()))
 }
@@ -330,7 +330,7 @@ fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The program that `env` runs with this single argument; `None` for options and assignments.
-fn of_env(argument: &[u8]) -> Option<String> {
+fn env_program(argument: &[u8]) -> Option<String> {
     let argument = str::from_utf8(argument).ok()?;
     let words = argument.strip_prefix("-S").or_else(|| argument.strip_prefix("--split-string="));
     let program = match words {

@@ -17,7 +17,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
     let files = paths.files(&service.name);
     service_host::fs::private_dir(files.directory()).map_err(|error| {
         let path = files.directory().display();
-        match Problem::of_io(&error, "").code {
+        match Problem::from_io(&error, "").code {
             Code::Storage => format!("{STATE_NOT_WRITTEN} `{path}` cannot be written: {error}"),
             _ => format!("its state directory `{path}` cannot be used: {error}"),
         }

@@ -66,7 +66,7 @@ impl Enforcement {
 impl AppliedLimits {
     /// Reads the limits of this run.
     pub fn read(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
-        match noted(paths, name) {
+        match read_note(paths, name) {
             Ok(kept) => kept.filter(|kept| kept.run == run),
             Err(error) => Some(Self::unread(paths, name, run, &error)),
         }
@@ -269,7 +269,7 @@ async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
         return;
     }
     // The next run may have begun meanwhile, and the file describes that one.
-    if matches!(noted(paths, name), Ok(Some(now)) if now == *kept) {
+    if matches!(read_note(paths, name), Ok(Some(now)) if now == *kept) {
         let _ = std::fs::remove_file(note(paths, name));
     }
 }
@@ -282,7 +282,7 @@ fn note(paths: &Paths, name: &Name) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read.
-fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
+fn read_note(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
     match std::fs::read(note(paths, name)) {
         Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -292,7 +292,7 @@ fn noted(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits>> {
 
 /// The same; if the file cannot be read, the existing cgroups.
 fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
-    noted(paths, name).map_or_else(
+    read_note(paths, name).map_or_else(
         |error| {
             let runs = cgroups(paths, name).into_iter();
             runs.map(|(run, _)| AppliedLimits::unread(paths, name, run, &error)).collect()

@@ -34,7 +34,7 @@ pub struct Blocker {
 
 impl Blocker {
     /// A missing or wrong file.
-    fn of_file(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
+    fn file_blocker(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
         Self { key, why, help: help.into(), may_be_made: true, is_missing: false }
     }
 }
@@ -65,10 +65,10 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
             None => ("is not a directory".to_owned(), "create it, or correct `working_dir`"),
         };
         let why = format!("working directory `{}` {what}", directory.display());
-        found.push(Blocker { is_missing, ..Blocker::of_file(&["working_dir"], why, help) });
+        found.push(Blocker { is_missing, ..Blocker::file_blocker(&["working_dir"], why, help) });
     }
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
-        found.push(Blocker::of_file(
+        found.push(Blocker::file_blocker(
             &["env_file"],
             why,
             "create or correct it, or remove it from `env_file`",
@@ -144,7 +144,7 @@ fn program(service: &Service, search: &Search<'_>) -> Option<Blocker> {
         return None;
     }
     let Refusal { why, help, is_missing } = search.check(name).err()?;
-    Some(Blocker { is_missing, ..Blocker::of_file(START_COMMAND, why, help) })
+    Some(Blocker { is_missing, ..Blocker::file_blocker(START_COMMAND, why, help) })
 }
 
 /// The program of an `exec:` check.
@@ -159,7 +159,7 @@ fn refused(key: &'static [&'static str], search: &Search<'_>, name: &str) -> Opt
         return None;
     }
     let Refusal { why, help, is_missing } = search.check_command(name).err()?;
-    Some(Blocker { is_missing: is_missing && key == START_COMMAND, ..Blocker::of_file(key, why, help) })
+    Some(Blocker { is_missing: is_missing && key == START_COMMAND, ..Blocker::file_blocker(key, why, help) })
 }
 
 fn first_word(command: &str) -> Option<String> {
@@ -172,5 +172,5 @@ fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Probe)?;
     let why = check_ca_file(&paths.base_dir.join(file))?;
-    Some(Blocker::of_file(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
+    Some(Blocker::file_blocker(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
 }

@@ -33,7 +33,7 @@ pub struct Reached {
 
 impl Reached {
     /// Keeps the connection of a shim that has answered, if a descriptor is free.
-    pub fn keep(connection: ShimConnection) -> Option<Self> {
+    pub fn from_connection(connection: ShimConnection) -> Option<Self> {
         DescriptorPermit::connection().ok().map(|held| Self { connection, held })
     }
 
@@ -56,7 +56,7 @@ impl Shims {
         };
         tokio::spawn(async move {
             let shim = record.shim;
-            follower.attend(shim, Some(record), reached, None, &mut asked, &direct).await;
+            follower.follow_run(shim, Some(record), reached, None, &mut asked, &direct).await;
         });
         handle
     }
@@ -64,7 +64,7 @@ impl Shims {
 
 impl RunFollower {
     /// Follows a shim that has answered, or lives, until it has ended.
-    pub(super) async fn attend(
+    pub(super) async fn follow_run(
         &self,
         shim: Process,
         mut last: Option<RunRecord>,
@@ -163,7 +163,7 @@ impl RunFollower {
         let Ok(Some(record)) = files.read_record() else { return };
         *seen = now;
         if record.run == self.run && !record.is_end() && last.as_ref() != Some(&record) {
-            self.note_record(&record);
+            self.report_record(&record);
             *last = Some(record);
         }
     }

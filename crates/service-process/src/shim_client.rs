@@ -95,7 +95,7 @@ pub(super) enum Ask {
 
 impl ShimHandle {
     /// Whether it matches `ready.log` itself.
-    pub fn hears_log(&self) -> bool {
+    pub fn matches_log(&self) -> bool {
         self.version >= HEARS
     }
 
@@ -106,7 +106,7 @@ impl ShimHandle {
     }
 
     /// Asks the service to end with this signal.
-    pub fn ask_to_end(&self, definition: &Service) {
+    pub fn request_stop(&self, definition: &Service) {
         let signal = definition.stop_signal;
         // Former versions can only signal the whole tree.
         self.order(match definition.kill_mode {
@@ -186,11 +186,11 @@ impl RunFollower {
         let record = record.inspect_err(
             |error| tracing::warn!(service = %self.name, %error, "cannot parse a message of the shim"),
         );
-        record.ok().inspect(|record| self.note_record(record))
+        record.ok().inspect(|record| self.report_record(record))
     }
 
     /// Reports the contents of a record.
-    pub(super) fn note_record(&self, record: &RunRecord) {
+    pub(super) fn report_record(&self, record: &RunRecord) {
         // Before the end, whose error mentions it.
         if record.dropped > 0 {
             self.observed(Observation::Missing(record.dropped_lines()));
@@ -327,7 +327,7 @@ impl Shims {
         let (name, ended) = (&definition.name, ended.map_err(|said| said.describe(&definition.env)));
         if let Err(message) = &ended {
             tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
-            shim.ask_to_end(&definition);
+            shim.request_stop(&definition);
         }
         self.reports.observed(name, run, Observation::StopCommand(ended));
     }

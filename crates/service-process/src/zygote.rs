@@ -73,7 +73,7 @@ impl Lifeline {
 
 impl IdleShim {
     /// Closes the connection of a superfluous shim, which ends it unless it is frozen.
-    fn let_go(self) {
+    fn disconnect(self) {
         if let Ok(Some(shim)) = claim::withdraw(&self.orphaned_output.shared_buffer)
             && shim.is_alive()
         {
@@ -118,7 +118,7 @@ impl Zygote {
     /// It may never come into being if the zygote is killed now.
     pub async fn shim(self: &Arc<Self>) -> io::Result<IdleShim> {
         let mut current = self.current.lock().await;
-        if let Some(idle) = current.as_mut().and_then(ZygoteProcess::take_idle) {
+        if let Some(idle) = current.as_mut().and_then(ZygoteProcess::pop_idle) {
             self.refill();
             return Ok(idle);
         }
@@ -156,20 +156,20 @@ impl Zygote {
         tokio::spawn(async move {
             tokio::time::sleep(LULL).await;
             zygote.stocking.store(false, Ordering::Relaxed);
-            while zygote.stock().await {
+            while zygote.adjust_idle().await {
                 tokio::task::yield_now().await;
             }
         });
     }
 
     /// Forks one missing idle shim and drops superfluous ones. Returns whether it has forked.
-    async fn stock(&self) -> bool {
+    async fn adjust_idle(&self) -> bool {
         let mut current = self.current.lock().await;
         let wanted = self.wanted.load(Ordering::Relaxed);
         // The next start reports the error of a zygote or of the machine.
         let Some(zygote) = &mut *current else { return false };
         let idle = wanted.min(zygote.idle.len());
-        zygote.idle.drain(idle..).for_each(IdleShim::let_go);
+        zygote.idle.drain(idle..).for_each(IdleShim::disconnect);
         zygote.idle.len() < wanted && zygote.make_idle().await.is_ok()
     }
 
@@ -209,7 +209,7 @@ impl Zygote {
         // A running launch may wait for a frozen zygote, which continues now.
         let current = tokio::time::timeout(SILENCE, self.current.lock()).await;
         let Some(zygote) = current.ok().and_then(|mut current| current.take()) else { return };
-        zygote.idle.into_iter().for_each(IdleShim::let_go);
+        zygote.idle.into_iter().for_each(IdleShim::disconnect);
     }
 
     /// Whether a shim could be had: the zygote runs, or can be started.
@@ -267,7 +267,7 @@ impl Zygote {
         let dead = self.current.lock().await.take_if(|zygote| zygote.lifeline.has_ended());
         let Some(dead) = dead else { return };
         tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
-        dead.idle.into_iter().for_each(IdleShim::let_go);
+        dead.idle.into_iter().for_each(IdleShim::disconnect);
         tokio::time::sleep(APART.saturating_sub(clock::now().since(begun))).await;
         self.warm().await;
         self.refill();
@@ -301,7 +301,7 @@ impl ZygoteProcess {
     }
 
     /// An idle shim, unless there is none or the zygote has ended.
-    fn take_idle(&mut self) -> Option<IdleShim> {
+    fn pop_idle(&mut self) -> Option<IdleShim> {
         let lives = !self.lifeline.has_ended() && is_open(&self.socket);
         std::iter::from_fn(|| self.idle.pop()).find(|shim| lives && is_open(&shim.stream))
     }

@@ -45,7 +45,7 @@ pub fn prepare(files: &Files) {
 
 /// Saves the definition of a run, which may equal the stored one. Without it, the next daemon uses the definition in
 /// the file.
-pub fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
+pub fn save(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let files = paths.files(&definition.name);
     write(&files, definition, run, same).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -60,16 +60,16 @@ pub fn keep(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Re
 fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let mut file = open_private(&path(files))?;
     match file.metadata()?.len() {
-        0 => file.write_all(&whole(definition, run)?),
+        0 => file.write_all(&serialize(definition, run)?),
         // The previous line may be incomplete.
         1..=MAX_NOTES_BYTES if same => {
             file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
         }
-        _ => write_private(&path(files), &whole(definition, run)?),
+        _ => write_private(&path(files), &serialize(definition, run)?),
     }
 }
 
-fn whole(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
+fn serialize(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     let (salt, mut definition) = (RandomState::new().hash_one(run), definition.clone());
     for (key, value) in &mut definition.env {
         *value = fingerprint(salt, key, value);
@@ -83,7 +83,7 @@ fn path(files: &Files) -> PathBuf {
 
 /// The definition of this run, if it was stored and can be read. A variable with an unchanged value has the value of
 /// `now`; any other has only its hash.
-pub fn kept(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
+pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     // The first run has the number 1. The lookup is skipped because a project may have hundreds of services that never
     // ran.
     if run == 0 {
@@ -226,26 +226,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (paths, web) = (paths(directory.path()), web("one"));
         for run in 1..2_000 {
-            keep(&paths, &web, run, run > 1).unwrap();
-            assert_eq!(kept(&paths, &web, run), Some(web.clone()));
-            assert_eq!(kept(&paths, &web, run - 1), None);
+            save(&paths, &web, run, run > 1).unwrap();
+            assert_eq!(load(&paths, &web, run), Some(web.clone()));
+            assert_eq!(load(&paths, &web, run - 1), None);
         }
         let file = path(&paths.files(&web.name));
         assert!(file.metadata().unwrap().len() < 2 * MAX_NOTES_BYTES);
         let torn = [&std::fs::read(&file).unwrap()[..], b"\n{\"ru"].concat();
         std::fs::write(&file, torn).unwrap();
-        assert_eq!(kept(&paths, &web, 1_999), Some(web.clone()));
-        keep(&paths, &web, 2_000, true).unwrap();
-        assert_eq!(kept(&paths, &web, 2_000), Some(web));
+        assert_eq!(load(&paths, &web, 1_999), Some(web.clone()));
+        save(&paths, &web, 2_000, true).unwrap();
+        assert_eq!(load(&paths, &web, 2_000), Some(web));
     }
 
     #[test]
     fn of_a_definition_that_has_changed_nothing_is_left() {
         let directory = tempfile::tempdir().unwrap();
         let paths = paths(directory.path());
-        keep(&paths, &web("secret"), 1, false).unwrap();
-        keep(&paths, &web("two"), 2, false).unwrap();
-        assert_eq!(kept(&paths, &web("two"), 2), Some(web("two")));
+        save(&paths, &web("secret"), 1, false).unwrap();
+        save(&paths, &web("two"), 2, false).unwrap();
+        assert_eq!(load(&paths, &web("two"), 2), Some(web("two")));
         let text = std::fs::read_to_string(path(&paths.files(&web("two").name))).unwrap();
         assert!(!text.contains("secret"), "{text}");
     }

@@ -190,7 +190,7 @@ impl Store {
         }
         let services = memories(fleet, fleet.plan().ids(), slice).await;
         let (target, count, events) = (self.target.clone(), services.len(), self.last_event);
-        let write = move || target.write_fallback(&target.whole(services, events)?.1);
+        let write = move || target.write_fallback(&target.serialize_state(services, events)?.1);
         if let Err(error) = aside(count, slice, write).await {
             tracing::error!(%error, "cannot write the state beside the socket either");
         }
@@ -264,7 +264,7 @@ impl Target {
     }
 
     fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<Written> {
-        let (contents, line) = self.whole(services, events)?;
+        let (contents, line) = self.serialize_state(services, events)?;
         self.write_whole(&line).inspect_err(|_| {
             if let Err(error) = self.write_fallback(&line) {
                 tracing::error!(%error, "cannot write the state beside the socket either");
@@ -279,7 +279,7 @@ impl Target {
     }
 
     /// Everything, and its line.
-    fn whole(
+    fn serialize_state(
         &self,
         services: BTreeMap<Name, PersistedState>,
         events: u64,

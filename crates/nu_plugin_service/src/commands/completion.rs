@@ -73,11 +73,11 @@ fn suggestions(
         && let Some(address) = remote::configured(engine)?
     {
         // Another machine may take the whole limit, and there is no other source.
-        return ask_daemon(&plugin.clients.for_address(&address)?.with_timeout(COMPLETION_TIMEOUT), kind);
+        return query_daemon(&plugin.clients.for_address(&address)?.with_timeout(COMPLETION_TIMEOUT), kind);
     }
     let project = project::find(engine, config(call).as_deref())?;
     let client = launch::running(&project, &plugin.clients)?.with_timeout(DAEMON_TIMEOUT);
-    ask_daemon(&client, kind).or_else(|_| {
+    query_daemon(&client, kind).or_else(|_| {
         // Without a daemon the states are unknown, so the names come from the file.
         let services = read_definitions(project, engine, COMPLETION_TIMEOUT.saturating_sub(began.elapsed()))?;
         Ok(sort_candidates(services, kind, &[]).into_iter().map(|service| suggestion(service, &[])).collect())
@@ -85,7 +85,7 @@ fn suggestions(
 }
 
 /// Requests services and states from the daemon, both at once.
-fn ask_daemon(client: &Client, kind: CompletionKind) -> Result<Vec<DynamicSuggestion>, Problem> {
+fn query_daemon(client: &Client, kind: CompletionKind) -> Result<Vec<DynamicSuggestion>, Problem> {
     std::thread::scope(|scope| {
         let status = scope.spawn(|| client.get(routes::STATUS, &[]));
         let services = client.get(routes::LIST, &[])?;

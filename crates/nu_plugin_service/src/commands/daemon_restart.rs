@@ -58,7 +58,7 @@ impl PluginCommand for DaemonRestart {
             return Err(invalid_call("remote", message, "works only on its own machine", call.head)
                 .with_help("run it there, or name a project of this machine with `--config`"));
         }
-        session.ask_running(|client| launch::end(client, &[]))?;
+        session.request_running(|client| launch::end(client, &[]))?;
         let daemon: view::Daemon = session.request(|client| client.get(routes::DAEMON, &[]))?;
         Ok(PipelineData::value(daemon.into_row(call.head), None))
     }

@@ -51,7 +51,7 @@ impl PluginCommand for DaemonStatus {
     ) -> Result<PipelineData, LabeledError> {
         let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let daemon: Option<view::Daemon> =
-            session.ask_if_running(|client| client.get(routes::DAEMON, &[]))?;
+            session.request_if_running(|client| client.get(routes::DAEMON, &[]))?;
         let row = match daemon {
             Some(daemon) => daemon.into_row(call.head),
             None => no_daemon(session.project(), call.head),

@@ -63,10 +63,10 @@ impl PluginCommand for DaemonStop {
         let end = move |client: &Client| launch::end(client, &[("services", services)]);
         // The response decides and not an earlier check: the lock of a daemon that was killed is held for a moment
         // longer.
-        let daemon = match session.ask_if_running(end)? {
+        let daemon = match session.request_if_running(end)? {
             Some(daemon) => daemon,
             None if services == "true" && session.has_services() => session.request(end)?,
-            None => session.ask_running(end)?,
+            None => session.request_running(end)?,
         };
         Ok(PipelineData::value(daemon.into_row(call.head), None))
     }

@@ -67,7 +67,7 @@ impl PluginCommand for Health {
             return Ok(table::<view::Health>(Vec::new(), call.head));
         };
         let Query { selection, session } = reading;
-        let rows: Vec<view::Health> = session.ask_each(&selection, |client, name| {
+        let rows: Vec<view::Health> = session.request_each(&selection, |client, name| {
             client.get(&service_path(routes::SERVICE_HEALTH, name), &[])
         })?;
         Ok(table(rows, call.head))

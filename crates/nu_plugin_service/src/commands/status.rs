@@ -90,7 +90,7 @@ impl PluginCommand for Status {
         let kept: &[&str] =
             if long == "true" { &["name", "state", "reason"] } else { view::Status::PRIORITY_COLUMNS };
         let (rows, notes): (Vec<view::Status>, Vec<String>) = match call.has_flag("no-start")? {
-            true => session.ask_running(question)?,
+            true => session.request_running(question)?,
             false => session.request(question)?,
         };
         if !call.has_flag("quiet")? {

@@ -75,7 +75,7 @@ const BASIC: &[u8] = b"basic ";
 const GLANCE: usize = 64;
 
 /// A secret that begins at `at`, or after the word there.
-pub(super) fn alone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+pub(super) fn standalone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(
         bytes[at],
         b'A' | b'B'

@@ -30,7 +30,7 @@ const BEFORE: [&str; 23] = [
 
 /// Whether a cause, and not a value, follows the name from `start` to the colon at `colon`: the name is in backticks,
 /// and is a path or the object of a failed action.
-pub(super) fn tells_the_cause(text: &str, start: usize, colon: usize) -> bool {
+pub(super) fn is_followed_by_cause(text: &str, start: usize, colon: usize) -> bool {
     let (before, after) = (&text[..start], &text[start..colon]);
     if !after.ends_with('`') {
         return false;

@@ -247,7 +247,7 @@ impl Machine {
                 Vec::new()
             }
             (State::Starting { since }, Event::ReadyNotified) => self.ready(since, now),
-            (State::Starting { .. }, Event::PortOpened) => self.ask_now(),
+            (State::Starting { .. }, Event::PortOpened) => self.probe_now(),
             (State::Starting { .. }, Event::Extended(to)) => {
                 self.memory.extended_to = Some(to);
                 Vec::new()

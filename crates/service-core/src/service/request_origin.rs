@@ -22,7 +22,7 @@ pub struct Requester {
 pub struct RequestOrigin {
     /// The requester.
     #[serde(flatten)]
-    pub asker: Requester,
+    pub requester: Requester,
     /// The named service, if this one was included with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Name>,
@@ -31,12 +31,12 @@ pub struct RequestOrigin {
 impl RequestOrigin {
     /// A request by the loss of this dependency.
     pub fn lost(need: &Name) -> Self {
-        Self { asker: Requester { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
+        Self { requester: Requester { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
     }
 
     /// The action and its origin: `done` is a participle such as `stopped`.
     pub fn describe(&self, done: &str) -> String {
-        let Requester { command, by } = &self.asker;
+        let Requester { command, by } = &self.requester;
         match &self.with {
             Some(need) if by == LOST => format!("{done} because its dependency `{need}` was lost ({by})"),
             Some(named) => format!("{done} with `{named}`, by `{command} {named}` of {by}"),
@@ -51,8 +51,9 @@ mod tests {
 
     #[test]
     fn an_order_is_told_with_who_gave_it_and_for_which_service() {
-        let asker = Requester { command: "service stop".into(), by: "user alice (uid 7, pid 9, nu)".into() };
-        let own = RequestOrigin { asker, with: None };
+        let requester =
+            Requester { command: "service stop".into(), by: "user alice (uid 7, pid 9, nu)".into() };
+        let own = RequestOrigin { requester, with: None };
         assert_eq!(own.describe("stopped"), "stopped by `service stop` of user alice (uid 7, pid 9, nu)");
         let along = RequestOrigin { with: Name::new("redis").ok(), ..own };
         assert!(along.describe("stopped").starts_with("stopped with `redis`, by `service stop redis` of"));

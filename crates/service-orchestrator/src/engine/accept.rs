@@ -48,7 +48,7 @@ impl Engine {
         drop(prospects);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
-        self.fleet.asks(request.asker.clone());
+        self.fleet.set_requester(request.requester.clone());
         // A service in an unknown state is left alone, and its row says why. Its dependencies are not included.
         let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
         let mut about = match request.verb {
@@ -127,7 +127,7 @@ impl Engine {
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
             Verb::Restart => request.all && !request.oneshots && self.fleet.is_done(id),
             // The health of an unchanged check is known, and decides nothing.
-            Verb::Update => !machine.asks_anew(self.fleet.plan().service(id)),
+            Verb::Update => !machine.has_new_check(self.fleet.plan().service(id)),
         };
         (settled, machine.state().is_alive())
     }

@@ -1,7 +1,7 @@
 //! Adopts services as they were [found](super::recovery): follows running services, and reports the end of the others.
 
 use super::leftover::with_orphaned;
-use super::recovery::{elsewhere, kept};
+use super::recovery::{definition_of_run, elsewhere};
 use super::run_trace::RunTrace;
 use super::runtime::{LastRun, Orphaned, RunTasks, Saved};
 use super::task::Engine;
@@ -163,7 +163,7 @@ impl Engine {
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
         let run = record.map_or(remembered, |record| record.run.max(remembered));
-        let definition = kept(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
+        let definition = definition_of_run(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
             // It was not run by a shim.
             trace = trace.filter(|trace| trace.unclear_reason().is_none());
@@ -207,7 +207,7 @@ impl Engine {
         self.services[id.index()].edit().snapshot.restarts = memory.restarts;
         self.fleet.restore(id, memory, found, now);
         if let Some(shim) = found_shim {
-            self.services[id.index()].run = RunTasks::of_found_run(self.fleet.machine(id).run(), shim);
+            self.services[id.index()].run = RunTasks::for_found_run(self.fleet.machine(id).run(), shim);
         }
         if self.is_orphaned(id) {
             self.fleet.decommission(id);
@@ -268,7 +268,7 @@ mod tests {
         let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
         let web = plan(text);
         for run in [6, 7] {
-            run_definition::keep(&paths, web.service(web.ids().next().unwrap()), run, run == 7).unwrap();
+            run_definition::save(&paths, web.service(web.ids().next().unwrap()), run, run == 7).unwrap();
         }
         let orchestrator =
             ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan("")).await.unwrap();

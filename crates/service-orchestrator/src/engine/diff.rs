@@ -41,7 +41,7 @@ impl Engine {
 
     /// Returns to the definitions before an apply, with the present added services and goals. Returns the running
     /// services and the plan.
-    pub(super) async fn go_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
+    pub(super) async fn roll_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
         let presence = self.presence();
         let plan = last_good(before, &presence)?;
         self.replan(plan.clone()).await;
@@ -53,7 +53,7 @@ impl Engine {
         self.fleet.update(ids, now);
         for id in ids {
             let definition = Arc::clone(self.fleet.plan().service(*id));
-            self.keep(*id, &definition, self.fleet.machine(*id).run());
+            self.save_definition(*id, &definition, self.fleet.machine(*id).run());
         }
         ids.to_vec()
     }

@@ -75,7 +75,7 @@ impl Engine {
                     let (shims, shim) = (self.drivers.shims.clone(), shim.clone());
                     tokio::spawn(shims.stop_with_command(definition, shim, order.run));
                 }
-                (None, Some(shim)) => shim.ask_to_end(&definition),
+                (None, Some(shim)) => shim.request_stop(&definition),
                 (_, None) => {}
             },
             Effect::Kill => {
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Saves the definitions of the runs that begin now. For many runs, the thread is released meanwhile.
-    pub(super) async fn keep_begun(&mut self, orders: &[ServiceEffect]) {
+    pub(super) async fn save_begun_definitions(&mut self, orders: &[ServiceEffect]) {
         let begins = |order: &&ServiceEffect| order.effect == Effect::Spawn;
         let begun: Vec<_> = orders
             .iter()
@@ -102,7 +102,9 @@ impl Engine {
             .map(|order| (order.id, Arc::clone(self.fleet.machine(order.id).definition()), order.run))
             .collect();
         if begun.len() <= MAX_INLINE_COUNT {
-            return begun.iter().for_each(|(id, definition, run)| self.keep(*id, definition, *run));
+            return begun
+                .iter()
+                .for_each(|(id, definition, run)| self.save_definition(*id, definition, *run));
         }
         let begun: Vec<_> = begun
             .into_iter()
@@ -114,20 +116,20 @@ impl Engine {
         let paths = Arc::clone(&self.drivers.paths);
         let kept = tokio::task::spawn_blocking(move || {
             let keep = |(id, definition, run, same): (Id, Arc<Service>, u64, bool)| {
-                (id, run_definition::keep(&paths, &definition, run, same))
+                (id, run_definition::save(&paths, &definition, run, same))
             };
             begun.into_iter().map(keep).collect::<Vec<_>>()
         });
         match self.slice.release_while(kept).await {
-            Ok(kept) => kept.into_iter().for_each(|(id, kept)| self.note_saved(id, kept)),
+            Ok(kept) => kept.into_iter().for_each(|(id, kept)| self.record_saved(id, kept)),
             Err(error) => tracing::error!(%error, "cannot save definitions"),
         }
     }
 
     /// Saves the definition of a run.
-    pub(super) fn keep(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
+    pub(super) fn save_definition(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         let same = self.enter_definition(id, definition);
-        self.note_saved(id, run_definition::keep(&self.drivers.paths, definition, run, same));
+        self.record_saved(id, run_definition::save(&self.drivers.paths, definition, run, same));
     }
 
     /// Records the definition of a run. Returns whether it is saved already.
@@ -137,7 +139,7 @@ impl Engine {
         last.is_some_and(|last| last.saved == Saved::Yes && last.definition == *definition)
     }
 
-    fn note_saved(&mut self, id: Id, saved: io::Result<()>) {
+    fn record_saved(&mut self, id: Id, saved: io::Result<()>) {
         let service = &mut self.services[id.index()];
         if let (Err(error), Some(last)) = (saved, &mut service.last_run) {
             tracing::warn!(service = %last.definition.name, %error, "cannot save its definition");
@@ -206,7 +208,7 @@ impl Engine {
 
     /// `READY=1` and log lines are reported by the shim. A shim of a former version does not match log lines.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
-        if self.runtime(id).shim.as_ref().is_some_and(ShimHandle::hears_log) {
+        if self.runtime(id).shim.as_ref().is_some_and(ShimHandle::matches_log) {
             return;
         }
         let launched = self.fleet.machine(id).state().launched();

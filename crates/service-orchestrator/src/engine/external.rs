@@ -25,7 +25,7 @@ impl Engine {
         tracing::info!(service = %name, run, "was started outside the orchestrator");
         // The definition of an external start is unknown. The last definition is the most likely one.
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
-        self.keep(id, &last, run);
+        self.save_definition(id, &last, run);
         self.refresh(id);
         self.apply_observation(name, run, Observation::Manager(reported.info));
         if manager::decides(&definition) {

@@ -9,7 +9,7 @@ use service_store::journal::{ObservedState, Subscription};
 
 impl Engine {
     /// Records the state of a service, with the same reason as its status.
-    pub(super) fn note(&mut self, id: Id) {
+    pub(super) fn record(&mut self, id: Id) {
         let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();
         let need = self.fleet.unmet_dependency(id).map(|need| &*plan.service(need.on).name);
@@ -18,7 +18,7 @@ impl Engine {
     }
 
     /// Records the defined services.
-    pub(super) fn note_definitions(&mut self) {
+    pub(super) fn record_definitions(&mut self) {
         let plan = self.fleet.plan();
         let orphaned = plan.ids().filter(|id| self.is_orphaned(*id));
         let orphaned = orphaned.map(|id| plan.service(id).name.clone()).collect();
@@ -26,7 +26,7 @@ impl Engine {
     }
 
     /// Records the services that another plan changes.
-    pub(super) fn note_changes(&mut self, next: &Plan) {
+    pub(super) fn record_changes(&mut self, next: &Plan) {
         let (plan, services) = (self.fleet.plan(), &self.services);
         let defined = plan.ids().filter(|id| !services[id.index()].is_orphaned());
         for service in defined.map(|id| plan.service(id)) {

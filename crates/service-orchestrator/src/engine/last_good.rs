@@ -34,7 +34,9 @@ pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Pro
         now.plan.ids().map(|id| now.plan.service(id)).filter(stays).map(|service| Service::clone(service)),
     );
     let settings = || before.plan.settings().clone();
-    let compile = |services| Plan::compile(Config { settings: settings(), services: whole(services) });
+    let compile = |services| {
+        Plan::compile(Config { settings: settings(), services: drop_missing_dependencies(services) })
+    };
     if let Some((name, _)) = before.present.iter().find(|(_, service)| run_definition::is_incomplete(service))
     {
         let message = format!("cannot roll back: only a former daemon knew the environment of `{name}`");
@@ -52,7 +54,7 @@ fn runs(present: &RunningDefinitions) -> impl Iterator<Item = Service> {
 }
 
 /// The services without dependencies on services outside this list.
-fn whole(mut services: Vec<Service>) -> Vec<Service> {
+fn drop_missing_dependencies(mut services: Vec<Service>) -> Vec<Service> {
     let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
     for service in &mut services {
         service.dependencies.retain(|need| names.contains(&need.name));

@@ -112,15 +112,20 @@ pub(super) async fn traces_of_lost(
 }
 
 /// The definition of a run, if known.
-pub(super) fn kept(paths: &Paths, now: &Service, run: u64, is_orphaned: bool) -> Option<Arc<Service>> {
-    let definition = run_definition::kept(paths, now, run)?;
+pub(super) fn definition_of_run(
+    paths: &Paths,
+    now: &Service,
+    run: u64,
+    is_orphaned: bool,
+) -> Option<Arc<Service>> {
+    let definition = run_definition::load(paths, now, run)?;
     Some(Arc::new(if is_orphaned { run_definition::without_unknown(definition) } else { definition }))
 }
 
 /// Whether a manager probably runs it, by the definition of its start.
 fn runs_elsewhere(paths: &Paths, name: &Name, memory: &PersistedState) -> bool {
     was_wanted(memory)
-        && run_definition::kept(paths, &Service::new(name.clone()), memory.run)
+        && run_definition::load(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| definition.is_managed())
 }
 
@@ -263,7 +268,11 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
         }
         match process::query_record(files).await {
             Ok((record, talk)) => {
-                return Ok(Some(RecordedRun { record, is_kept: true, reached: Reached::keep(talk) }));
+                return Ok(Some(RecordedRun {
+                    record,
+                    is_kept: true,
+                    reached: Reached::from_connection(talk),
+                }));
             }
             Err(error) if clock::now() >= deadline => {
                 // Its socket may have been removed. The written record counts if that very process lives.
@@ -396,7 +405,8 @@ pub(super) async fn query_managers(
     };
     let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition = kept(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
+        let definition =
+            definition_of_run(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
         // If the definition of the start is lost, the present one is used, provided it was accepted.
         let definition =
             definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;

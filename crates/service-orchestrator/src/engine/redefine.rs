@@ -15,7 +15,7 @@ impl Engine {
         mut removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         let old = self.fleet.plan();
-        removed.retain(|name| self.may_go(name));
+        removed.retain(|name| self.can_remove(name));
         let goes = |id: Id, service: &Service| {
             self.is_orphaned(id)
                 || removed.contains(&service.name)
@@ -36,7 +36,7 @@ impl Engine {
     }
 
     /// A service that no longer exists counts as removable.
-    fn may_go(&self, name: &Name) -> bool {
+    fn can_remove(&self, name: &Name) -> bool {
         let Some(id) = self.fleet.plan().id(name) else { return true };
         let machine = self.fleet.machine(id);
         let is_over = match machine.state() {

@@ -112,7 +112,7 @@ impl ServiceRuntime {
 
 impl RunTasks {
     /// The data of a run whose shim was found running.
-    pub(super) fn of_found_run(id: u64, shim: ShimHandle) -> Self {
+    pub(super) fn for_found_run(id: u64, shim: ShimHandle) -> Self {
         Self { id, shim: Some(shim), ..Self::default() }
     }
 

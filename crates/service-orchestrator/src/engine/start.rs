@@ -53,18 +53,18 @@ pub(crate) async fn run(
         waiters: Vec::new(),
         requests: RequestLog::default(),
         applied,
-        complained: BTreeSet::new(),
+        stop_failed: BTreeSet::new(),
         retired: RetiredRuns::default(),
-        has_gone: false,
-        walks: 0,
+        has_removals: false,
+        running_applies: 0,
         slice,
         store,
         journal,
         by: None,
         snapshots,
     };
-    task.note_definitions();
-    task.note_unasked();
+    task.record_definitions();
+    task.record_unqueried();
     let unclear = Unclear::new(&found.runs, [found.unlisted, found.unsearched], &memories, found.began);
     let known = task.adopt_all(memories, found.runs, reported);
     task.after().await;

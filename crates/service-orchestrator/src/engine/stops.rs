@@ -31,7 +31,7 @@ impl Engine {
         let message = short(&message, &entry.definition.env);
         let signal = signal_name(entry.definition.stop_signal).unwrap_or("its stop signal");
         let then = if is_stopping { format!(", so it got {signal}") } else { String::new() };
-        self.note_stop(id, FAILED, format!("its stop command failed{then}: {message}"));
+        self.record_stop(id, FAILED, format!("its stop command failed{then}: {message}"));
     }
 
     /// It did not end in time, and is killed.
@@ -47,10 +47,10 @@ impl Engine {
             (Some(_), None) => "its stop command had not ended".to_owned(),
             (Some(_), Some(false)) | (None, _) => format!("it did not end on {signal}"),
         };
-        self.note_stop(id, KILLED, format!("killed after {:?}: {why}", definition.stop_timeout));
+        self.record_stop(id, KILLED, format!("killed after {:?}: {why}", definition.stop_timeout));
     }
 
-    fn note_stop(&mut self, id: Id, to: &'static str, note: String) {
+    fn record_stop(&mut self, id: Id, to: &'static str, note: String) {
         let entry = self.services[id.index()].edit();
         let (name, run) = (entry.definition.name.clone(), entry.snapshot.run);
         entry.stop = Some(match entry.stop.take() {

@@ -47,13 +47,13 @@ pub(super) struct Engine {
     /// The services that were defined when the file was last applied.
     pub(super) applied: BTreeSet<Name>,
     /// The services whose manager has just reported an error.
-    pub(super) complained: BTreeSet<Id>,
+    pub(super) stop_failed: BTreeSet<Id>,
     /// The numbers of the last runs of services that are not defined any more.
     pub(super) retired: RetiredRuns,
     /// A left-over has stopped.
-    pub(super) has_gone: bool,
+    pub(super) has_removals: bool,
     /// The number of running applies. An apply may restart services that it has stopped.
-    pub(super) walks: usize,
+    pub(super) running_applies: usize,
     pub(super) slice: TimeSlice,
     pub(super) store: Store,
     pub(super) journal: Journal,
@@ -82,14 +82,14 @@ impl ServiceSnapshot {
             stop_error: None,
             out_of_reach: None,
             ending: None,
-            told: ManagerInfo::default(),
+            manager_info: ManagerInfo::default(),
             missing: DroppedLines::default(),
             said: None,
             left: None,
             stop: None,
             stopped_by: None,
             metrics: ServiceMetrics::default(),
-            unasked: false,
+            unqueried: false,
         }
     }
 }
@@ -163,7 +163,7 @@ impl Engine {
                 let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }
             Command::Reexamined { name, trace } => self.handle_trace(&name, *trace).await,
-            Command::Accepted => self.note_unasked(),
+            Command::Accepted => self.record_unqueried(),
             Command::Replan { plan, by, reply } => {
                 self.by = by;
                 self.replan(plan).await;
@@ -171,13 +171,14 @@ impl Engine {
             }
             Command::RollBack { before, by, reply } => {
                 self.by = by;
-                let _ = reply.send(self.go_back(&before).await);
+                let _ = reply.send(self.roll_back(&before).await);
             }
             Command::ReadPresence { reply } => {
                 let _ = reply.send(self.presence());
             }
             Command::SetApplying { begins, reply } => {
-                self.walks = if begins { self.walks + 1 } else { self.walks.saturating_sub(1) };
+                self.running_applies =
+                    if begins { self.running_applies + 1 } else { self.running_applies.saturating_sub(1) };
                 if !begins {
                     self.prune_orphaned().await;
                 }
@@ -240,7 +241,7 @@ impl Engine {
         let published = self.publish();
         let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
-            self.keep_begun(orders).await;
+            self.save_begun_definitions(orders).await;
             for order in orders {
                 self.slice.yield_if_spent().await;
                 self.perform(*order);
@@ -256,7 +257,7 @@ impl Engine {
     /// Answers the waiters for these services and their dependents.
     async fn answer(&mut self, changed: &[Id], published: &FleetSnapshot, now: Moment) {
         let mut concerned = self.fleet.concerned(changed);
-        concerned.extend(std::mem::take(&mut self.complained));
+        concerned.extend(std::mem::take(&mut self.stop_failed));
         self.slice.yield_if_spent().await;
         let mut prospects = self.fleet.prospects();
         for mut waiter in std::mem::take(&mut self.waiters) {
@@ -274,7 +275,7 @@ impl Engine {
             let machine = self.fleet.machine(id);
             self.is_orphaned(id) && machine.goal() == Goal::Down && machine.state().is_alive()
         };
-        if !self.has_gone || self.walks > 0 || plan.ids().any(is_ending) {
+        if !self.has_removals || self.running_applies > 0 || plan.ids().any(is_ending) {
             return;
         }
         let defined = plan.ids().filter(|id| !self.is_orphaned(*id));
@@ -320,8 +321,8 @@ impl Engine {
         let waits = snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none();
         let files = waits.then(|| self.drivers.paths.files(name));
         if !snapshot.state.is_alive() {
-            self.has_gone |= is_orphaned;
-            (entry.pid, entry.shim, entry.told) = (None, None, ManagerInfo::default());
+            self.has_removals |= is_orphaned;
+            (entry.pid, entry.shim, entry.manager_info) = (None, None, ManagerInfo::default());
             entry.metrics.settle();
             service.run.end();
         }
@@ -329,7 +330,7 @@ impl Engine {
         entry.metrics.changed(&entry.snapshot, &snapshot);
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
-        self.note(id);
+        self.record(id);
         files
     }
 
@@ -351,7 +352,7 @@ impl Engine {
             }
             Observation::Manager(told) => {
                 entry.pid = told.pid;
-                entry.told = told;
+                entry.manager_info = told;
             }
             Observation::Checked(check) => {
                 let deciding = entry.snapshot.health == Health::Pending;
@@ -368,7 +369,7 @@ impl Engine {
             Observation::StopError(stop_error) => {
                 let env = &entry.definition.env;
                 entry.stop_error = stop_error.map(|stop_error| redact::without(&stop_error, env));
-                self.complained.insert(id);
+                self.stop_failed.insert(id);
                 if let Some(message) = entry.stop_error.clone() {
                     let published = Arc::clone(&self.snapshots.borrow());
                     self.waiters
@@ -391,13 +392,13 @@ impl Engine {
         let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_unmanaged();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
-        self.has_gone = false;
+        self.has_removals = false;
         let plan = Arc::new(with_orphaned(plan, &orphaned));
         self.retire_runs(&plan);
         self.slice.yield_if_spent().await;
-        self.complained.clear();
+        self.stop_failed.clear();
         self.store.planned_anew();
-        self.note_changes(&plan);
+        self.record_changes(&plan);
         self.slice.yield_if_spent().await;
         let mut old: BTreeMap<Name, ServiceRuntime> = self
             .services
@@ -423,7 +424,7 @@ impl Engine {
         // The runtime of a removed service is dropped.
         drop(old);
         self.slice.yield_if_spent().await;
-        self.note_definitions();
+        self.record_definitions();
         self.slice.yield_if_spent().await;
         for id in orphaned.iter().filter_map(|name| self.fleet.plan().id(name)).collect::<Vec<_>>() {
             self.fleet.decommission(id);
@@ -447,7 +448,7 @@ impl Engine {
         }
         self.slice.yield_if_spent().await;
         self.prepare(waiting);
-        self.note_unasked();
+        self.record_unqueried();
         let published = self.snapshot();
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&published, clock::now()));
     }

@@ -72,7 +72,7 @@ impl RowCursor for History {
             .past
             .ahead(&segments, self.way, &failed)
             .filter(|(_, event)| question.takes(event) && is_since(&event.time, question.since))
-            .filter_map(|(after, event)| Some((after, event.seq, of_service(event)?)))
+            .filter_map(|(after, event)| Some((after, event.seq, to_history_entry(event)?)))
             .peekable();
         let mut checks = self
             .checks
@@ -109,7 +109,7 @@ impl RowCursor for History {
     }
 }
 
-fn of_service(event: Event) -> Option<HistoryEntry> {
+fn to_history_entry(event: Event) -> Option<HistoryEntry> {
     Some(HistoryEntry {
         service: event.service?,
         time: event.time,

@@ -48,14 +48,14 @@ pub(super) struct Pages {
     /// Lines that could not be understood.
     pub(super) broken: usize,
     /// The current file has another format version, so nothing may be appended.
-    pub(super) stranger: bool,
+    pub(super) is_foreign_version: bool,
 }
 
 impl Pages {
     pub(super) fn read(texts: &[Vec<u8>; 2]) -> Self {
         let mut pages = Self::default();
         for text in texts {
-            pages.stranger = !text.is_empty() && !is_ours(text);
+            pages.is_foreign_version = !text.is_empty() && !is_ours(text);
             for line in lines(text) {
                 pages.turn(line);
             }
@@ -210,7 +210,7 @@ impl Backlog {
     }
 
     /// Whether there is any event about this service.
-    pub fn tells_of(&self, name: &str) -> Result<bool, Problem> {
+    pub fn mentions(&self, name: &str) -> Result<bool, Problem> {
         let (mut delivered, question) =
             (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
         self.advance(&question, &mut self.way(&question)?, &mut |_| {

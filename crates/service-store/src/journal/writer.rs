@@ -92,7 +92,7 @@ impl Journal {
         if pages.broken > 0 {
             tracing::error!(lines = pages.broken, "cannot parse some lines of the journal; skipping them");
         }
-        if pages.stranger {
+        if pages.is_foreign_version {
             tracing::error!("the journal has another version; moving it aside and starting a new file");
             file.close();
         }

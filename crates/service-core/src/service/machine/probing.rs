@@ -18,24 +18,24 @@ impl Machine {
         if starting && self.definition.readiness() != definition.readiness() {
             return;
         }
-        let asks_anew = self.asks_anew(definition);
+        let has_new_check = self.has_new_check(definition);
         self.definition = Arc::clone(definition);
         let is_ready = matches!(self.memory.state, State::Ready { .. });
         match self.probing {
-            Probing::InFlight if asks_anew || !definition.is_probed() => self.probing = Probing::Stale,
+            Probing::InFlight if has_new_check || !definition.is_probed() => self.probing = Probing::Stale,
             Probing::InFlight | Probing::Stale => {}
             Probing::Off | Probing::Due(_) if is_ready => self.probing = self.next_check(now),
             Probing::Off | Probing::Due(_) => {}
         }
         match is_ready {
-            true if asks_anew => self.memory.tracker = self.memory.tracker.reset(),
+            true if has_new_check => self.memory.tracker = self.memory.tracker.reset(),
             true if !definition.is_probed() => self.memory.tracker = Tracker::alive(),
             _ => {}
         }
     }
 
     /// Whether the health under this definition is unknown, because the check has changed.
-    pub fn asks_anew(&self, definition: &Service) -> bool {
+    pub fn has_new_check(&self, definition: &Service) -> bool {
         self.memory.state.is_active()
             && definition.endpoint.is_some()
             && !definition.same_probe(&self.definition)
@@ -58,7 +58,7 @@ impl Machine {
     }
 
     /// The next check is due; the result of one in flight may be too old.
-    pub(super) fn ask_now(&mut self) -> Vec<Effect> {
+    pub(super) fn probe_now(&mut self) -> Vec<Effect> {
         match self.probing {
             Probing::Due(_) => self.probe(),
             Probing::InFlight => {

@@ -1,4 +1,4 @@
-//! [`Words`]: the last output of a service's last run, short enough for an error.
+//! [`RunOutput`]: the last output of a service's last run, short enough for an error.
 
 use crate::snapshot::ServiceSnapshot;
 use service_api::redact;
@@ -21,7 +21,7 @@ const MAX_LENGTH: usize = 200;
 
 /// The last output of a run.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(super) struct RunOutput {
     /// The number of its lines, up to a limit.
     pub lines: usize,
     /// Which lines that are.
@@ -32,7 +32,7 @@ pub(super) struct Words {
     pub telling: Option<String>,
 }
 
-impl Words {
+impl RunOutput {
     /// Reads them from its log. A run whose beginning is unknown has none.
     pub(super) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
@@ -69,7 +69,7 @@ impl Words {
     }
 
     /// The last line.
-    pub(super) fn said(&self) -> Option<&str> {
+    pub(super) fn last_line(&self) -> Option<&str> {
         self.last.last().map(String::as_str)
     }
 }
@@ -149,27 +149,27 @@ mod tests {
     #[test]
     fn the_last_three_lines_of_standard_error_are_told_or_else_of_standard_output() {
         let mut lines: Vec<Line> = (0..5).map(|n| line(Stream::Stdout, &format!("out {n}"))).collect();
-        let words = Words::among(&lines, &[]);
+        let words = RunOutput::among(&lines, &[]);
         assert_eq!((words.lines, words.last), (5, vec!["out 2".into(), "out 3".into(), "out 4".into()]));
         lines.push(line(Stream::Stderr, "boom"));
         lines.push(line(Stream::Stdout, "bye"));
         lines.push(line(Stream::Shim, "a word of ours"));
-        let words = Words::among(&lines, &[]);
-        assert_eq!((words.lines, words.said()), (7, Some("boom")));
+        let words = RunOutput::among(&lines, &[]);
+        assert_eq!((words.lines, words.last_line()), (7, Some("boom")));
     }
 
     #[test]
     fn the_line_of_the_error_is_found_before_a_trace_and_a_version() {
         let words = |text: &str| {
             let lines: Vec<Line> = text.lines().map(|text| line(Stream::Stderr, text)).collect();
-            Words::among(&lines, &[])
+            RunOutput::among(&lines, &[])
         };
         let node = "node:events:495\n      throw er; // Unhandled 'error' event\n\nError: listen EADDRINUSE\n    at Server\n\
                     Emitted 'error' event on Server instance at:\n  port: 47001\n}\n\nNode.js v20.20.2";
         let found = words(node);
         assert_eq!(found.telling.as_deref(), Some("Error: listen EADDRINUSE"));
         assert_eq!(found.last, ["Error: listen EADDRINUSE", "}", "Node.js v20.20.2"]);
-        assert_eq!(found.said(), Some("Node.js v20.20.2"));
+        assert_eq!(found.last_line(), Some("Node.js v20.20.2"));
         for (text, telling) in [
             (
                 "Exception in thread \"main\" X: no\n\tat a\nCaused by: Y: gone\n\tat b",

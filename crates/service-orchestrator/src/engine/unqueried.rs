@@ -4,13 +4,13 @@ use super::task::Engine;
 
 impl Engine {
     /// Updates the set after a change of the accepted definitions.
-    pub(super) fn note_unasked(&mut self) {
+    pub(super) fn record_unqueried(&mut self) {
         let acceptance = &self.drivers.acceptance;
         for service in &mut self.services {
             let entry = &service.snapshot;
-            let unasked = entry.definition.may_start_externally() && !acceptance.covers(&entry.definition);
-            if unasked != entry.unasked {
-                service.edit().unasked = unasked;
+            let unqueried = entry.definition.may_start_externally() && !acceptance.covers(&entry.definition);
+            if unqueried != entry.unqueried {
+                service.edit().unqueried = unqueried;
             }
         }
     }

@@ -9,13 +9,13 @@ use alloc::collections::BTreeMap;
 
 impl Fleet {
     /// Sets the requester of the following request.
-    pub fn asks(&mut self, asker: Requester) {
-        self.asking = Asking { asker: Some(asker), named: BTreeMap::new() };
+    pub fn set_requester(&mut self, requester: Requester) {
+        self.asking = Asking { requester: Some(requester), named: BTreeMap::new() };
     }
 
     /// Determines, with one walk along the graph in each direction, which of `named` includes each of `wanted`.
     pub(super) fn trace(&mut self, named: &[Id], wanted: &[Id]) {
-        if self.asking.asker.is_none() {
+        if self.asking.requester.is_none() {
             return;
         }
         let mut known: BTreeMap<Id, Id> = named.iter().map(|id| (*id, *id)).collect();
@@ -30,11 +30,11 @@ impl Fleet {
         self.asking.named = known;
     }
 
-    pub(super) fn note_asker(&mut self, id: Id, goal: Goal) {
-        let Some(asker) = self.asking.asker.clone() else { return };
+    pub(super) fn record_requester(&mut self, id: Id, goal: Goal) {
+        let Some(requester) = self.asking.requester.clone() else { return };
         let named = self.asking.named.get(&id).filter(|named| **named != id);
         let with = named.map(|named| self.plan.service(*named).name.clone());
-        self.machines[id.index()].asked(goal, RequestOrigin { asker, with });
+        self.machines[id.index()].asked(goal, RequestOrigin { requester, with });
     }
 
     /// Applies the policy of a service that has lost a dependency.
