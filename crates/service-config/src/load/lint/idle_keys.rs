@@ -111,17 +111,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
         service,
         given(&["health", "timeout"]).or_else(|| given(&["ready", "timeout"])),
     ));
-    if let Some((_, signal)) = HARMLESS_SIGNALS.iter().find(|(signal, _)| *signal == service.stop_signal)
-        && service.manager == Manager::Process
-        && let Some(span) = given(&["stop_signal"])
-    {
-        let mut diagnostic = Diagnostic::new(
-            span,
-            format!("`{signal}` does not ask a program to end: it is killed after `stop_timeout`"),
-        );
-        diagnostic.help = Some("remove it for \"TERM\", or try \"INT\", \"QUIT\" or \"HUP\"".to_owned());
-        found.push(diagnostic);
-    }
+    found.extend(check_stop_signal(service, given(&["stop_signal"])));
     found
 }
 
@@ -146,5 +136,15 @@ fn check_timeouts(service: &Service, span: Option<Range<usize>>) -> Option<Diagn
     );
     let mut diagnostic = Diagnostic::new(span?, message);
     diagnostic.help = Some("make `health.timeout` shorter, or `ready.timeout` longer".to_owned());
+    Some(diagnostic)
+}
+
+/// Warns of a stop signal that does not end a process.
+fn check_stop_signal(service: &Service, span: Option<Range<usize>>) -> Option<Diagnostic> {
+    let span = span.filter(|_| service.manager == Manager::Process)?;
+    let (_, signal) = HARMLESS_SIGNALS.iter().find(|(signal, _)| *signal == service.stop_signal)?;
+    let message = format!("`{signal}` does not ask a program to end: it is killed after `stop_timeout`");
+    let mut diagnostic = Diagnostic::new(span, message);
+    diagnostic.help = Some("remove it for \"TERM\", or try \"INT\", \"QUIT\" or \"HUP\"".to_owned());
     Some(diagnostic)
 }
