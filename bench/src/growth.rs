@@ -16,7 +16,7 @@ struct Point {
     used: Use,
 }
 
-/// Plays every count so many rounds, the systems in turn: the table in Markdown, and the plot in SVG.
+/// Measures every count in this many rounds, the systems in turn: the table in Markdown, and the plot in SVG.
 pub(crate) fn run(systems: &[Box<dyn System>], rounds: usize) -> Option<(String, String)> {
     let mut lines: Vec<(&'static str, Vec<Point>)> = Vec::new();
     for count in COUNTS {

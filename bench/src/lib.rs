@@ -2,7 +2,7 @@
 //! and then repeated. `benches/cases.rs` times them; `counted` runs them under valgrind, which counts their
 //! instructions.
 
-// A bench ends where something is not as it should be.
+// A bench panics at an unexpected result.
 #![allow(clippy::missing_panics_doc)]
 
 pub mod growing;
@@ -39,12 +39,12 @@ pub const CASES: [Case; 5] = [
     Case { name: "status of 100 services as JSON", prepare: status },
 ];
 
-/// How long the order and the levels of so many services take, that each need three of those before.
+/// The duration of ordering this many services with three dependencies each.
 pub fn order(count: usize) -> Duration {
     timed(services(count), plan)
 }
 
-/// How long a plan of so many services takes, and to compare it with what runs.
+/// The duration of compiling a plan of this many services and comparing it with the running ones.
 pub fn difference(count: usize) -> Duration {
     timed(Changed::new(count), Changed::compare)
 }

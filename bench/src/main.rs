@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measures this project, the bare machine (the baseline) and the peers that are installed.
 //! They run in turns in one process, so that a disturbance hits all of them.
 
-// The bench panics with a reason where something is not as expected.
+// The bench panics with a reason at an unexpected result.
 #![allow(clippy::missing_panics_doc)]
 
 mod growth;

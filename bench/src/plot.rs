@@ -1,5 +1,5 @@
-//! A plot in SVG: panels side by side, both axes logarithmic, so that what grows with the number of services is a straight
-//! line, and what does not is a flat one.
+//! A plot in SVG: panels side by side with logarithmic axes, so that a quantity proportional to the number of services
+//! is a straight line, and a constant one is horizontal.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 52.0;
 const TOP: f64 = 34.0;
 const INNER: (f64, f64) = (WIDTH - LEFT - 16.0, HEIGHT - TOP - 40.0);
-/// Told apart by people who see colours differently, too.
+/// Distinguishable also with a colour vision deficiency.
 const COLOURS: [&str; 2] = ["#888888", "#0b6e99"];
 
 pub(crate) fn draw(panels: &[Panel]) -> String {

@@ -1,4 +1,4 @@
-//! What processes cost, read from `/proc`.
+//! The cost of processes, read from `/proc`.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// What the processes of one system have used until now.
+/// The usage of one system's processes so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Use {
     /// Bytes; of pages that are shared, a share.
@@ -63,7 +63,7 @@ pub(crate) fn all() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The processes that one system consists of: what was started in its directory, without the services.
+/// The processes of one system: those started in its directory, without the services.
 pub(crate) fn pids_in(directory: &std::path::Path) -> BTreeSet<u32> {
     service_tests::marked(directory)
         .into_iter()

@@ -25,7 +25,7 @@ impl Figures {
         Some((least, values.iter().copied().max_by(f64::total_cmp)?))
     }
 
-    /// In Markdown. Rows that nobody has figures for are left out.
+    /// In Markdown, without rows that have no figures.
     pub(crate) fn table(&self, rows: &[&Row], systems: &[&'static str], ours: &'static str) -> String {
         let mut text = format!("| work | {} | goal | |\n", systems.join(" | "));
         let _ = writeln!(text, "|---|{}---|---|", "---|".repeat(systems.len()));
@@ -59,7 +59,7 @@ impl Figures {
     }
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The time until lines that a full disk lost are reported.
 const AFTERWARDS: i64 = 6_000_000_000;
 
-/// What is kept between rounds.
+/// The state between rounds.
 #[derive(Default)]
 pub(crate) struct Judge {
     /// Runs with a smaller number are judged, by service.

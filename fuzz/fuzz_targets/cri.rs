@@ -1,4 +1,4 @@
-//! The log reader: any bytes are lines, and what was written as lines is read as the same lines.
+//! The log reader: any bytes are lines, and written lines are read unchanged.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Redaction: ranges lie inside of the text and between characters, and what was masked stays masked.
+//! Redaction: ranges lie within the text and between characters, and a masked text stays unchanged when masked again.
 
 #![no_main]
 

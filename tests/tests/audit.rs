@@ -16,7 +16,7 @@ ready = { delay = "1ms" }
 dependencies = ["redis"]
 "#;
 
-/// The last event of a service that says this of its new state.
+/// The last event of a service with this new state.
 #[track_caller]
 fn event(project: &Project, service: &str, to: &str) -> Value {
     let events = project.value(&format!("service events {service} --long | where to == {to}"));
@@ -38,7 +38,7 @@ fn a_start_and_a_stop_tell_who_gave_the_order_and_for_which_service() {
     let uid = nix::unistd::geteuid();
     let begun = event(&project, "redis", "starting");
     let by = text(&begun, "by");
-    // The shell is told, and not its plugin.
+    // The cause is the shell, and not its plugin.
     assert!(
         by.starts_with("user ") && by.contains(&format!("(uid {uid}, pid ")) && by.ends_with(", nu)"),
         "{begun}"

@@ -153,7 +153,7 @@ fn programs_and_modules_are_looked_at_as_a_start_and_a_stop_find_them() {
         "short.nu",
         "export def stop [] { {state: stopped} }\nexport def status [] { {state: stopped} }\n",
     );
-    // Service, its keys, and what is said of which key.
+    // Service, its keys, and the expected finding.
     let cases: &[(&str, &str, Option<Row>)] = &[
         ("windows", "start_command = './windows'", Some(("error", "start_command", "carriage return"))),
         ("text", "start_command = './text'", Some(("error", "start_command", "no `#!` line"))),

@@ -164,7 +164,7 @@ fn a_check_of_the_container_decides_about_ready_and_health(engine: ContainerEngi
 }
 
 fn the_lines_of_a_container_are_followed_over_its_restart(engine: ContainerEngine) {
-    // It ends between two numbers: one that is noted has been said.
+    // It ends between two numbers: a recorded number has been printed.
     let Some(project) = services(
         engine,
         r#"
@@ -285,7 +285,7 @@ fn a_container_that_is_started_by_hand_is_seen() {
     assert_eq!(project.inspect("web", "{{.State.Status}}"), "exited");
 }
 
-/// An engine says 137 of what SIGKILL ended and of what exited with 137: which it was nobody knows.
+/// An engine reports 137 after SIGKILL and for an exit code of 137, which cannot be distinguished.
 #[test]
 fn of_a_container_that_a_signal_ended_the_code_is_told_and_no_signal_is_guessed() {
     let Some(project) = services(ContainerEngine::Podman, &format!("{SLEEPER}restart = \"no\"")) else {

@@ -45,7 +45,7 @@ fn an_enabled_project_is_run_by_systemd_and_services_outlive_a_restart_of_the_un
     assert_eq!(project.pid("web"), web);
     status("2 of 3 services up");
 
-    // A daemon that is started again in the same session starts nothing that somebody has stopped.
+    // A daemon that is restarted in the same session does not start a stopped service.
     project.value("service stop web");
     systemd.systemctl(&["restart", &unit]);
     status("1 of 3 services up");

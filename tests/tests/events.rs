@@ -1,6 +1,6 @@
 //! The journal: events with consecutive numbers, across failures of daemons, disks and readers.
 
-// What a test stands on is there, or the test fails.
+// A missing precondition fails the test.
 #![allow(clippy::unwrap_used)]
 
 use nix::mount::{MsFlags, mount};
@@ -24,7 +24,7 @@ fn numbers(events: &Value) -> Vec<u64> {
     events.as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
-/// Every number from 1 on, and each service goes on from where it was.
+/// The numbers are consecutive from 1, and each event starts from the previous state of its service.
 #[track_caller]
 fn is_unbroken(events: &Value) {
     let found = numbers(events);
@@ -45,7 +45,7 @@ fn follow(socket: &Path, path: &str, headers: &str) -> BufReader<UnixStream> {
     BufReader::new(stream)
 }
 
-/// The next line of a stream that begins so.
+/// The next line of a stream with this prefix.
 #[track_caller]
 fn next(stream: &mut impl BufRead, beginning: &str) -> String {
     stream.lines().map(|line| line.unwrap()).find(|line| line.starts_with(beginning)).unwrap()
@@ -170,7 +170,7 @@ fn server_sent_events_go_on_after_the_last_one_seen() {
     let mut stream =
         follow(&socket, "/api/v1/events?follow=true&since=0", &format!("{sse}\r\nLast-Event-ID: 2"));
     assert_eq!(next(&mut stream, "id: "), "id: 3");
-    // What comes now, and then the end.
+    // The present events, and then the end.
     let mut live = follow(&socket, "/api/v1/events?follow=true&names=web", sse);
     next(&mut live, ": nothing new");
     let mut lines = follow(&socket, "/api/v1/events?follow=true&names=web", "Accept: application/x-ndjson");
@@ -230,7 +230,7 @@ fn a_slow_reader_is_cut_off_and_told_and_old_events_make_room() {
     for reload in 1..=reloads {
         project.define(&many(reload));
         assert_eq!(http(&socket, "GET", "/api/v1/services/list").0, 200);
-        // However busy the machine is, this one keeps up: it is never more than four changes behind.
+        // This follower keeps up on a busy machine, too: it is at most four changes behind.
         let enough = MANY * reload.saturating_sub(4);
         eventually("who reads has read", || (heard.load(Ordering::Relaxed) >= enough).then_some(()));
     }

@@ -21,7 +21,7 @@ fn every_example_says_something_that_can_be_run() {
         let mut check = Command::new(program("orchestratord"));
         let said = check.args(["check", "--config"]).arg(examples.join(file)).output().unwrap().stdout;
         let findings: serde_json::Value = serde_json::from_slice(&said).unwrap();
-        // What is not installed on this machine is no mistake of the example.
+        // A program that is missing on this machine is no mistake of the example.
         let errors: Vec<_> =
             findings["data"].as_array().unwrap().iter().filter(|row| row["severity"] == "error").collect();
         assert!(errors.is_empty(), "{file}: {errors:?}");
@@ -54,7 +54,7 @@ fn the_quickstart_counts_its_visitors() {
     assert_eq!(project.value("service stop database").column("name"), ["web-app", "cache", "database"]);
 }
 
-/// What the platform is made of; `None`, said aloud, if something is not installed.
+/// The servers of the platform; `None`, after a message, if one is not installed.
 fn servers() -> Option<Vec<PathBuf>> {
     ["dnsmasq", "docker-registry", "redis-server", "redis-cli", "lighttpd"]
         .into_iter()

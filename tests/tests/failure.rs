@@ -182,7 +182,7 @@ fn a_start_is_told_with_the_check_that_hung_until_its_end_and_not_with_an_earlie
     let (message, hung) =
         (error["msg"].to_string(), format!("no answer from http://127.0.0.1:{port}/ within"));
     assert!(message.contains(&hung), "{error}");
-    // The end of the service closes the connection of a check that is under way.
+    // The end of the service closes the connection of the running check.
     eventually("it has ended", || (project.status("silent")["state"] == "failed").then_some(()));
     let why = project.value("service why silent").to_string();
     assert!(why.contains(&hung) && !why.contains("reset"), "{why}");

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-/// A service, what its cause has to be called, and its next step.
+/// A service, the expected cause of its failure, and the expected next step.
 struct Case {
     name: &'static str,
     toml: &'static str,
@@ -20,7 +20,7 @@ const fn case(name: &'static str, toml: &'static str, cause: &'static str, step:
     Case { name, toml, cause, step }
 }
 
-/// `HELD` is a port that somebody else holds, `OWN` and `OTHER` are free ones.
+/// `HELD` is a port of another process, `OWN` and `OTHER` are free ones.
 const CASES: &[Case] = &[
     case(
         "taken",
@@ -263,7 +263,7 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
         let path = project.write(file, content);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
-    // All fail, so the command does; its rows are what the API tells of each.
+    // All fail, and therefore the command; its rows are those of the API.
     let (status, answer) =
         service_tests::post(&project_socket(&project), "/api/v1/services/start", "{\"all\":true}");
     assert_eq!(status, 200, "{answer}");

@@ -79,7 +79,7 @@ fn a_reader_that_reads_nothing_holds_nobody_up_and_one_that_leaves_is_forgotten(
     ) else {
         return;
     };
-    // With its first start the daemon has opened all that it keeps.
+    // With its first start the daemon has opened all its permanent files.
     project.value("service start other");
     let (daemon, socket) = (project.daemon(), project.socket());
     let before = eventually("the daemon is calm", || {

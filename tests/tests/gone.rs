@@ -7,7 +7,7 @@ use std::fs;
 
 const ONE: &str = "[services.a]\nstart_command = \"sh -c 'echo up; exec sleep 600'\"\n";
 
-/// What may become of a project, said in its own directory.
+/// Damages to a project, as commands in its own directory.
 const DAMAGES: [&str; 5] = [
     "^mv services.toml ../away.toml",
     "^rm services.toml; ^mkdir services.toml",
@@ -16,7 +16,7 @@ const DAMAGES: [&str; 5] = [
     "^mv (pwd) $'(pwd)-moved'",
 ];
 
-/// Everything that must work all the same; `WHERE` says how the project is named.
+/// Commands that must work nevertheless; `WHERE` is replaced by the project.
 const ALL: &str = "{
     status: (service status WHERE --quiet | get 0.state)
     why: (service why a WHERE | get state)
@@ -115,7 +115,7 @@ fn in_a_renamed_directory_nothing_is_started_twice() {
         assert_eq!(refused["code"], "service::moved", "{refused}");
         assert!(refused["help"].as_str().unwrap().contains(&format!("--config {file}")), "{refused}");
     }
-    // It is no longer news when it comes back.
+    // When the directory returns, the note does not.
     fs::rename(project.path("new"), project.path("old")).unwrap();
     assert_eq!(project.value("cd old; service start a").column("action"), ["unchanged"]);
     fs::rename(project.path("old"), project.path("new")).unwrap();
@@ -233,7 +233,7 @@ fn what_a_manager_runs_is_seen_and_stopped_by_a_new_daemon_without_the_file() {
     let file = project.write("home/shop/services.toml", lamp).canonicalize().expect("it was just written");
     let at = file.display();
     project.value(&format!("service start --all --config {at}"));
-    // One that was stopped is at rest.
+    // A stopped service is inactive.
     project.value(&format!("service stop old --config {at}"));
     assert!(project.path("home/lamp").exists() && !project.path("home/old").exists());
     project.value(&format!("service daemon stop --config {at}"));

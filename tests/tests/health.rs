@@ -125,7 +125,7 @@ fn of_the_addresses_of_a_name_the_one_where_the_service_listens_is_asked() {
     )) else {
         return;
     };
-    // The other address is somebody else's, who accepts and is silent.
+    // The other address belongs to another process, which accepts and stays silent.
     project.value("service start web");
     assert_eq!(project.status("web")["health"], "healthy");
     project.value("service stop web");

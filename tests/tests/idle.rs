@@ -36,7 +36,7 @@ fn a_daemon_that_nobody_needs_ends_and_the_next_one_knows_all() {
     assert_eq!(project.value("service start web").row("web")["ok"], true);
 }
 
-/// A project with a daemon that is idle, but for what this does, and from now on may be so for no longer than a second.
+/// A project with a daemon that is idle apart from `hold`, with an idle timeout of a second from now on.
 fn held(services: &str, hold: impl FnOnce(&Project)) -> Option<(Project, u32)> {
     let project = Project::new(services)?;
     project.value("service status");
@@ -82,7 +82,7 @@ fn a_daemon_that_somebody_needs_stays() {
     drop(stream);
 }
 
-/// One that somebody has typed in a terminal.
+/// A daemon started by hand in a terminal.
 fn typed() -> Option<(Project, Child)> {
     let project = Project::new(&format!("[orchestrator]\n{SHORT}\n{ONE}"))?;
     let mut command = project.command(&program("orchestratord"));

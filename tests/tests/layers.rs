@@ -59,7 +59,7 @@ impl Crate {
 
     /// The module that a path leads to: its longest beginning that is one.
     fn resolve(&self, from: &Module, path: &[String]) -> Option<usize> {
-        // `pub(crate)` and `pub(super)` name nobody.
+        // `pub(crate)` and `pub(super)` name no module.
         if path.len() < 2 {
             return None;
         }
@@ -88,7 +88,7 @@ impl Crate {
         self.modules.keys().position(|known| *known == module).expect("the root is a module")
     }
 
-    /// Every place where a module names another of the crate.
+    /// Every reference of a module to another one of the crate.
     fn imports(&self) -> Vec<Import> {
         let mut imports = Vec::new();
         for (from, (module, (file, code))) in self.modules.iter().enumerate() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use service_tests::{Lack, Project, ServiceTable, eventually, program};
 use std::os::unix::fs::PermissionsExt;
 
-/// Who keeps the limits of a service that runs.
+/// The mechanism that enforces the limits of a running service.
 fn kept_by(status: &Value) -> String {
     status["limits"].as_str().unwrap_or_else(|| panic!("no word about its limits: {status}")).to_owned()
 }
@@ -15,7 +15,7 @@ fn log_of(project: &Project, name: &str) -> String {
     project.value(&format!("service logs {name}")).column("line").join("\n")
 }
 
-/// The directory of the cgroup that a running service was given.
+/// The cgroup of a running service.
 fn cgroup_of(project: &Project, name: &str) -> Option<std::path::PathBuf> {
     let note = project.run_json(name).with_file_name("limits.json");
     let note: Value =
@@ -162,7 +162,7 @@ fn a_limit_goes_with_its_keeper() {
     eventually("it is back", || project.status("a")["pid"].as_u64());
 }
 
-/// A project of root's whose services may become `nobody`, and a copy of the test service that `nobody` may run.
+/// A project of root whose services may run as `nobody`, and a copy of the test service that `nobody` may execute.
 fn with_users(services: &str) -> Option<(Project, tempfile::TempDir)> {
     if !nix::unistd::geteuid().is_root() {
         service_tests::skip_for(Lack::Root, "only root can start a service as another user");

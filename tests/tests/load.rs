@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What the daemon may hold, in kilobytes.
+/// The maximum memory of the daemon, in kilobytes.
 const MAX_MEMORY_KB: u64 = 64 * 1024;
 /// How long a question may take while both cores are busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ impl Stage {
         Some(Self { project, socket, daemon, web })
     }
 
-    /// What the daemon holds, in kilobytes; not every machine tells the most it ever held, so it is looked at often.
+    /// The memory of the daemon in kilobytes. Some machines do not report the peak, so it is sampled often.
     fn memory(&self) -> u64 {
         let pages = fs::read_to_string(format!("/proc/{}/statm", self.daemon)).unwrap_or_default();
         let resident: Option<u64> = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok());
@@ -62,7 +62,7 @@ impl Stage {
         eprintln!("{under}: status in {took:.1?}, memory {held} kB");
     }
 
-    /// Whoever was here has gone, and left nothing.
+    /// All clients have gone, and no resources remain.
     fn is_empty_again(&self, descriptors: u64) {
         // A stream whose client is gone may find out with its next pulse.
         within(Duration::from_mins(1), "all connections are closed", || {
@@ -135,7 +135,7 @@ fn a_thousand_who_only_listen_cost_little_and_keep_nobody_from_asking() {
     let (before, first) = (stage.descriptors(), stage.memory());
     let listeners: Vec<_> = (0..LISTENERS).map(|_| listen(&stage.socket)).collect();
     stage.is_undisturbed("1000 streams");
-    // Something happens, and all are told.
+    // An event reaches every follower.
     stage.project.value("[{name: other start_command: 'true' oneshot: true}] | service add");
     assert_eq!(stage.project.value("service start other")[0]["ok"], true);
     for mut listener in listeners {
@@ -308,7 +308,7 @@ fn requests_that_mean_nothing_are_answered_or_refused_and_do_no_harm() {
                 for _ in 0..each {
                     let request = chance.request();
                     let mut stream = connect(&socket);
-                    // It may hang up on nonsense before it has heard all.
+                    // The daemon may close a malformed request before it has read it completely.
                     let _ = stream.write_all(&request);
                     let _ = stream.shutdown(std::net::Shutdown::Write);
                     let mut answer = [0; 13];

@@ -70,7 +70,7 @@ fn logs_of_many_services_come_by_time() {
     });
 }
 
-/// Says that it boots, asks, and goes on when there is a file `answer`.
+/// Prints a boot message and a question, and continues when the file `answer` exists.
 const ASKS: &str = r#"
 [services.web]
 shell = "sh"

@@ -235,7 +235,7 @@ fn a_restart_is_one_call_unless_something_else_has_to_happen_in_between() {
     let Some(project) = project(&services, &restarting) else { return };
     project.value("service start room");
     assert_eq!(project.value("service restart lamp").column("ok"), ["true", "true"]);
-    // The dependent has to be down while what it needs is: that takes a stop and a start.
+    // The dependent has to be down while its dependency is: that takes a stop and a start.
     let said: Vec<String> =
         project.read("calls").lines().filter(|call| !call.starts_with("status")).map(str::to_owned).collect();
     assert_eq!(said, ["start lamp", "start room", "stop room", "restart lamp", "start room"]);

@@ -45,7 +45,7 @@ fn now() -> u128 {
         .as_millis()
 }
 
-/// Five lines a moment, so that times alone do not tell them apart.
+/// Five lines with the same time, which times alone do not distinguish.
 fn line_of(begun: u128, number: u64) -> String {
     format!("{} {number}", begun + u128::from(number / 5))
 }

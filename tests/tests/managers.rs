@@ -71,7 +71,7 @@ fn a_manager_that_hangs_is_ended() {
     eventually("nothing of the manager is left", || (shims_and_nus() == 0).then_some(()));
 }
 
-/// One that has left the session of the call is found all the same.
+/// A process that has left the session of the call is found as well.
 #[test]
 fn a_manager_that_hangs_is_ended_with_what_left_its_session() {
     let Some(project) = Project::new(
@@ -152,7 +152,7 @@ fn systemd_is_asked_for_the_unit_and_its_answer_becomes_status() {
     let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"") else {
         return;
     };
-    // No container has a systemd to talk to, so this one keeps its unit in a file.
+    // Containers have no systemd to talk to, so this fake keeps its unit in a file.
     let fake = project.write(
         "bin/systemctl",
         "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo \"$*\" >> asked\ncase \"$*\" in\n\

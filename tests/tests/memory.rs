@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// What the daemon may have, in bytes.
+/// The maximum memory of the daemon, in bytes.
 const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Twenty times this log is ten times as much.
 const LINES: usize = 250_000;
@@ -32,7 +32,8 @@ fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
             stream
         })
         .collect();
-    // Each has been answered as far as it can be when its first bytes are there and another request has been served.
+    // Each response is complete, as far as possible, when its first bytes have arrived and another request has been
+    // served.
     for reader in &mut readers {
         reader.read_exact(&mut [0; 16]).expect("an answer has begun");
     }
@@ -40,13 +41,13 @@ fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
     let held = memory(daemon);
     assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
     println!("with 20 unread answers the daemon has {} MiB", held / 1024 / 1024);
-    // And whoever reads gets all of it.
+    // A client that reads gets the whole response.
     let told = request(&socket, "GET", &whole).expect("the daemon answers");
     assert!(told.contains(&format!("line {LINES}\"}}")), "the last line is there");
     assert!(memory(daemon) < MAX_MEMORY_BYTES, "the daemon has {} MiB", memory(daemon) / 1024 / 1024);
 }
 
-/// As many as there may be at once, who ask for all there is and then take nothing of it.
+/// As many clients as are admitted, which request everything and then read nothing.
 fn unread(socket: &std::path::Path, most: usize, paths: &[&str], accept: &str) -> Vec<UnixStream> {
     let ask = |n: usize| {
         let mut stream = UnixStream::connect(socket).expect("the daemon listens");
@@ -135,7 +136,7 @@ fn unread_lists_of_five_hundred_services_cost_a_piece_each() {
     println!("with 240 unread lists the daemon has {} MiB", held / 1024 / 1024);
     assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
     drop(readers);
-    // And whoever reads gets all of it.
+    // A client that reads gets the whole response.
     let told = request(&socket, "GET", "/metrics").expect("the daemon answers");
     assert_eq!(told.matches("service_start_duration_seconds_count{").count(), 500);
     let (_, answer) = http(&socket, "GET", "/api/v1/services/status?long=true");
@@ -160,7 +161,7 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
     assert_eq!(http(&socket, "GET", "/api/v1/services/status").0, 200);
     let held = memory(daemon);
     println!("with {} unread logs the daemon has {} MiB", readers.len(), held / 1024 / 1024);
-    // Who wants little does not wait for those who want much, and what is too much is told.
+    // A small request does not wait for large ones, and too many large ones are refused.
     let (status, answer) = http(&socket, "GET", "/api/v1/logs?names=s1&tail=5");
     assert_eq!((status, answer["data"].as_array().map(Vec::len)), (200, Some(5)), "{answer}");
     let many = unread(&socket, 400, &["/api/v1/logs?tail=100000"], "application/x-ndjson");

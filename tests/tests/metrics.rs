@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const OPEN: &str = "application/openmetrics-text; version=1.0.0";
-/// Reads it as strictly as its authors do, and prints the names of the families.
+/// Parses the page with the reference parser, and prints the names of the families.
 const READER: &str = "
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 print(' '.join(family.name for family in text_string_to_metric_families(sys.stdin.read())))
 ";
 
-/// Head and body of the answer.
+/// Head and body of the response.
 fn get(socket: &Path, accept: &str) -> (String, String) {
     let mut stream = UnixStream::connect(socket).expect("the daemon listens");
     write!(
@@ -40,12 +40,12 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
     pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("it is a number"))).collect()
 }
 
-/// The samples of a daemon that is asked in its usual format.
+/// The samples in the default format.
 fn scrape(socket: &Path) -> BTreeMap<String, f64> {
     samples(&get(socket, "*/*").1)
 }
 
-/// What a tool prints about a page.
+/// The output of a tool about a page.
 fn read_by(mut tool: Command, page: &str) -> String {
     let mut tool = tool
         .stdin(Stdio::piped())
@@ -92,7 +92,7 @@ fn both_formats_are_read_without_a_complaint_by_the_tools_that_define_them() {
         }
         None => skip("there is no promtool"),
     }
-    // The one of the system has the system's packages, whatever stands before it on PATH.
+    // The Python of the system has the packages of the system, whatever is first on PATH.
     let mut pythons = ["/usr/bin/python3", "python3"].into_iter();
     let has_it = |python: &&str| {
         let tried =

@@ -28,7 +28,7 @@ fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
         terminal.press(&[keys]);
         eventually("the table is gone", || (!terminal.screen().contains("2/2 up")).then_some(()));
         terminal.wait_for_prompt();
-        // The number alone may stay: the prompt tells the time.
+        // Only the number may remain: the prompt shows the time.
         terminal.clear("at the prompt");
         project.value("service stop second");
     }

@@ -8,7 +8,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Child;
 
-/// Reads datagrams until one has this line; returns all lines that came before, and this.
+/// Reads datagrams until one contains this line; returns all lines so far.
 #[track_caller]
 fn until(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
     let mut heard = Vec::new();

@@ -22,13 +22,13 @@ fn pids(project: &Project) -> Vec<(String, Value)> {
     rows.map(|row| (row["name"].as_str().expect("a name").to_owned(), row["pid"].clone())).collect()
 }
 
-/// How often something has begun to stop.
+/// The number of stops that have begun.
 fn stops(project: &Project) -> usize {
     let events = project.value("service events --since 1hr | where to? == stopping");
     events.as_array().expect("a table").len()
 }
 
-/// The error of a line, which stops nothing.
+/// The error of a line that stops nothing.
 #[track_caller]
 fn refused(project: &Project, line: &str) -> (String, String) {
     let before = (pids(project), stops(project));
@@ -124,7 +124,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
     assert!(missing.iter().all(|name| message.contains(&format!("`{name}`"))), "{message}");
     assert!(!message.contains("`program`"), "{message}");
 
-    // The way out that is told.
+    // The suggested remedy.
     assert_eq!(project.value("service stop variables").row("variables")["action"], "stopped");
     project.error("service start variables");
     project.write("its.env", "A=2\n");
@@ -212,7 +212,7 @@ fn a_user_or_a_module_of_a_manager_that_is_not_there_stops_nothing_either() {
     project.value("service stop --all");
 }
 
-/// Whoever runs the tests.
+/// The user that runs the tests.
 fn service_tests_user() -> String {
     nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().expect("we are somebody").name
 }

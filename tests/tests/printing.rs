@@ -57,7 +57,7 @@ fn no_byte_that_commands_a_terminal_comes_out_of_either_front() {
     eventually("it has said it", || {
         project.nu("service logs loud --raw").stdout.contains("\u{1b}]52;c;eA==\u{7}\u{1b}[2J").then_some(())
     });
-    // The same of a file that says nothing valid, whatever is wrong with it.
+    // The same for a file that is invalid in several ways.
     for wrong in [
         "# \u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\n".to_owned(),
         format!("[services.\"n{BAD}\"]\nstart_command = 'true'\n"),

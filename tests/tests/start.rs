@@ -3,7 +3,7 @@
 use serde_json::Value;
 use service_tests::{Answer, Project, ServiceTable, eventually, free_port};
 
-/// database -> cache -> web-app; each listens late and exits at once if what it needs does not listen yet.
+/// database -> cache -> web-app; each listens late, and exits at once if its dependency does not listen yet.
 fn chain() -> String {
     let [database, cache, web] = [free_port(), free_port(), free_port()];
     format!(
@@ -181,7 +181,7 @@ fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_
 
 #[test]
 fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_healthy() {
-    // With the defaults of a user.
+    // With default settings.
     let Some(project) = Project::new(
         "[services.dies]\nstart_command = \"TEST_SERVICE wait 300 moan 'no module' exit 3\"\nrestart = \"no\"\n\
          [services.top]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"dies\"]\n\
@@ -307,7 +307,7 @@ fn a_service_runs_where_and_with_what_it_is_told() {
     }
 }
 
-/// Sends to its notify socket what the lines of its program say.
+/// Sends the messages of its program to its notify socket.
 const NOTIFIES: &str = "import os, socket, time\n\
     def say(text):\n    \
         at = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)\n    \

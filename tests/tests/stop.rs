@@ -171,7 +171,8 @@ fn what_the_first_process_leaves_behind_is_killed_where_it_alone_is_asked() {
     assert_eq!(project.value("service stop web | get ok.0"), true);
 }
 
-/// Sends to its notify socket what the lines of its program say; a stop asks for more time and waits for the file `go`.
+/// Sends the messages of its program to its notify socket; during a stop it requests more time and waits for the file
+/// `go`.
 const ASKS_WHILE_IT_STOPS: &str = "import os, signal, socket, sys, time\n\
     def say(text):\n    \
         at = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)\n    \

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 const STAYS: &str = "[Service]\nExecStart=/bin/sleep infinity\nRestart=on-failure\nRestartSec=0\n";
 
-/// Units of the user's own, also for root, and looked at often.
+/// Units of the user's own systemd, also for root, with frequent checks.
 fn services(text: &str) -> Option<(Project, Systemd)> {
     let defaults = "[orchestrator.service_defaults.health]\ninterval = \"300ms\"\n";
     let project = Project::new(&format!("{defaults}{text}"))?;
@@ -172,7 +172,7 @@ fn a_unit_that_is_not_there_is_told_by_name() {
     assert!(error["msg"].as_str().unwrap().contains("Unit nope.service not found"), "{error:#}");
 }
 
-/// A systemd of one's own has no journal, so this one lies in a file.
+/// A private systemd has no journal, so a file replaces it.
 #[test]
 fn lines_of_the_journal_are_lines_of_the_log() {
     let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"\nwith = { scope = \"user\" }")
@@ -232,7 +232,7 @@ fn a_unit_that_a_signal_ends_is_told_with_the_signal_as_a_process_is() {
     assert_eq!(project.status("once")["exit_signal"], "SIGUSR1");
 }
 
-/// systemd remembers how a unit ended while another unit refers to it, as of all that are enabled.
+/// systemd retains the exit of a unit while another unit refers to it, as with every enabled unit.
 #[test]
 fn a_unit_that_ends_well_for_systemd_rests_whatever_ended_it() {
     let Some((project, systemd)) = services(

@@ -61,7 +61,7 @@ restrat = "no"
 dependencies = ["web"]
 "#;
 
-/// One shop, and what stands in its tables for what is different each time.
+/// The project of the tables, and replacements of variable text.
 struct Shop {
     project: Project,
     ports: [u16; 2],

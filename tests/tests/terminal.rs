@@ -21,7 +21,7 @@ fn ctrl_c_returns_to_the_prompt_and_the_start_goes_on() {
     eventually("it is under way", || (project.status("slow")["state"] == "starting").then_some(()));
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
-    // What is typed before would be echoed into the line that is being cleared.
+    // Earlier input would be echoed into the line that is being cleared.
     terminal.shows("the daemon continues");
     terminal.shows("`service stop slow` reverts it");
     terminal.wait_for_prompt();
@@ -166,7 +166,7 @@ fn ctrl_c_ends_an_apply_for_the_shell_and_the_daemon_goes_on() {
     terminal.types("service apply", &["Enter"]);
     terminal.shows("slow is starting");
     terminal.press(&["C-c"]);
-    // What is typed before would be echoed into the line that is being cleared.
+    // Earlier input would be echoed into the line that is being cleared.
     terminal.shows("the daemon continues");
     terminal.wait_for_prompt();
     assert!(!terminal.screen().contains("slow is starting"), "the line is left");
@@ -191,7 +191,7 @@ fn ctrl_c_ends_following_events() {
     terminal.types("clear; service events --follow", &["Enter"]);
     eventually("it is over", || {
         terminal.press(&["C-c"]);
-        // Not those of before, which are there until the screen is cleared.
+        // Not the earlier ones, which remain until the screen is cleared.
         let screen = terminal.screen();
         (!screen.contains("at the prompt") && screen.contains("interrupted")).then_some(())
     });
@@ -282,7 +282,7 @@ fn tab_offers_every_service_to_a_stop_and_to_a_start() {
     project.value("service start one-running");
     assert_eq!(project.value("service status").column("state"), ["ready", "stopped"]);
     let Some(terminal) = Terminal::open(&project) else { return };
-    // One that is not offered looks as if there were none of its name.
+    // A command that is not offered would appear unknown.
     for command in ["stop", "start"] {
         terminal.types(&format!("service {command} one"), &["Tab"]);
         terminal.shows("one-running");

@@ -14,7 +14,7 @@ struct Page {
 }
 
 impl Page {
-    /// The lines that are code, tests at the end of a file left out.
+    /// The lines of code, without the tests at the end of a file.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let tests = self.text.find("#[cfg(test)]\nmod").unwrap_or(self.text.len());
         let lines = self.text[..tests].lines().enumerate();
@@ -324,8 +324,8 @@ fn nothing_of_ours_is_run_through_a_shell() {
             && !page.path.ends_with("/tests.rs")
             && !page.path.starts_with("nu/tests/")
     });
-    // A pretend daemon of unit tests; what is suggested as `shell`; which programs read shell syntax; and a script that never changes, whose words are its
-    // arguments.
+    // A mock daemon of unit tests; the suggestion of `shell`; the programs with shell syntax; and a constant script
+    // with arguments.
     let plugin = "crates/service-client/src";
     let detect = "crates/service-config/src/init/detect.rs";
     let syntax = "crates/service-config/src/load/shell_syntax.rs";
@@ -349,7 +349,7 @@ fn every_claim_about_security_names_a_test_that_exists() {
         })
         .map(|page| page.text)
         .collect();
-    // What comes before says who is kept from what.
+    // The text before it describes the attackers.
     let (_, claims) = claims.split_once("\n## ").expect("there are claims");
     let rows = claims.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| claim"));
     let mut named = 0;

@@ -206,7 +206,7 @@ fn what_cannot_be_written_down_as_removed_stays_with_its_past() {
         test_service()
     ));
     assert_eq!(project.value("service start x").row("x")["ok"], true);
-    // In the way of the file that replaces the one of what is added.
+    // An obstacle to replacing the file of added services.
     let obstacle = project.state_dir().join("additions.new");
     fs::create_dir(&obstacle).expect("the directory is ours");
     let error = project.error("service remove x");

@@ -65,7 +65,7 @@ fn grow(program: &Path) -> TaskResult {
         .filter_map(|(size, name)| Some((size.parse().ok()?, name)))
         .filter(|(_, name)| *name != NOTHING)
         .collect();
-    // What a program takes that does nothing: to begin and to end.
+    // The cost of a program that does nothing: its start and its exit.
     let nothing = count(program, &["grow", "1", NOTHING])?;
     let (next, fast) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<(), String> {

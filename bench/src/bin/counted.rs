@@ -1,7 +1,8 @@
-//! `counted grow` tells what may grow, one a line, a size and a name; `counted grow SIZE NAME` does it once.
+//! `counted grow` lists the cases with a variable size, one a line, as size and name; `counted grow SIZE NAME` runs one
+//! once.
 //!
-//! Does one case so many times: `counted CASE TIMES`. Without arguments: which cases are counted, one a line. What valgrind counts
-//! for eleven times less once, is ten times the case alone.
+//! Runs one case repeatedly: `counted CASE TIMES`. Without arguments it lists the cases, one a line. The difference
+//! between eleven runs and one run, as counted by valgrind, is ten times the case alone.
 
 use service_bench::{CASES, growing};
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
-//! The service that everybody is measured with. It says that it is alive, and then does nothing until it is ended.
+//! The service of every measured system. It reports that it is alive, and then does nothing until it is stopped.
 //!
-//! `payload SOCKET alive`: a datagram with its process id goes to SOCKET.
-//! `payload SOCKET listen PORT MS`: after so many milliseconds it listens on a port of loopback, and then says so: to SOCKET,
-//! to the socket of `$NOTIFY_SOCKET` where there is one, and to the descriptor of `$READY_FD`.
-//! `payload SOCKET lines N BYTES`: writes N lines of a hundred bytes, so many bytes a write, and ends.
+//! `payload SOCKET alive`: a datagram with its process id goes to SOCKET. `payload SOCKET listen PORT MS`: after MS
+//! milliseconds it listens on a port of loopback, and then reports that: to SOCKET, to the socket of `$NOTIFY_SOCKET`
+//! if set, and to the descriptor of `$READY_FD`. `payload SOCKET lines N BYTES`: writes N lines of a hundred bytes,
+//! BYTES bytes a write, and exits.
 
 use std::error::Error;
 use std::fs::File;

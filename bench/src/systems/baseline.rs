@@ -1,5 +1,5 @@
-//! The baseline: what the machine itself takes for the bare work. A separate process spawns, watches with pidfds and
-//! `poll`, copies a pipe to a file, starts again what dies; it keeps no promise beside.
+//! The baseline: the cost of the bare work. A separate process spawns, watches with pidfds and `poll`, copies a pipe to
+//! a file, and restarts dead processes, without further guarantees.
 
 use crate::harness::{Instance, ServiceSpec, System};
 use crate::process;
@@ -92,7 +92,7 @@ struct Running {
     output: Option<(ChildStdout, File)>,
 }
 
-/// What `service-bench baseline SERVICES` does: follows the orders on standard input until it ends.
+/// `service-bench baseline SERVICES`: executes the commands on standard input until its end.
 pub(crate) fn run(plan: &Path) -> io::Result<()> {
     let directory = plan.parent().unwrap_or(plan);
     let services: Vec<ServiceSpec> = serde_json::from_slice(&std::fs::read(plan)?)?;
@@ -163,7 +163,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads who is ready: with services that need each other, they come up in the order of their indices, layer by layer.
+/// Reads the ready reports: with dependencies, services become ready in the order of their indices, layer by layer.
 fn receive_ready(words: &UnixDatagram, ready: &mut [bool]) -> bool {
     let mut any = false;
     while words.recv(&mut [0; 16]).is_ok() {
@@ -175,7 +175,7 @@ fn receive_ready(words: &UnixDatagram, ready: &mut [bool]) -> bool {
     any
 }
 
-/// Starts what is not started and has what it needs.
+/// Starts the services whose dependencies are ready.
 fn spawn(
     services: &[ServiceSpec],
     ready: &[bool],

@@ -1,5 +1,5 @@
-//! dinit, asked with `dinitctl`. The services are what a service `all` waits for. One with a port says that it is ready over
-//! the pipe that dinit gives it; the logs are files that the services write themselves.
+//! dinit, controlled with `dinitctl`. A service `all` depends on every service. A service with a port reports that it
+//! is ready over dinit's pipe; the services write their logs to files themselves.
 
 use crate::harness::{Instance, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};

@@ -44,7 +44,7 @@ fn definition(services: &[ServiceSpec]) -> String {
             let _ = writeln!(text, "health_check_endpoint = \"tcp://127.0.0.1:{port}\"");
         }
         if let Some((url, every)) = &service.check {
-            // The bench answers for all of them: who listens is not what is measured.
+            // The bench answers for every service: the listener itself is not measured.
             let _ = writeln!(
                 text,
                 "health_check_endpoint = \"{url}\"\nhealth = {{ interval = \"{}ms\", listener = \"any\" }}",
@@ -105,14 +105,14 @@ impl Daemon {
         std::mem::forget(self);
     }
 
-    /// What it answers to a POST.
+    /// The response to a POST.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = post(&self.socket, &format!("/api/v1/{path}"), &body.to_string());
         assert_eq!(status, 200, "{answer}");
         answer
     }
 
-    /// What it answers to a GET.
+    /// The response to a GET.
     pub(crate) fn get(&self, path: &str) -> Value {
         http(&self.socket, "GET", &format!("/api/v1/{path}")).1
     }
@@ -148,7 +148,7 @@ impl Instance for Daemon {
         }
         match length {
             Some(length) => discard_bytes(kept, length) > 0,
-            // A long one comes in pieces, each with its length before it; the last has none.
+            // A long response arrives in chunks, each preceded by its length; the last one has length 0.
             None => {
                 let mut all = 0;
                 loop {

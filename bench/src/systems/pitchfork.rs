@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// It stops what it runs layer by layer.
+/// It stops its services layer by layer.
 const EXIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(crate) struct Pitchfork;

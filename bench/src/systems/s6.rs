@@ -1,5 +1,5 @@
-//! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory that all services were put
-//! into; it knows no dependencies.
+//! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory with all services; there
+//! are no dependencies.
 
 use crate::harness::{Instance, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};
@@ -73,7 +73,7 @@ fn script(path: &Path, text: &str) -> Option<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).ok()
 }
 
-/// The directory that s6-log keeps.
+/// The directory of s6-log.
 fn kept(directory: &Path, service: &ServiceSpec) -> PathBuf {
     directory.join("logs").join(&service.name)
 }
@@ -87,7 +87,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// It may be gone already when it is told to end.
+    /// The process may have exited already.
     fn run(&self, what: &str) {
         let mut command = Command::new(&self.control);
         let _ = command.arg(what).arg(&self.scanned).stderr(Stdio::null()).status();

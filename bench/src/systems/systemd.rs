@@ -1,5 +1,5 @@
-//! systemd as a user's manager, with a runtime directory and a cgroup of its own, asked with `systemctl`. A service with a port says
-//! that it is ready over `$NOTIFY_SOCKET`.
+//! systemd as a user manager, with a runtime directory and a cgroup of its own, controlled with `systemctl`. A service
+//! with a port reports that it is ready over `$NOTIFY_SOCKET`.
 
 use crate::harness::{Instance, ServiceSpec, System};
 use crate::systems::program::version;

@@ -1,4 +1,4 @@
-//! A hundred services that are checked over HTTP once a second each. Nobody else from the distribution checks over HTTP.
+//! A hundred services with an HTTP check every second. No other system in the distribution has HTTP checks.
 
 use crate::harness::{ServiceSpec, System};
 use crate::workloads::sandbox::Sandbox;
@@ -40,7 +40,7 @@ fn checks(system: &dyn System) -> Option<Vec<Figure>> {
     Some(vec![(CHECKS.rows[0].name, cpu)])
 }
 
-/// A web server that says yes to everything, until this process ends.
+/// A web server that always answers 200, until this process ends.
 fn serve() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let port = listener.local_addr().expect("a listener has an address").port();

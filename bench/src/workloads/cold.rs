@@ -1,4 +1,4 @@
-//! A daemon that begins: until its first answer, and until five hundred shims of a daemon before are its own.
+//! The start of a daemon: until its first response, and until it has adopted five hundred shims of a former daemon.
 
 use crate::harness::{Instance, System};
 use crate::systems::Daemon;

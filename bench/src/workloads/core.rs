@@ -1,4 +1,4 @@
-//! What the core computes: order and levels of very many services, and what a changed file asks of what runs.
+//! Computations of the core: order and levels of very many services, and the effect of a changed file.
 
 use crate::harness::System;
 use crate::systems::OURS;

@@ -1,4 +1,4 @@
-//! A hundred services that do nothing: what it costs to keep them.
+//! The cost of a hundred idle services.
 
 use crate::harness::System;
 use crate::workloads::sandbox::Sandbox;
@@ -6,7 +6,7 @@ use crate::workloads::workload::{Figure, Goal, Row, Workload};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(20);
-/// What a start leaves to be done is not idleness.
+/// The time after a start in which the system is not idle yet.
 const SETTLES: Duration = Duration::from_secs(3);
 
 pub(super) const IDLE: Workload = Workload {

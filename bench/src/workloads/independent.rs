@@ -74,7 +74,7 @@ fn five_hundred(system: &dyn System) -> Option<Vec<Figure>> {
     Some(vec![(FIVE_HUNDRED.rows[0].name, start(system, 500)?)])
 }
 
-/// How long the start of so many takes.
+/// The duration of starting this many services.
 pub(crate) fn start(system: &dyn System, count: usize) -> Option<f64> {
     let sandbox = Sandbox::new();
     let mut instance = sandbox.set_up(system, &sandbox.independent(count))?;

@@ -1,4 +1,4 @@
-//! [`Workload`]: what a system is asked to run, and the rows of the table that it fills.
+//! [`Workload`]: the work of a system, and the rows of the table that it fills.
 
 use crate::harness::System;
 

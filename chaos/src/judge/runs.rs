@@ -103,8 +103,8 @@ fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
     for pair in runs.windows(2) {
         let [done, again] = pair else { continue };
         let Some((end, 0)) = done.end else { continue };
-        // A shim that is killed between the exit of its service and the record of it takes the exit status along: nobody can
-        // tell that the work is done.
+        // A shim that is killed between the exit of its service and the record of it loses the exit status, so the
+        // completion is unknown.
         if round.lost_its_shim(name, done.begin, end + 3_000_000_000) {
             continue;
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// Serves what the database holds, faster. It needs the database at once: it will not start without.
+/// Serves the database's contents faster. It exits if the database does not answer at its start.
 pub(crate) fn serve(port: u16, database: String) -> io::Result<()> {
     lines::send_line(&database, "get visits")
         .map_err(|error| io::Error::other(format!("cannot reach the database at {database}: {error}")))?;

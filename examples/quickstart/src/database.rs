@@ -9,9 +9,9 @@ use std::{fs, io};
 
 type Table = BTreeMap<String, u64>;
 
-/// Serves what is in the file, and keeps it there.
+/// Serves the contents of the file, and saves changes in it.
 pub(crate) fn serve(port: u16, file: PathBuf) -> io::Result<()> {
-    // One writer at a time: the file must hold what was answered last.
+    // One writer at a time: the file must contain the last answered change.
     let table = Mutex::new(load(&file)?);
     lines::serve(port, move |request| {
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What a client may say.
+/// A request of a client.
 pub(crate) enum Request<'a> {
     /// How much is there?
     Get(&'a str),
@@ -24,7 +24,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Answers each line of each client until the end of the world.
+/// Answers each line of each client, for ever.
 pub(crate) fn serve<F>(port: u16, answer: F) -> io::Result<()>
 where
     F: Fn(&Request<'_>) -> io::Result<u64> + Send + Sync + 'static,
@@ -63,7 +63,7 @@ pub(crate) fn send_line(address: &str, line: &str) -> io::Result<u64> {
     answer.trim().parse().map_err(|_| io::Error::other(format!("{address} says: {}", answer.trim())))
 }
 
-/// Listens on the loopback and says so.
+/// Listens on loopback and prints the address.
 pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", port))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on port {port}: {error}")))?;

@@ -1,6 +1,6 @@
-//! Three little servers that need each other, to try the orchestrator on: `database`, `cache` and `web-app`.
+//! Three small servers with dependencies, for trying the orchestrator: `database`, `cache` and `web-app`.
 //!
-//! Each is one role of this program; `services.toml` beside it says who needs whom.
+//! Each is one role of this program; `services.toml` beside it defines their dependencies.
 
 mod cache;
 mod database;

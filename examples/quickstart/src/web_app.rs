@@ -1,4 +1,4 @@
-//! The web application: counts its visitors on `/`, and says on `/health` whether it can.
+//! The web application: counts its visitors on `/`, and reports its health on `/health`.
 
 use crate::lines::{listen, send_line};
 use std::io::{self, BufRead, BufReader, Write};

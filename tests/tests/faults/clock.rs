@@ -20,7 +20,7 @@ fn library() -> Option<PathBuf> {
     found.find(|library| library.is_file())
 }
 
-/// A project in which everything, the shell too, sees the time of day that its file `clock` tells.
+/// A project in which all processes, including the shell, see the time in its file `clock`.
 fn project(services: &str) -> Option<Project> {
     let Some(library) = library() else {
         skip("faketime is not installed");
@@ -46,7 +46,7 @@ fn jump(project: &Project, to: &str) {
     fs::rename(aside, project.path("clock")).unwrap();
 }
 
-/// What every service is told to be. Nushell itself, which is linked statically, sees the true time.
+/// The goal of every service. Nushell itself, which is statically linked, sees the true time.
 fn seen(project: &Project, to: &str) -> Value {
     project.value(&format!("service status --long | default (date now) since | insert age {{|row| (date now) + {to} - $row.since }}"))
 }
@@ -122,7 +122,7 @@ fn the_log_keeps_every_line_in_order_and_since_shows_what_is_new() {
         let before = count();
         jump(&project, to);
         eventually("the log goes on", || (count() > before + 20).then_some(()));
-        // By the clock of now, what came after the jump is new.
+        // According to the present clock, everything after the jump is new.
         let new = project
             .value("service logs web --since 1hr --tail 1000000 | where stream == stdout")
             .column("line");

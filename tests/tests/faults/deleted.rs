@@ -13,10 +13,10 @@ use std::process::Stdio;
 const SERVICES: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone web.lock\"\n\
     [services.work]\nstart_command = \"TEST_SERVICE alone work.lock\"\n";
 
-/// What is deleted of a state directory, in words and in deed.
+/// A deleted part of a state directory: its description, and the deletion.
 type Case<'a> = (&'a str, &'a dyn Fn(&Path));
 
-/// Starts a second daemon of the project beside the first: what it says.
+/// Starts a second daemon of the project, and returns its output.
 fn second_daemon(project: &Project) -> String {
     let mut command = project.command(&program("orchestratord"));
     command.args(["run", "--config", "services.toml"]).stderr(Stdio::null());

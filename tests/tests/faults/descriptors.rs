@@ -12,10 +12,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-/// So many services there are.
+/// The number of services.
 const SERVICES: usize = 60;
 
-/// A daemon of the project that may open so many files, and up to so many if it asks for it; and where it listens.
+/// A daemon of the project with these limits of open files, and its socket.
 fn daemon_within(project: &Project, soft: u32, hard: u32) -> (Child, PathBuf) {
     let mut command = project.command(Path::new("sh"));
     let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" run --config services.toml");
@@ -38,7 +38,7 @@ fn request(socket: &Path, what: &str, name: &str) -> Value {
     answer["data"].take().row(name).clone()
 }
 
-/// Of the services that run: the process.
+/// The processes of the running services.
 fn pids(rows: &Value) -> BTreeMap<String, u32> {
     let rows = rows.as_array().unwrap().iter();
     let pid =
@@ -46,7 +46,7 @@ fn pids(rows: &Value) -> BTreeMap<String, u32> {
     rows.filter_map(pid).collect()
 }
 
-/// Of the services that the daemon has no connection to, and says so: the names.
+/// The names of the services that the daemon reports as unconnected.
 fn without_connection(rows: &Value) -> Vec<String> {
     let rows = rows.as_array().unwrap().iter();
     let says =

@@ -29,7 +29,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
     leaves_nothing(&project);
 }
 
-/// What is asked of a frozen shim waits for it.
+/// A request waits for a frozen shim.
 #[test]
 fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };

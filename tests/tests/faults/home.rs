@@ -6,7 +6,7 @@ use nix::mount::{MsFlags, mount};
 use service_tests::{Project, eventually, program};
 use std::path::Path;
 
-/// What says where a user's directories are.
+/// The variables that determine a user's directories.
 const SAYS_WHERE: [&str; 6] =
     ["HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
@@ -14,7 +14,7 @@ fn fronts() -> [String; 2] {
     [String::new(), format!("use '{}/../nu/service-http' *; ", env!("CARGO_MANIFEST_DIR"))]
 }
 
-/// What a program prints where nothing says where this user lives.
+/// The output of a program without any of these variables.
 fn output<'w>(project: &Project, program: &Path, words: impl IntoIterator<Item = &'w str>) -> String {
     let mut command = project.command(program);
     for name in SAYS_WHERE {
@@ -25,7 +25,7 @@ fn output<'w>(project: &Project, program: &Path, words: impl IntoIterator<Item =
     if said.is_empty() { error.into_owned() } else { said.into_owned() }
 }
 
-/// The value of a line of a Nushell that begins without them.
+/// The value of a line of a Nushell without these variables.
 #[track_caller]
 fn value(project: &Project, line: &str) -> serde_json::Value {
     let [nu, options @ ..] = project.shell();
@@ -35,7 +35,7 @@ fn value(project: &Project, line: &str) -> serde_json::Value {
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
-/// Has the system know these users, and nobody else.
+/// Replaces the user database by these users.
 fn know(project: &Project, users: &str) {
     for (file, text) in [("passwd", users), ("nsswitch.conf", "passwd: files\ngroup: files\n")] {
         let ours = project.write(&format!("etc/{file}"), text);

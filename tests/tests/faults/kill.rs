@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Says that it is up before it notes its start, so that no line that is missing in the log can hide.
+/// Reports that it is up before it records its start, so that a missing log line cannot go unnoticed.
 const TREE: &str = r#"
     [services.web]
     start_command = "TEST_SERVICE alone lock fork say up note starts say complete"
@@ -37,7 +37,7 @@ enum Phase {
     Stop,
 }
 
-/// All processes of the project, by what they are.
+/// The processes of the project by their roles.
 #[derive(Debug)]
 struct Cast {
     daemon: Vec<u32>,
@@ -161,7 +161,7 @@ fn inject_during(project: &Project, path: Option<String>, victim: Victim, moment
     met.is_some()
 }
 
-/// The next command is obeyed, and then everything is there exactly once, and status says so.
+/// The next command succeeds, and afterwards every process exists exactly once, according to the status as well.
 #[track_caller]
 fn comes_right(project: &Project) {
     let started = project.value("service start web");
@@ -182,7 +182,7 @@ fn comes_right(project: &Project) {
     });
 }
 
-/// The end of a run is known with its exit code, whenever the daemon was killed around it.
+/// The exit code of a run is known, whenever the daemon is killed around its end.
 #[test]
 fn the_daemon_and_every_exit_code_is_known() {
     let define = |code: usize| {
@@ -211,7 +211,7 @@ fn the_daemon_and_every_exit_code_is_known() {
     leaves_nothing(&project);
 }
 
-/// What the record of one run says is written down before that of the next takes its place.
+/// The record of one run is evaluated before the next run replaces it.
 #[test]
 fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
     let Some(project) = Project::new(
@@ -243,7 +243,7 @@ fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
     leaves_nothing(&project);
 }
 
-/// What its shim has begun, and took along, is not begun again by the same wish.
+/// A run that died with its shim is not repeated for the same request.
 #[test]
 fn a_shim_that_has_just_launched_a_one_shot() {
     let Some(project) = Project::new(
@@ -294,7 +294,7 @@ fn a_shim_whose_service_is_being_killed() {
     assert_eq!(project.status("deaf")["status"], "stopped");
 }
 
-/// What is born while its shim dies is the hardest to find.
+/// A process that is forked while its shim dies is the hardest to find.
 #[test]
 fn a_shim_whose_service_is_forking() {
     let Some(project) = Project::new(

@@ -60,7 +60,7 @@ fn a_zygote_that_is_killed_while_services_wait_takes_no_launch_along() {
     }
 }
 
-/// The launches lie in the socket of the zygote, which takes none.
+/// The launches wait in the socket of the frozen zygote.
 #[test]
 fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
     let Some(project) = Project::new(&crowd(WAITING)) else { return };
@@ -78,7 +78,7 @@ fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
     leaves_nothing(&project);
 }
 
-/// It is asked to stop by a command of its own, which can know nothing of a service that has not begun.
+/// Its stop command cannot work before the service has begun.
 #[test]
 fn nor_if_it_has_a_stop_command() {
     let Some(project) = Project::new(
@@ -95,7 +95,7 @@ fn nor_if_it_has_a_stop_command() {
     leaves_nothing(&project);
 }
 
-/// A start that waits for its turn takes nothing of the time that the service has.
+/// A start that waits in a queue does not use the time limit of the service.
 #[test]
 fn the_time_that_a_service_has_begins_with_its_process() {
     let Some(project) = Project::new(

@@ -1,7 +1,7 @@
 //! The fault matrix with real processes; docs/reliability.md has it as a table. Ten rounds of each random fault, or two
 //! hundred with `SERVICE_FAULTS=long`.
 
-// What a test stands on is there, or the test fails.
+// A missing precondition fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod clock;
@@ -24,7 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Ends the daemon with its services, as a user does, and looks that neither a process nor a socket is left.
+/// Stops the daemon with its services, and checks that neither a process nor a socket remains.
 #[track_caller]
 fn leaves_nothing(project: &Project) {
     project.value("service daemon stop --services");
@@ -45,7 +45,7 @@ fn sockets(below: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What a daemon holds: descriptors that are open, tasks that are alive.
+/// The resources of a daemon: open descriptors, live tasks.
 struct Footprint {
     socket: PathBuf,
     daemon: u64,
@@ -54,18 +54,18 @@ struct Footprint {
 }
 
 impl Footprint {
-    /// What the daemon of a project holds now that nothing is asked of it.
+    /// The resources of an idle daemon.
     #[track_caller]
     fn measure(project: &Project) -> Self {
         let socket = project.socket();
-        // By the second question it has noticed that whoever asked before has gone.
+        // With the second request, the daemon has noticed the end of earlier clients.
         http(&socket, "GET", "/api/v1/daemon");
         let said = http(&socket, "GET", "/api/v1/daemon").1["data"].clone();
         let number = |name: &str| said[name].as_u64().unwrap();
         Self { daemon: number("pid"), descriptors: number("descriptors"), tasks: number("tasks"), socket }
     }
 
-    /// Waits until the daemon, the same one, holds no more than this; what it has just answered may still be closing.
+    /// Waits until the same daemon uses no more than this; earlier connections may still be closing.
     #[track_caller]
     fn has_not_grown(&self) {
         let mut last = String::new();
@@ -89,7 +89,7 @@ fn named(project: &Project, wanted: &str) -> Vec<u32> {
     project.processes().into_iter().filter(|pid| name(*pid) == wanted).collect()
 }
 
-/// A process of nobody's, which nobody may touch.
+/// An unrelated process, which must not be signalled.
 struct UnrelatedProcess(std::process::Child);
 
 impl UnrelatedProcess {

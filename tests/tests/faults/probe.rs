@@ -82,7 +82,7 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     )) else {
         return;
     };
-    // With its first check the daemon has opened all the files that it keeps.
+    // With its first check the daemon has opened all its permanent files.
     project.value("service start other");
     let held = Footprint::measure(&project);
     let waits = project.spawn("service start silent --timeout 1sec");

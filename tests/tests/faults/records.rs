@@ -9,7 +9,7 @@ use std::path::Path;
 
 const WEB: &str = "[services.web]\nstart_command = \"TEST_SERVICE alone lock note starts\"\nrestart = \"always\"\nbackoff = { initial = \"1ms\", limit = 0 }";
 
-/// What the last line of a file says: of records there may be more than one.
+/// The last line of a file: a file of records may have several.
 fn last(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes.rsplit(|byte| *byte == b'\n').next().unwrap()).unwrap()
 }
@@ -20,7 +20,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(file, contents.to_string()).unwrap();
 }
 
-/// Kills everything of the project, as a machine that goes down does.
+/// Kills all processes of the project, as a shutdown of the machine does.
 fn kill_all(project: &Project) {
     let daemons = named(project, "orchestratord");
     for pid in daemons.into_iter().chain(named(project, "service-shim")) {
@@ -47,7 +47,7 @@ fn runs_anew(project: &Project) {
 
 #[test]
 fn a_pid_that_another_process_has_now_is_never_signalled() {
-    // Also if it has the very start time that is written down: nobody holds the lock of the service.
+    // Also with the recorded start time: the lock of the service is free.
     for off_by in [1, 0] {
         let Some(project) = Project::new(WEB) else { return };
         let stranger = UnrelatedProcess::new();
@@ -81,7 +81,7 @@ fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
     let text = fs::read_to_string(&state).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert!(text.contains(boot.trim()));
-    // Without its checksum a line is one of a former version.
+    // A line without a checksum is one of a former version.
     let lines = text.lines().map(|line| line.split(",\"crc\"").next().unwrap().to_owned() + "}\n");
     fs::write(state, lines.collect::<String>().replace(boot.trim(), "another boot")).unwrap();
     runs_anew(&project);
@@ -89,10 +89,10 @@ fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
     leaves_nothing(&project);
 }
 
-/// Makes something else of the bytes of a file.
+/// Damages the bytes of a file.
 type Spoil = fn(Vec<u8>) -> Vec<u8>;
 
-/// What can be wrong with a file.
+/// Kinds of damage.
 fn damages() -> [(&'static str, Spoil); 4] {
     [
         ("empty", |_| Vec::new()),
@@ -182,7 +182,7 @@ fn a_damaged_record_of_a_run_that_is_over_is_no_obstacle() {
     leaves_nothing(&project);
 }
 
-/// What the first version wrote: goals, states and exits of three services, and the record of a run that ended later.
+/// Files of the first version: goals, states and exits of three services, and the record of a run that ended later.
 const OLD: [&str; 2] =
     [include_str!("../../fixtures/state-1.json"), include_str!("../../fixtures/run-1.json")];
 
@@ -207,7 +207,8 @@ fn files_of_the_first_version_are_read_as_they_were_meant() {
         assert_eq!((&down["state"], &down["exit_signal"]), (&"stopped".into(), &"SIGTERM".into()), "{down}");
         eventually("what was wanted runs", || (project.status("web")["state"] == "ready").then_some(()));
         let web = project.status("web");
-        // Of this boot its last end is known; of another nothing is, and that of the run before is no end of it.
+        // In this boot its last exit is known. In another boot it is not, and the exit of the previous run does not
+        // count.
         let (exit, restarts) = if boot == this.trim() { (Some(9), 4) } else { (None, 3) };
         assert_eq!((web["exit_code"].as_i64(), &web["restarts"]), (exit, &restarts.into()), "{web}");
         assert_eq!(project.read("starts").lines().count(), 1);

@@ -108,7 +108,7 @@ fn after_fifty_requests_at_once_each_service_runs_once() {
     leaves_nothing(&project);
 }
 
-/// A wish was fulfilled, or the row says why not.
+/// The request succeeded, or the row has the reason.
 fn is_told(row: &Value) {
     assert!(row["ok"] == true || row["error"]["message"].is_string(), "{row}");
 }

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
-/// Gives this thread, and what it starts, a view of the file system that ends with it. Says so where that cannot be.
+/// Gives this thread and its children a mount namespace. Prints a message if that is impossible.
 pub(crate) fn own_mounts() -> bool {
     let private = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -137,7 +137,7 @@ fn a_state_directory_that_cannot_be_written_is_named_and_nothing_is_started() {
     leaves_nothing(&project);
 }
 
-/// Puts a view of a directory over it in which nothing can be written any more. What is open already is not affected.
+/// Mounts a read-only view over a directory. Open files are not affected.
 pub(crate) fn make_read_only(directory: &Path) {
     let bind =
         |flags| mount(Some(directory), directory, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>);
@@ -219,12 +219,12 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     let held = Footprint::measure(&project);
     // One was for the question.
     let open = held.descriptors - 1;
-    // Room for the question, not for what the answer takes.
+    // Room for the request, but not for the files of its answer.
     limit(daemon, "nofile", open + 2);
     let error = project.error("service start other");
     assert!(error["msg"].as_str().unwrap().contains("open files"), "{error}");
     assert_eq!((project.daemon(), project.pid("web")), (daemon, web));
-    // No room for a question: whoever asks waits.
+    // No room for a connection: the client waits.
     limit(daemon, "nofile", open);
     let asks = project.spawn("service status | to json --raw");
     assert!(alive(web));
@@ -369,7 +369,7 @@ fn fronts() -> [String; 2] {
     [String::new(), format!("use '{}/../nu/service-http' *; ", env!("CARGO_MANIFEST_DIR"))]
 }
 
-/// What could not be written says which disk that is.
+/// The error names the disk that could not be written.
 #[track_caller]
 fn is_about(error: &serde_json::Value, disk: &Path, why: &str) {
     assert_eq!(error["code"], "service::storage", "{error}");

@@ -52,7 +52,7 @@ const WAITS: &str = r#"
     dependencies = ["db"]
 "#;
 
-/// Shims that keep nothing yet.
+/// Shims without a service.
 pub(crate) fn unborn(project: &Project) -> Vec<u32> {
     named(project, "service-shim").into_iter().filter(|pid| below(*pid).is_empty()).collect()
 }
@@ -108,7 +108,7 @@ fn what_is_not_to_start_any_more_has_no_shim_that_waits() {
     leaves_nothing(&project);
 }
 
-/// No session, no environment and no parent tells whose these are.
+/// Processes without the session, the environment and the parent of their service.
 const HIDDEN: &str = r#"
     [services.web]
     start_command = "env -i setsid sleep 5555 & env -i setsid sh -c 'setsid sleep 5556 & exec sleep 5557' & exec sleep 5558"
@@ -141,7 +141,7 @@ fn below(pid: u32) -> Vec<u32> {
     children.flat_map(|child: u32| [vec![child], below(child)].concat()).collect()
 }
 
-/// As `rm -rf` of a part of the state directory leaves it: the shim lives and nobody can connect to it.
+/// The result of `rm -rf` in a part of the state directory: the shim lives, and cannot be connected to.
 #[test]
 fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     for deaf in [false, true] {
@@ -164,7 +164,7 @@ fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     }
 }
 
-/// After a change of daemon the output of a service is still in two hands.
+/// After a change of daemons two processes still hold the output of a service.
 #[test]
 fn what_a_service_said_before_its_adopted_shim_was_killed_is_in_the_log() {
     let script = "i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done";

@@ -22,7 +22,7 @@ const SERVICES: &str = r#"
     start_command = "TEST_SERVICE alone other.lock note starts"
 "#;
 
-/// In the way of the lock of a service, in whose directory, and how it goes again.
+/// An obstacle to the lock of a service: its description, its creation and its removal.
 type Blocker = (&'static str, fn(&Path), fn(&Path));
 
 fn aside(directory: &Path) {
@@ -56,7 +56,7 @@ const OBSTACLES: [Blocker; 3] = [
     ("ead-only", make_read_only, |directory| umount2(directory, MntFlags::MNT_DETACH).unwrap()),
 ];
 
-/// What happened to a service, one word for where it went each time.
+/// The new states of a service, in order.
 fn went(project: &Project, name: &str) -> Vec<Value> {
     let events = project.value(&format!("service events --long --since 0 {name} | where event == state"));
     events.as_array().unwrap().clone()

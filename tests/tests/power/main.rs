@@ -12,15 +12,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 use trace::{Change, Files, Keeps, Timed};
 
-/// What was asked for so long ago is there after a power failure.
+/// A request this old must survive a power failure.
 const PROMISED: f64 = 5.0;
 /// Moments at which the power fails.
 const MOMENTS: usize = 24;
-/// What is recorded.
+/// The recorded system calls.
 const CALLS: &str = "trace=openat,write,pwrite64,ftruncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync";
 const SERVICES: &str = "[services.a]\nstart_command = \"TEST_SERVICE\"\n[services.b]\nstart_command = \"TEST_SERVICE\"\n[services.c]\nstart_command = \"TEST_SERVICE\"\n";
 
-/// Something that was asked for, and when that was answered.
+/// A request, and the time of its response.
 struct Asked {
     at: f64,
     what: &'static str,
@@ -75,7 +75,7 @@ fn after_a_power_failure_all_is_there_that_was_asked_for_five_seconds_before_and
     }
 }
 
-/// A daemon lives through this in what it takes for another boot.
+/// The life of a daemon, in the environment of a simulated boot.
 fn history(project: &Project, strace: &Path) -> (Vec<Timed>, Vec<Asked>) {
     let traces = project.path("traces");
     fs::create_dir(&traces).expect("the directory is ours");
@@ -110,7 +110,7 @@ fn history(project: &Project, strace: &Path) -> (Vec<Timed>, Vec<Asked>) {
     (changes, asked)
 }
 
-/// A daemon comes up, nothing that was promised is missing, and nothing is there that never was.
+/// A daemon starts, every durable request is still in effect, and nothing appears that never existed.
 fn check(project: &Project, past: &[Timed], asked: &[Asked], told: &str) {
     let cut = past.last().expect("there is a past").at;
     let mut command = project.command(&program("orchestratord"));
@@ -142,7 +142,7 @@ fn check(project: &Project, past: &[Timed], asked: &[Asked], told: &str) {
         .rev()
         .find(|event| event["event"] == "daemon" && event["to"] == "running");
     let first = fresh.and_then(|event| event["seq"].as_u64()).unwrap_or(0);
-    // Of a project that is two seconds old nothing may be there yet.
+    // A project that is two seconds old may have no files yet.
     let mut synced = past.iter().filter_map(|change| match &change.change {
         Change::Sync { path } => Some(path),
         _ => None,

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// One change of the file system.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// A file is there from now on; what it had is gone if it is truncated.
+    /// A file is opened or created; its content is discarded if it is truncated.
     Open { path: PathBuf, truncate: bool },
-    /// Bytes written behind all that is there, or at a place.
+    /// Bytes are appended, or written at an offset.
     Write { path: PathBuf, at: Option<usize>, bytes: Vec<u8> },
     /// A file gets this length.
     Resize { path: PathBuf, length: usize },
@@ -18,7 +18,7 @@ pub(crate) enum Change {
     Rename { from: PathBuf, to: PathBuf },
     /// A file gets a second name.
     Link { from: PathBuf, to: PathBuf },
-    /// A name goes.
+    /// A name is removed.
     Remove { path: PathBuf },
     /// A file is on the disk, or the names in a directory are.
     Sync { path: PathBuf },
@@ -31,7 +31,7 @@ pub(crate) struct Timed {
     pub(crate) change: Change,
 }
 
-/// What a file system keeps of bytes that were written and not synced.
+/// The part of unsynced bytes that a file system retains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeps {
     All,
@@ -40,10 +40,10 @@ pub(crate) enum Keeps {
     Zeros,
 }
 
-/// What is in a directory: by name, relative to it.
+/// The contents of a directory, by relative name.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// Every change below `directory` that the traces in `traces` tell of, in order.
+/// Every change below `directory` in the traces, in order.
 pub(crate) fn read(traces: &Path, directory: &Path) -> Vec<Timed> {
     let mut all: Vec<Timed> = Vec::new();
     for file in fs::read_dir(traces).expect("there are traces").flatten() {
@@ -99,15 +99,14 @@ fn bytes(written: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A file: what it has, and what of that is on the disk.
+/// A file: its content, and the synced part of it.
 #[derive(Debug, Clone, Default)]
 struct Inode {
     data: Vec<u8>,
     synced: Vec<u8>,
 }
 
-/// What is left after these changes, if the file system keeps so much of what was not synced; and of names, all or those that
-/// were synced.
+/// The contents after these changes, with this part of the unsynced bytes; and with all names, or only synced ones.
 pub(crate) fn left(changes: &[Timed], keeps: Keeps, all_names: bool) -> Files {
     let mut inodes: Vec<Inode> = Vec::new();
     let mut names: BTreeMap<PathBuf, usize> = BTreeMap::new();

@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 const QUESTIONS: u32 = 60;
 /// A release build answers each within 50 ms; this one is ten times as slow, and the machine busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// What was seen here before: one such head took 410 ms of a release build, and four at once kept everybody out.
+/// One such head used to take 410 ms in a release build, and four at once blocked every other client.
 const MAX_TURN_SECONDS: f64 = 2.0;
 
 /// A check that prints 64 KB and fails.
 const PRINTS: &str = r#"'''exec:sh -c "head -c 65536 /dev/zero | tr '\\0' 'BYTE'; exit 1"'''"#;
 
-/// How many streams nobody reads.
+/// The number of streams without a reader.
 fn idle_streams() -> usize {
     std::env::var("SERVICE_LOAD").map_or(200, |load| if load == "long" { 1_000 } else { 200 })
 }
 
-/// Says something over TCP, again and again on new connections.
+/// Sends a request over TCP repeatedly, on new connections.
 fn again(at: &str, over: &AtomicBool, request: &str) {
     while !over.load(Ordering::Relaxed) {
         let Ok(mut stream) = TcpStream::connect(at) else { continue };
@@ -108,7 +108,7 @@ fn whoever_asks_on_the_socket_is_answered_while_others_attack() {
         eventually("it ends", || (!std::path::Path::new(&format!("/proc/{daemon}")).exists()).then_some(()));
         longest
     });
-    // The next one takes over what runs, and then nothing is left of it.
+    // The next daemon adopts the running services, and then stops them.
     assert_eq!(project.status("web")["state"], "ready");
     assert!(longest < ANSWER_TIMEOUT, "the slowest answer took {longest:?}");
 }

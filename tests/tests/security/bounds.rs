@@ -17,7 +17,7 @@ fn connect(project: &Project) -> UnixStream {
     stream
 }
 
-/// All that is said until the daemon hangs up, which it must.
+/// The rest of the stream. The daemon must close it.
 fn rest(mut stream: UnixStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -45,7 +45,7 @@ fn a_head_that_is_too_large_is_refused() {
     project.value("service status");
     let mut stream = connect(&project);
     let request = format!("GET /api/v1/version HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(64 * 1024));
-    // It may hang up before it has heard all.
+    // The daemon may close the connection before it has read the whole request.
     let _ = stream.write_all(request.as_bytes());
     let answer = rest(stream);
     assert!(

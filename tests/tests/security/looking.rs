@@ -1,5 +1,5 @@
-//! Read-only commands run nothing of a `services.toml` that nobody has accepted: no program, no manager module, no
-//! check.
+//! Read-only commands run nothing of a `services.toml` that the user has not accepted: no program, no manager module,
+//! no check.
 
 use service_tests::{Project, ServiceTable, eventually};
 use std::fs::{self, Permissions};
@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-/// A project each of whose services notes when something of it is run.
+/// A project whose services record when any of their commands is run.
 fn watched() -> Option<Project> {
     let project = Project::new("")?;
     let ran = project.path("ran");
@@ -38,7 +38,7 @@ fn watched() -> Option<Project> {
     Some(project)
 }
 
-/// Everything that looks.
+/// Every read-only command.
 const LOOKS: &[&str] = &[
     "service status",
     "service status --long",

@@ -13,14 +13,14 @@ const STRANGER: u32 = 65534;
 const FOREIGN_GROUP: u32 = 1;
 const EMPTY: &str = "[services]\n";
 
-/// A case: what there is, and whether the file may be used by who stands in `inside`.
+/// A case: the files, and whether the file may be used from the directory `inside`.
 struct Case {
     name: &'static str,
     make: fn(&Path),
     allowed: bool,
 }
 
-/// Each makes `file`, a directory `inside`, and what else there is in its own directory.
+/// Each creates `file`, a directory `inside`, and further files in its own directory.
 const CASES: &[Case] = &[
     Case { name: "own", make: |_| {}, allowed: true },
     Case { name: "readable", make: |at| mode(at, "services.toml", 0o644), allowed: true },
@@ -75,10 +75,10 @@ fn strangers_sticky(at: &Path) {
     mode(at, ".", 0o1777);
 }
 
-/// Makes a directory that somebody else has a hand in.
+/// Creates a directory that another user can control.
 type Make = fn(&Project);
 
-/// The file is a link of this user to one in a directory of its own, with which something is done.
+/// The file is a link of this user to one in a directory of its own, which `then` modifies.
 fn link(at: &Path, user: u32, then: fn(&Path)) {
     let to = at.join("elsewhere");
     fs::create_dir(&to).expect("it is ours");

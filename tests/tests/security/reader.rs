@@ -23,7 +23,7 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
         health = {{ interval = "50ms", retries = 1, start_period = "0s" }}
         "#
     )
-    // The service of the harness stands behind it.
+    // The test service of the harness follows in PATH.
     .replace("        ", "");
     let Some(project) = open_project(&services) else { return };
     project.value("service start counted failing");
@@ -108,7 +108,7 @@ fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
     let headers = |role: &str| bearer(&at, &token(&project, role));
     let (read, admin) = (headers("read"), headers("admin"));
     let get = |path: &str, headers: &str| request(&at, "GET", path, headers).2.to_string();
-    // The words of a definition are its owner's.
+    // The text of a definition is private to its owner.
     let told = |path: &str, headers: &str| get(path, headers).contains(&format!("“{PRIVATE}"));
     for path in [
         "/api/v1/services/lamp/health",

@@ -147,7 +147,7 @@ fn a_file_that_is_named_is_one_of_this_machine() {
     assert_eq!(here.value(&format!("{to} service check")).column("name"), Vec::<String>::new());
 }
 
-/// A listener that answers every request with this, and tells what it was asked.
+/// A listener that answers every request with this, and records the requests.
 fn listener(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<String>>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");

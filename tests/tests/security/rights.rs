@@ -2,7 +2,7 @@
 
 use service_tests::{Project, ServiceTable, skip};
 
-/// Root alone can start something as another user.
+/// Only root can start a process as another user.
 fn as_nobody(services: &str) -> Option<Project> {
     if !nix::unistd::geteuid().is_root() {
         skip("only root can start a service as another user");
@@ -76,7 +76,7 @@ fn another_user_has_a_session_keyring_of_its_own() {
     assert!(!sees("keys"));
 }
 
-/// Puts a key into a session keyring that this thread, and what it starts, has from now on.
+/// Adds a key to a session keyring of this thread and its children.
 #[expect(unsafe_code, reason = "there is no other way to add_key(2) than the number of the call")]
 fn add_key(name: &str) -> bool {
     use nix::libc;

@@ -104,7 +104,7 @@ fn a_page_in_a_browser_reaches_nothing_by_whatever_name() {
     for host in ["localhost", &format!("localhost:{port}"), "127.0.0.1", "[::1]:7", "BOX.lan:1"] {
         assert_eq!(status(&format!("Host: {host}\r\n")), 200, "{host}");
     }
-    // DNS rebinding: a name of somebody else's leads here.
+    // DNS rebinding: a foreign name resolves to this address.
     for host in
         ["evil.example", "evil.example:80", "10.1.2.3", "localhost.evil.example", "xlocalhost", "", "["]
     {
