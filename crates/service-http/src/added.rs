@@ -43,9 +43,9 @@ pub(super) async fn add(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
-    let asked: AddRequest = body_of(&body, "what to add")?;
-    let choose = |file: &Plan, before: &[Addition]| {
-        choose_names(asked, file, before, &api.orchestrator.fleet_snapshot())
+    // A large body takes long to read, so it is read where it is checked.
+    let choose = move |file: &Plan, before: &[Addition], fleet: &FleetSnapshot| {
+        choose_names(body_of::<AddRequest>(&body, "what to add")?, file, before, fleet)
     };
     let entered = ON_BEHALF.scope(by, api.definitions.add(&api.orchestrator, choose)).await?;
     let fleet = api.orchestrator.fleet_snapshot();

@@ -1,28 +1,38 @@
 //! [`Definitions`]: the definitions of a running daemon: its `services.toml`, loaded again when it has changed, and the
 //! services that were added to it.
 
-use service_api::Problem;
+use service_api::{Code, Problem};
 use service_config::load::{self, Addition, Additions};
 use service_core::config::Service;
 use service_core::{Name, Plan};
+use service_host::blocking::run_blocking;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::request::Enacted;
+use service_orchestrator::snapshot::FleetSnapshot;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use tokio::sync::Mutex;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use tokio::sync::{Mutex, Semaphore};
 
-/// The file and the additions. The lock is tokio's because a change awaits the orchestrator, and two requests must not load
-/// one change twice.
+/// The number of files and requests that are parsed and checked at the same time, on threads of the pool: the runtime has one
+/// thread, which answers every client.
+const MAX_CHECKS: usize = 2;
+
+/// The file and the additions. The lock of the additions is tokio's because a change awaits the orchestrator, and two requests
+/// must not load one change twice.
 pub struct Definitions {
     path: PathBuf,
-    state: Mutex<State>,
+    /// The lock is held for a comparison. While a request is checked, others see that the file has not changed.
+    last: std::sync::Mutex<LastLoad>,
+    additions: Mutex<Additions>,
+    permits: Arc<Semaphore>,
 }
 
-/// The result of the last load of the file, and what was added.
-struct State {
+/// The result of the last load of the file.
+struct LastLoad {
     stamp: Option<FileStamp>,
     result: Result<(), Problem>,
-    additions: Additions,
 }
 
 /// What changes when a file or the right to read it does.
@@ -59,27 +69,34 @@ pub(super) enum Unchanged {
 impl Definitions {
     /// The daemon begins with the present content of the file; `result` says whether that can be read.
     pub fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
-        let state = State { stamp: FileStamp::read(&path), result, additions };
-        Self { path, state: Mutex::new(state) }
+        let last = std::sync::Mutex::new(LastLoad { stamp: FileStamp::read(&path), result });
+        Self { path, last, additions: Mutex::new(additions), permits: Arc::new(Semaphore::new(MAX_CHECKS)) }
     }
 
     /// Changes to the plan that the file describes. A file that is wrong changes nothing and is an error each time.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        self.load_if_changed(&mut *self.state.lock().await, orchestrator).await
+        match self.result_if_unchanged() {
+            Some(result) => result,
+            None => self.load_if_changed(&mut *self.additions.lock().await, orchestrator).await,
+        }
     }
 
     /// The plan of the present file, with what was added.
     pub(super) async fn plan(&self) -> Result<Plan, Problem> {
-        load::plan_with(&self.path, self.state.lock().await.additions.all())
+        let (path, additions) = (self.path.clone(), self.additions().await);
+        self.check(move || load::plan_with(&path, &additions)).await?
     }
 
     /// The present content of the file, for [`Self::enact`], and its plan with what was added.
     pub(super) async fn read(&self) -> Result<(FileRevision, Plan), Problem> {
-        let state = self.state.lock().await;
-        let stamp = FileStamp::read(&self.path);
-        let file = load::with_defaults(&self.path)?;
-        let plan = load::merged(&file, state.additions.all());
-        Ok((FileRevision { file, stamp }, plan))
+        let (path, additions) = (self.path.clone(), self.additions().await);
+        let read = move || {
+            let stamp = FileStamp::read(&path);
+            let file = load::with_defaults(&path)?;
+            let plan = load::merged(&file, &additions);
+            Ok((FileRevision { file, stamp }, plan))
+        };
+        self.check(read).await?
     }
 
     /// Changes to the plan of a revision, with the additions of now: other requests may have added or removed services since
@@ -89,26 +106,31 @@ impl Definitions {
         orchestrator: &ServiceOrchestrator,
         revision: &FileRevision,
     ) -> Result<Enacted, Problem> {
-        let state = self.state.lock().await;
-        if state.stamp != revision.stamp {
+        let additions = self.additions.lock().await;
+        if self.last_load().stamp != revision.stamp {
             return Ok(Enacted::No);
         }
-        orchestrator.replan(load::merged(&revision.file, state.additions.all())).await?;
+        let (file, all) = (revision.file.clone(), additions.all().to_vec());
+        orchestrator.replan(self.check(move || load::merged(&file, &all)).await?).await?;
         Ok(Enacted::Yes)
     }
 
     /// Defines the additions that are not defined and whose dependencies are: an apply that was rolled back restores only the
     /// file's services.
     pub(super) async fn restore_additions(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        let state = self.state.lock().await;
+        let additions = self.additions.lock().await;
         let plan = orchestrator.plan();
         let is_missing = |addition: &&Addition| plan.id(&addition.name).is_none();
-        let missing: Vec<Addition> = state.additions.all().iter().filter(is_missing).cloned().collect();
+        let missing: Vec<Addition> = additions.all().iter().filter(is_missing).cloned().collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let (_, defaults) = load::with_defaults(&self.path)?;
-        let whole = load::merged(&(Plan::clone(&plan), defaults), &missing);
+        let (path, before) = (self.path.clone(), Plan::clone(&plan));
+        let merge = move || {
+            let (_, defaults) = load::with_defaults(&path)?;
+            Ok::<_, Problem>(load::merged(&(before, defaults), &missing))
+        };
+        let whole = self.check(merge).await??;
         let fits = whole.ids().map(|id| whole.service(id)).filter(|service| plan.id(&service.name).is_none());
         let added: Vec<Service> = fits.map(|service| Service::clone(service)).collect();
         if !added.is_empty() {
@@ -119,41 +141,46 @@ impl Definitions {
 
     /// What was added.
     pub(super) async fn additions(&self) -> Vec<Addition> {
-        self.state.lock().await.additions.all().to_vec()
+        self.additions.lock().await.all().to_vec()
     }
 
-    /// Adds all that `choose` returns, or none. `choose` gets the file's plan and the earlier additions.
+    /// Adds all that `choose` returns, or none. `choose` gets the file's plan, the earlier additions and the present state. It is
+    /// called again if another request has changed the additions or the file meanwhile.
     ///
     /// # Errors
     /// The file or a definition is invalid, or `additions.json` cannot be written.
     pub(super) async fn add(
         &self,
         orchestrator: &ServiceOrchestrator,
-        choose: impl FnOnce(&Plan, &[Addition]) -> Result<Vec<Addition>, Problem>,
+        choose: impl Fn(&Plan, &[Addition], &FleetSnapshot) -> Result<Vec<Addition>, Problem>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<Vec<Loaded>, Problem> {
-        let mut state = self.state.lock().await;
-        self.load_if_changed(&mut state, orchestrator).await?;
-        let file = load::with_defaults(&self.path)?;
-        let before = state.additions.all().to_vec();
-        let fresh = choose(&file.0, &before)?;
-        let is_fresh = |name: &Name| fresh.iter().any(|addition| addition.name == *name);
-        let mut all: Vec<Addition> =
-            before.iter().filter(|addition| !is_fresh(&addition.name)).cloned().collect();
-        let services = load::check_additions(&file, &all, &fresh)?;
-        let loaded = fresh.iter().map(|addition| {
-            let old = before.iter().find(|old| old.name == addition.name);
-            let before = old.map(|old| if old == addition { Unchanged::Yes } else { Unchanged::No });
-            Loaded { name: addition.name.clone(), before }
-        });
-        let loaded = loaded.collect();
-        all.extend(fresh.iter().cloned());
-        persist(&mut state.additions, all)?;
-        match orchestrator.redefine(services, Vec::new()).await {
-            Ok(_) => Ok(loaded),
-            Err(problem) => {
-                persist(&mut state.additions, before)?;
-                Err(problem)
+        let choose = Arc::new(choose);
+        loop {
+            self.refresh(orchestrator).await?;
+            let (path, before) = (self.path.clone(), self.additions().await);
+            let (choose, fleet) = (Arc::clone(&choose), orchestrator.fleet_snapshot());
+            let check = move || {
+                let stamp = FileStamp::read(&path);
+                let file = load::with_defaults(&path)?;
+                let fresh = choose(&file.0, &before, &fleet)?;
+                Ok::<_, Problem>((stamp, CheckedAdditions::new(&file, before, fresh)?))
+            };
+            let (stamp, CheckedAdditions { before, all, services, loaded }) = self.check(check).await??;
+            let mut additions = self.additions.lock().await;
+            if additions.all() != before || self.last_load().stamp != stamp {
+                continue;
             }
+            persist(&mut additions, all)?;
+            return match orchestrator.redefine(services, Vec::new()).await {
+                Ok(_) => Ok(loaded),
+                Err(problem) => {
+                    persist(&mut additions, before)?;
+                    Err(problem)
+                }
+            };
         }
     }
 
@@ -163,31 +190,44 @@ impl Definitions {
         orchestrator: &ServiceOrchestrator,
         names: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
-        let mut state = self.state.lock().await;
-        let before = state.additions.all().to_vec();
+        let mut additions = self.additions.lock().await;
+        let before = additions.all().to_vec();
         let without = |names: &[Name]| {
             before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect()
         };
         // If this cannot be saved, nothing is removed: the next daemon would define it again, without its history.
-        persist(&mut state.additions, without(&names))?;
+        persist(&mut additions, without(&names))?;
         let removed = orchestrator.redefine(Vec::new(), names.clone()).await;
         let stays = |name: &Name| removed.as_ref().map_or(true, |removed| !removed.contains(name));
         if names.iter().any(stays) {
-            persist(&mut state.additions, without(removed.as_deref().unwrap_or_default()))?;
+            persist(&mut additions, without(removed.as_deref().unwrap_or_default()))?;
         }
         removed
     }
 
     async fn load_if_changed(
         &self,
-        state: &mut State,
+        additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
-        let now = FileStamp::read(&self.path);
-        if now != state.stamp {
-            (state.stamp, state.result) = (now, self.load(&mut state.additions, orchestrator).await);
+        if let Some(result) = self.result_if_unchanged() {
+            return result;
         }
-        state.result.clone()
+        let stamp = FileStamp::read(&self.path);
+        let result = self.load(additions, orchestrator).await;
+        *self.last_load() = LastLoad { stamp, result: result.clone() };
+        result
+    }
+
+    /// The result of the last load, if the file is as it was.
+    fn result_if_unchanged(&self) -> Option<Result<(), Problem>> {
+        let now = FileStamp::read(&self.path);
+        let last = self.last_load();
+        (last.stamp == now).then(|| last.result.clone())
+    }
+
+    fn last_load(&self) -> MutexGuard<'_, LastLoad> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load(
@@ -195,10 +235,50 @@ impl Definitions {
         additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
-        let plan = load::plan_for(orchestrator.acceptance(), &self.path, additions.all())?;
+        let acceptance = Arc::clone(orchestrator.acceptance());
+        let (path, all) = (self.path.clone(), additions.all().to_vec());
+        let plan = self.check(move || load::plan_for(&acceptance, &path, &all)).await??;
         additions.drop_defined(&plan);
         tracing::info!(services = plan.len(), "loading the changed services.toml");
         orchestrator.replan(plan).await
+    }
+
+    /// Parses and checks on another thread.
+    async fn check<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        run_blocking(&self.permits, work)
+            .await
+            .map_err(|error| Problem::new(Code::Internal, format!("cannot check the definitions: {error}")))
+    }
+}
+
+/// Valid additions.
+struct CheckedAdditions {
+    /// The additions that they were checked against.
+    before: Vec<Addition>,
+    all: Vec<Addition>,
+    services: Vec<Service>,
+    loaded: Vec<Loaded>,
+}
+
+impl CheckedAdditions {
+    fn new(file: &(Plan, Service), before: Vec<Addition>, fresh: Vec<Addition>) -> Result<Self, Problem> {
+        let names: BTreeSet<&Name> = fresh.iter().map(|addition| &addition.name).collect();
+        let mut all: Vec<Addition> =
+            before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect();
+        let services = load::check_additions(file, &all, &fresh)?;
+        let known: BTreeMap<&Name, &Addition> =
+            before.iter().map(|addition| (&addition.name, addition)).collect();
+        let loaded = fresh.iter().map(|addition| {
+            let old = known.get(&addition.name);
+            let before = old.map(|old| if **old == *addition { Unchanged::Yes } else { Unchanged::No });
+            Loaded { name: addition.name.clone(), before }
+        });
+        let loaded = loaded.collect();
+        all.extend(fresh);
+        Ok(Self { before, all, services, loaded })
     }
 }
 
@@ -225,6 +305,30 @@ mod tests {
     use service_orchestrator::request::{ApplyOptions, WaitPolicy};
 
     #[tokio::test]
+    async fn others_are_answered_while_a_request_is_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("services.toml");
+        std::fs::write(&path, "").unwrap();
+        let additions = Additions::open(directory.path(), "boot", Disk::default()).unwrap();
+        let definitions = Definitions::new(path, additions, Ok(()));
+        let orchestrator = ServiceOrchestrator::new().await.unwrap();
+        let (answered, waits) = std::sync::mpsc::channel();
+        let waits = std::sync::Mutex::new(waits);
+        let adding = definitions.add(&orchestrator, move |_, _, _| {
+            let other = waits.lock().unwrap().recv_timeout(std::time::Duration::from_mins(1));
+            other.map(|()| Vec::new()).map_err(|error| Problem::new(Code::Timeout, error.to_string()))
+        });
+        let other = async {
+            definitions.refresh(&orchestrator).await.unwrap();
+            assert!(definitions.additions().await.is_empty());
+            answered.send(()).unwrap();
+        };
+        let (added, ()) = tokio::join!(adding, other);
+        assert!(added.unwrap().is_empty());
+        orchestrator.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn an_apply_takes_back_nothing_that_was_added_or_removed_while_it_was_checked() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("services.toml");
@@ -237,7 +341,7 @@ mod tests {
         let add = async |name: &str| {
             let keys = serde_json::from_str("{\"start_command\": \"true\"}").unwrap();
             let addition = Addition { name: Name::new(name).unwrap(), keys, transient: false };
-            definitions.add(&orchestrator, |_, _| Ok(vec![addition])).await.unwrap();
+            definitions.add(&orchestrator, move |_, _, _| Ok(vec![addition.clone()])).await.unwrap();
         };
         let defined = || {
             let plan = orchestrator.plan();

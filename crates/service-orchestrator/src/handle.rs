@@ -392,7 +392,7 @@ impl ServiceOrchestrator {
     }
 
     /// The accepted definitions.
-    pub fn acceptance(&self) -> &Acceptance {
+    pub fn acceptance(&self) -> &Arc<Acceptance> {
         &self.drivers.acceptance
     }
 

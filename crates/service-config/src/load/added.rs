@@ -16,6 +16,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
+/// The number of problems of one request that are reported.
+const MAX_PROBLEM_COUNT: usize = 100;
 /// The error if nothing more is known.
 const UNREADABLE: &str = "it cannot be read";
 
@@ -115,11 +117,20 @@ pub fn check(
             }
         }
     }
+    let mut count = problems.len();
     if problems.is_empty() {
         // A problem of a service that was added before is not reported here.
         let base = merge(plan.clone(), others, defaults);
         let errors = Plan::compile(with(&base, services.iter().cloned())).err().unwrap_or_default();
-        problems.extend(errors.iter().map(|error| problem_between(error, fresh)));
+        let rows: BTreeMap<&Name, usize> =
+            fresh.iter().enumerate().map(|(row, addition)| (&addition.name, row)).collect();
+        let shown = errors.iter().take(MAX_PROBLEM_COUNT);
+        problems.extend(shown.map(|error| problem_between(error, fresh, &rows)));
+        count = errors.len();
+    }
+    problems.truncate(MAX_PROBLEM_COUNT);
+    if let Some(more) = count.checked_sub(MAX_PROBLEM_COUNT).filter(|more| *more > 0) {
+        problems.push(Problem::new(Code::BadDefinition, format!("and {more} more problems")));
     }
     match problems.is_empty() {
         true => Ok(services),
@@ -132,9 +143,8 @@ pub fn check(
 }
 
 /// A problem between services, in the row of the service that causes it.
-fn problem_between(error: &PlanError, fresh: &[Addition]) -> Problem {
-    let offending_services: BTreeSet<&Name> = offending_services(error).into_iter().collect();
-    let row = fresh.iter().position(|addition| offending_services.contains(&addition.name));
+fn problem_between(error: &PlanError, fresh: &[Addition], rows: &BTreeMap<&Name, usize>) -> Problem {
+    let row = offending_services(error).into_iter().filter_map(|name| rows.get(name).copied()).min();
     let cannot =
         row.and_then(|row| fresh.get(row)).map_or_else(|| "cannot add it".to_owned(), Addition::error_prefix);
     let mut problem = Problem::new(Code::BadDefinition, format!("{cannot}: {error}"));
@@ -304,6 +314,21 @@ mod tests {
             (service.limits.memory, service.user, service.origin),
             (Some(2_000_000), None, Origin::Added)
         );
+    }
+
+    #[test]
+    fn of_thousands_of_problems_the_first_hundred_are_told_and_the_others_counted() {
+        let fresh = |keys: &dyn Fn(usize) -> Value| -> Vec<Addition> {
+            (0..300).map(|nth| addition(&format!("a{nth}"), keys(nth))).collect()
+        };
+        let unknown = fresh(&|nth| json!({"start_command": "x", "dependencies": [format!("gone-{nth}")]}));
+        let wrong = fresh(&|_| json!({"start_command": "x", "prot": 1}));
+        for fresh in [unknown, wrong] {
+            let problem = check(&base(), &[], &fresh).unwrap_err();
+            assert_eq!(problem.others.len(), MAX_PROBLEM_COUNT);
+            assert_eq!(problem.others[98].cell.as_ref().unwrap().row, 99);
+            assert_eq!(problem.others[99].message, "and 200 more problems");
+        }
     }
 
     #[test]

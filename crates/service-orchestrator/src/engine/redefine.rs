@@ -5,6 +5,7 @@ use service_api::{Code, Problem};
 use service_core::config::{Config, Origin, Service};
 use service_core::service::{Goal, State};
 use service_core::{Id, Name, Plan};
+use std::collections::BTreeSet;
 
 impl Engine {
     /// Defines `added`, replacing services of the same name. Removes those of `removed` that are in no file and
@@ -16,16 +17,19 @@ impl Engine {
     ) -> Result<Vec<Name>, Problem> {
         let old = self.fleet.plan();
         removed.retain(|name| self.can_remove(name));
-        let goes = |id: Id, service: &Service| {
-            self.is_orphaned(id)
-                || removed.contains(&service.name)
-                || added.iter().any(|fresh| fresh.name == service.name)
-        };
+        let replaced: BTreeSet<&Name> = removed.iter().chain(added.iter().map(|fresh| &fresh.name)).collect();
+        let goes = |id: Id, service: &Service| self.is_orphaned(id) || replaced.contains(&service.name);
         let stay = old.ids().map(|id| (id, old.service(id))).filter(|(id, service)| !goes(*id, service));
         let mut services: Vec<Service> = stay.map(|(_, service)| Service::clone(service)).collect();
         services.extend(added);
         let config = Config { settings: old.settings().clone(), services };
-        let plan = Plan::compile(config).map_err(|errors| {
+        // This takes long for thousands of services.
+        let compile = tokio::task::spawn_blocking(|| Plan::compile(config));
+        let compiled = self.slice.release_while(compile).await;
+        let compiled = compiled.map_err(|error| {
+            Problem::new(Code::Internal, format!("cannot put the services in order: {error}"))
+        })?;
+        let plan = compiled.map_err(|errors| {
             let error = &errors[0];
             let mut problem = Problem::new(Code::BadDefinition, error.to_string());
             problem.help = error.help();
