@@ -211,7 +211,7 @@ fn what_cannot_be_written_down_as_removed_stays_with_its_past() {
     fs::create_dir(&obstacle).expect("the directory is ours");
     let error = project.error("service remove x");
     assert!(
-        error["msg"].as_str().is_some_and(|text| text.contains("additions.json` what is added: ")),
+        error["msg"].as_str().is_some_and(|text| text.contains("cannot save the added services in `")),
         "{error}"
     );
     assert_eq!(project.status("x")["exit_code"], 0, "nothing was changed");
