@@ -14,6 +14,9 @@ use std::sync::PoisonError;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// The maximum age of writes that a power loss may undo.
+const MAX_UNSYNCED: Duration = Duration::from_secs(2);
+
 /// The fault of the machine in a round, besides kills, freezes and termination signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -177,9 +180,14 @@ fn turn_on(project: &Project, trouble: Trouble, chance: &mut Chance) {
 }
 
 fn lose_power(project: &Project, chance: &mut Chance) {
-    let before = power::files(project);
+    let (mut before, taken) = (power::files(project), Instant::now());
     sleep(Duration::from_millis(chance.between(200, 1500)));
     let _nobody_begins = project.power.write().unwrap_or_else(PoisonError::into_inner);
+    if taken.elapsed() > MAX_UNSYNCED {
+        // A daemon that was starting kept this waiting. What was written meanwhile is synced by now.
+        before = power::files(project);
+        sleep(Duration::from_millis(chance.between(100, 300)));
+    }
     let record = |what: &str| {
         project.record_fault(InjectedFault {
             at: now(),
