@@ -234,7 +234,7 @@ fn a_one_shot_is_tried_once_and_a_crash_is_an_answer_while_the_policy_goes_on() 
     assert!(message.contains("trying again (1 of 7)"), "{rows}");
     project.write("mended", "");
     let waited = project.value("service wait web");
-    assert_eq!(waited.column("state"), ["ready"], "the wish goes on");
+    assert_eq!(waited.column("state"), ["ready"], "the request continues");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 /// The limit of consecutive errors from a daemon, as one that is being killed returns them.
 const MAX_ODD_ANSWERS: u32 = 20;
 
-/// What the reading thread delivers.
+/// A delivery of the reading thread.
 pub(crate) enum Delivered {
     /// An event.
     Event(Box<Event>),

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn after_a_break_only_what_was_not_told_is_new() {
         let mut delivered = DeliveredLines::new(Timestamp::from_second(100).unwrap());
-        // What was there before it began, then two lines of one moment.
+        // Lines that already existed, then two lines with the same time.
         assert!(delivered.is_new(&line("a", 50)));
         assert!(delivered.is_new(&line("a", 101)));
         assert!(delivered.is_new(&line("a", 101)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 fn main() {
-    // Nushell ends a plugin of another version without telling what to do.
+    // Nushell ends a plugin for another version without naming a remedy.
     if let Some(message) = std::env::var("NU_VERSION").ok().and_then(|version| mismatch(&version)) {
         eprintln!("{message}");
     }

@@ -9,7 +9,7 @@ pub(crate) const IN_A_CLOSURE: &str = "in a closure, whose item comes through th
 /// The services that a command acts on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Selection {
-    /// Neither names nor a pipe. The command decides what that means.
+    /// Neither names nor a pipe. The meaning depends on the command.
     Unspecified,
     /// Services named as arguments.
     Named(Vec<Spanned<String>>),

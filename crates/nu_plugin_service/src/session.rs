@@ -289,7 +289,7 @@ impl Session {
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
             Target::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
-            // Its files are on the other machine; this error tells why its daemon cannot be reached.
+            // Its files are on the other machine; this error has the reason why its daemon cannot be reached.
             Target::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))
             }

@@ -1,4 +1,4 @@
-//! `orchestratord check`: the problems of a file, with what a start would find on this machine.
+//! `orchestratord check`: the errors and warnings of a file, with obstacles of a start on this machine.
 
 use service_api::{Finding, Project, Severity};
 use service_config::load::{self, Obstacle};
@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is wrong with the file, and what is doubtful about it; nothing, if nothing is. `nu` runs the modules, of which only
-/// accepted ones are run.
+/// The errors and warnings of the file. `nu` runs the modules, provided they are accepted.
 pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
     let unfit = unfit_modules(project, nu);
     let paths = paths(project, None);
@@ -35,7 +34,7 @@ pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
     })
 }
 
-/// A file is checked in other places than where its services run, so what is only missing is a warning.
+/// A file may be checked on another machine than its services' one, so a missing file is a warning.
 fn to_obstacle(fails_start: bool, blocker: Blocker) -> Obstacle {
     let Blocker { key, why, help, may_be_made, is_missing } = blocker;
     let severity = if fails_start && !is_missing { Severity::Error } else { Severity::Warning };

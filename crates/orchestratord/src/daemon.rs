@@ -53,9 +53,9 @@ const HANDOVER_POLL_INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) struct DaemonOptions {
     /// The Nushell that manager modules run in.
     pub nu: Option<PathBuf>,
-    /// The unit of systemd that it is the process of, and what it starts when a session begins.
+    /// The systemd unit of this process, and the services that it starts with a session.
     pub unit: Option<(String, StartSet)>,
-    /// What systemd put into its environment.
+    /// The variables that systemd has set.
     pub systemd: SystemdEnv,
     /// Whether it ends when it is idle: a command has started it, and the next one can start another.
     pub idle_exit: bool,
@@ -77,7 +77,7 @@ struct Running {
 
 /// Runs until a signal or a request ends it. The first line of standard output says how it began.
 pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
-    // Fails for a process group leader, who needs no session of its own then.
+    // Fails for a process group leader, which needs no session of its own.
     let _ = nix::unistd::setsid();
     let notifier = Notifier::new(&options.systemd);
     let mut began = start(project.clone(), &options).await;

@@ -39,7 +39,7 @@ Usage: orchestratord <command> [--config FILE] [names...]
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
-/// Threads for what blocks: files, names, processes. Readers of logs and of the journal are bounded by permits of their own.
+/// Threads for blocking work: files, names, processes. Readers of logs and of the journal have permits of their own.
 const MAX_BLOCKING_THREADS: usize = 64;
 /// How long the process waits for them at its end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -230,7 +230,7 @@ fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Tells the parent process that another daemon has the project.
+/// Reports to the parent process that another daemon has the project.
 fn report_already_running() -> ExitCode {
     match serde_json::to_string(&StartupMessage::AlreadyRunning) {
         Ok(line) => println!("{line}"),

@@ -21,7 +21,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What the next daemon would begin with.
+/// The plan that the next daemon would start with.
 fn plan(project: &Project) -> Result<Plan, Problem> {
     let boot = service_shim::process::boot_id().unwrap_or_default();
     load::plan_with(&project.config, &Additions::current(&project.state_dir, &boot))
@@ -39,16 +39,16 @@ pub(crate) fn order(project: &Project, names: &[String]) -> Result<Vec<view::Ste
     Ok(views::steps(&plan, &ids))
 }
 
-/// What is asked of the journal.
+/// The selected rows of the journal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     /// About these services; about all, and the daemon, if there are none.
     pub names: Vec<String>,
     /// Since this number, or this time.
     pub since: Option<String>,
-    /// At most so many events: the first with `since`, else the last.
+    /// The maximum number of events: the first ones with `since`, else the last ones.
     pub limit: Option<usize>,
-    /// What somebody of this kind, or with these words, has brought about.
+    /// Events caused by an actor of this kind, or with this text.
     pub by: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Asked {
     }
 }
 
-/// What happened, by number.
+/// The numbered events.
 pub(crate) fn events(project: &Project, asked: &Asked) -> Result<Vec<Event>, Problem> {
     journal::events(&project.state_dir, &asked.question(project)?)
 }
@@ -81,14 +81,14 @@ pub(crate) fn starts(project: &Project, asked: &Asked) -> Result<Vec<StartRecord
     journal::starts(&project.state_dir, &asked.question(project)?)
 }
 
-/// These services and all that they need, or all, as far as can be told without a daemon.
+/// These services with all their dependencies, or all services, with their states as far as known without a daemon.
 pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
     let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
     let boot = boot();
     let state = |id: Id| {
         let service = plan.service(id);
-        // What a manager or a shim runs may be in any state: nothing was checked.
+        // A service with a manager or a shim may be in any state: nothing was checked.
         let supervised =
             || has_shim(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
         if service.manager != Manager::Process || supervised() { "unknown" } else { "stopped" }
@@ -101,7 +101,7 @@ pub(crate) fn drawing(project: &Project, names: &[String], format: &str) -> Resu
     graph_format::draw(format, &graph(project, names)?)
 }
 
-/// Whether something of a project runs, as its state directory tells; also where it does not.
+/// Whether services of a project run according to its state directory; unknown counts as running.
 pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
     count_supervised(state_dir, boot().as_deref()) > 0
         || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
@@ -139,7 +139,7 @@ pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSumm
     Ok(found)
 }
 
-/// What these state directories tell, and of lost containers their engines.
+/// The summaries of these state directories, with the containers of lost projects according to their engines.
 pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
     let boot = boot();
     let mut found: Vec<view::ProjectSummary> =
@@ -179,7 +179,7 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     }
 }
 
-/// Services of managers other than container engines, which are asked. Where nobody knows what ran, one may.
+/// The number of services of managers other than container engines. An unknown state counts as one.
 fn managed(state_dir: &Path) -> usize {
     let is_asked = |name: &&Name| {
         let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));

@@ -69,7 +69,7 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     })
 }
 
-/// Whether a daemon that has the lock is not just ending: its record goes before the lock does.
+/// Whether the daemon with the lock is not ending: its record is removed before the lock is released.
 fn serves(state_dir: &Path) -> bool {
     state_dir.join(RECORD).exists()
 }

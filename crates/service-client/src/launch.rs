@@ -277,7 +277,7 @@ mod tests {
         assert!(problem.help.unwrap().ends_with(":\none\ntwo"));
     }
 
-    /// Its next daemon answers at once, so that only the process can tell.
+    /// Its next daemon answers at once, so that only the process id differs.
     #[test]
     fn a_daemon_has_ended_when_its_process_has_and_not_when_its_socket_is_closed() {
         let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();

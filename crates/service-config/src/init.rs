@@ -80,7 +80,7 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<InitResult, Problem> {
 /// The content of the file. All of it is commented out.
 fn render(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
     let taken = |name: &str| suggestions.iter().any(|suggestion| suggestion.name == name);
-    // Whoever takes out all comments must not find two services of one name.
+    // A user who uncomments everything must not get two services of one name.
     let mut page = EXAMPLES.into_iter().filter(|name| taken(name)).fold(PAGE.to_owned(), |page, name| {
         let free =
             once(format!("{name}-example")).chain((2..).map(|number| format!("{name}-example-{number}")));

@@ -5,7 +5,7 @@
 //! as an [`Effect`](service::Effect).
 //!
 //! ```text
-//! Config --Plan::compile--> Plan --Fleet::new--> Fleet <-- wishes, events
+//! Config --Plan::compile--> Plan --Fleet::new--> Fleet <-- requests, events
 //!                                                  |-----> effects, deadline, snapshots
 //! ```
 

@@ -1,4 +1,4 @@
-//! Content negotiation: what a client prefers by its `Accept` headers.
+//! Content negotiation by the `Accept` headers of a client.
 
 use axum::http::{HeaderMap, header};
 use service_api::routes;

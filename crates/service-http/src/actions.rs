@@ -1,4 +1,4 @@
-//! Start, stop, restart: rows all at once, or one by one as they come when the client accepts NDJSON.
+//! Start, stop, restart: all rows at once, or one by one when the client accepts NDJSON.
 
 use super::actor::Actor;
 use super::reply::{Failure, JsonBody, PathParam};
@@ -171,14 +171,14 @@ pub(super) fn read(body: &[u8]) -> Result<service_api::ActionRequest, Problem> {
     body_or_default(body, "an action request")
 }
 
-/// What is asked by a body that may be left out.
+/// The request in an optional body.
 pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
     if body.is_empty() { Ok(T::default()) } else { body_of(body, what) }
 }
 
-/// What is asked by a body.
+/// The request in a body.
 pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
-    // A list would do for a record, its items for the fields by their order: nobody means that.
+    // serde would accept a list for a record, with its items in the order of the fields.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
     }
@@ -199,7 +199,7 @@ async fn answer(
 ) -> Answer {
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => api.refresh().await?,
-        // What cannot be read must not keep anybody from stopping what runs.
+        // An unreadable file must not prevent a stop.
         Verb::Stop => api.refresh().await.unwrap_or_default(),
     }
     agrees(api, asked.if_hash.as_deref())?;
@@ -223,7 +223,7 @@ async fn answer(
     Ok(rows::outcomes(headers, rows).await)
 }
 
-/// Whether the content that was taken up is the one that the caller has seen.
+/// Whether the loaded content is the one that the caller has seen.
 pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
     let loaded = api.orchestrator.acceptance().hash();
     if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
@@ -237,7 +237,7 @@ pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> 
     .help("read it again, then run `service trust`"))
 }
 
-/// What is asked to stop and may run, for all that is known, is not said to have stopped.
+/// A service that may run must not be reported as stopped.
 fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
     let fleet = api.orchestrator.fleet_snapshot();
     match names.iter().find(|name| fleet.entry(name).is_some_and(|entry| entry.is_unknown())) {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 /// The longest name of a program; the kernel has 15 characters.
 const MAX_NAME_CHARS: usize = 32;
-/// How long after its start the look-up of the daemon's user is waited for.
+/// How long after its start the lookup of the daemon's user is waited for.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The name of the plugin, as far as the kernel has it. Its parent is the shell.
 const PLUGIN: &str = "nu_plugin_servi";
@@ -69,14 +69,14 @@ async fn own_name() -> Option<String> {
     OWN.get_or_init(|| Lookup::start(look_up)).answer(LOOKUP_TIMEOUT).await
 }
 
-/// The state of a look-up.
+/// The state of a lookup.
 #[derive(Debug, Clone)]
 enum Answer {
     Pending,
     Known(Option<String>),
 }
 
-/// A look-up on a thread of its own.
+/// A lookup on a thread of its own.
 struct Lookup {
     started: Moment,
     answer: watch::Receiver<Answer>,

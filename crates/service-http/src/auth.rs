@@ -46,7 +46,7 @@ impl Default for ExpensiveRequests {
     }
 }
 
-/// Held while the work goes on, also after the client has disconnected.
+/// Held during the work, also after the client has disconnected.
 #[derive(Debug, Clone)]
 pub(super) struct ExpensivePermit {
     _held: Arc<OwnedSemaphorePermit>,

@@ -1,10 +1,11 @@
 //! [`ConnectionLimiter`]: how many connections one listener may have.
 //!
-//! Each connection holds one of 256 permits. A streaming request trades it for one of 1100 stream permits, until the connection
-//! ends: so a thousand followers prevent no other request. Without a free stream permit the request is refused.
+//! Each connection holds one of 256 permits. A streaming request trades it for one of 1100 stream permits, until the
+//! connection ends: a thousand followers therefore prevent no other request. Without a free stream permit the request
+//! is refused.
 //!
-//! With no permit left, a new connection replaces the one that has been client-idle longest (see [`IdleTimer`]), and
-//! connections that are answered meanwhile are closed after their response: so idle clients lock nobody out.
+//! Without a free permit, a new connection replaces the one that has been client-idle longest (see [`IdleTimer`]), and
+//! answered connections are closed after their response. Idle clients therefore cannot lock out others.
 
 use super::accept;
 use super::connection_count::{ConnectionCount, ConnectionGuard};
@@ -177,7 +178,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Refuses what the server does not support, and has a streaming request trade its permit. One layer for both: each layer costs
+/// Refuses unsupported requests, and makes a streaming request trade its permit. One layer for both: each layer costs
 /// memory for every request.
 pub(super) async fn admit(
     Extension(accepted): Extension<Accepted>,

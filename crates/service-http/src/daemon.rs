@@ -70,7 +70,7 @@ fn describe(api: &ApiState) -> view::Daemon {
         pid: std::process::id(),
         socket: api.project.socket.display().to_string(),
         project: api.project.config.display().to_string(),
-        // What a unit says is kept by systemd.
+        // The log of a unit is in systemd's journal.
         log: api.unit.as_ref().map_or_else(
             || api.project.log().display().to_string(),
             |unit| format!("journalctl --user --unit {unit}"),
@@ -110,7 +110,8 @@ pub(super) async fn stop(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     QueryParams(stop): QueryParams<Stop>,
-    // It says nothing and is read all the same: whoever is still sending it when we hang up gets no answer.
+    // The body has no meaning, and is read nevertheless: a client that is still sending when the connection closes gets
+    // no answer.
     JsonBody(_): JsonBody,
 ) -> Reply<view::Daemon> {
     if stop.services {

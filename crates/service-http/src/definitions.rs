@@ -35,7 +35,7 @@ struct LastLoad {
     result: Result<(), Problem>,
 }
 
-/// What changes when a file or the right to read it does.
+/// The metadata that changes with a file or with its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileStamp {
     modified: (i64, i64),
@@ -81,13 +81,13 @@ impl Definitions {
         }
     }
 
-    /// The plan of the present file, with what was added.
+    /// The plan of the present file, with added services.
     pub(super) async fn plan(&self) -> Result<Plan, Problem> {
         let (path, additions) = (self.path.clone(), self.additions().await);
         self.check(move || load::plan_with(&path, &additions)).await?
     }
 
-    /// The present content of the file, for [`Self::enact`], and its plan with what was added.
+    /// The present content of the file, for [`Self::enact`], and its plan with added services.
     pub(super) async fn read(&self) -> Result<(FileRevision, Plan), Problem> {
         let (path, additions) = (self.path.clone(), self.additions().await);
         let read = move || {
@@ -139,7 +139,7 @@ impl Definitions {
         Ok(())
     }
 
-    /// What was added.
+    /// The added services.
     pub(super) async fn additions(&self) -> Vec<Addition> {
         self.additions.lock().await.all().to_vec()
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use service_api::Envelope;
 
-/// A chunk has a little more than so many bytes.
+/// A chunk has a little more than this many bytes.
 pub(super) const CHUNK_BYTES: usize = 8 * 1024;
 
 /// How rows are written.

@@ -193,7 +193,7 @@ pub(super) async fn events(
     let (first, rest) =
         journal_body::begin(&api.journal_reads, write, move || journal::Events::new(past, asked)).await?;
     let body = match follow {
-        // The first heartbeat comes at once: a client that got no event can continue from its number.
+        // The first heartbeat is sent at once: a client without an event can continue from its number.
         true => {
             let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, question, form));
             body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))

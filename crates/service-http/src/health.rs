@@ -16,12 +16,12 @@ use std::time::Duration;
 
 /// How long the owner of the fleet may take to answer. A turn of it takes microseconds.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
-/// One in so many descriptors should be free.
+/// One in this many descriptors should be free.
 const FREE_DESCRIPTORS_DIVISOR: u64 = 10;
-/// So many services in an unknown state are named.
+/// The number of services in an unknown state that are named.
 const MAX_NAMED_COUNT: usize = 3;
 
-/// What keeps the daemon from its work, and what does not but needs attention.
+/// Faults of the daemon, and warnings that do not prevent its work.
 pub(super) struct HealthReport {
     pub(super) failures: Vec<String>,
     pub(super) warnings: Vec<String>,

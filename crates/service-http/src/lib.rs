@@ -1,7 +1,7 @@
 //! The API: the routes of `service_api::routes` over one orchestrator, on a Unix socket and on TCP.
 //!
-//! A connection goes through a listener (`unix_listener`, `tcp_listener`), `connections` and `server` to the router. Each
-//! resource has a file; `state` is what the handlers share.
+//! A connection goes through a listener (`unix_listener`, `tcp_listener`), `connections` and `server` to the router.
+//! Each resource has a file; the handlers share `state`.
 
 mod accept;
 mod actions;
@@ -60,7 +60,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::net::UnixListener;
 use unix_listener::PeerCheckedListener;
 
-/// What the requests of one daemon share.
+/// The shared state of one daemon's requests.
 pub fn state(
     orchestrator: ServiceOrchestrator,
     project: Project,
@@ -89,7 +89,7 @@ pub async fn serve_remote(
     end: impl Future<Output = ()> + Send + 'static,
 ) {
     let limiter = ConnectionLimiter::new(&api.connections);
-    // Authorization comes before routing: without it no answer tells which routes there are.
+    // Authorization precedes routing, so that an unauthorized client cannot find out routes.
     let inner = Router::new().fallback_service(bounded(router(api)));
     let app = inner.layer(from_fn_with_state(Arc::new(bound.policy), auth::authorize));
     server::serve(bound.listener, app, limiter, end).await;

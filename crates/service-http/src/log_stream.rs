@@ -25,9 +25,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use watcher::WatchedLogs;
 
-/// A chunk of an answer has a little more than so many bytes.
+/// A chunk of an answer has a little more than this many bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// A first line that is not found within so many bytes needs a long search.
+/// A first line that is not found within this many bytes needs a long search.
 const SHORT_SEARCH_BYTES: usize = 512 * 1024;
 /// Chunks that are read at once: that takes the processor, which has other work.
 const MAX_READ_COUNT: usize = 2;
@@ -36,7 +36,7 @@ const MAX_LONG_SEARCH_COUNT: usize = 1;
 /// Logs that are open at the same time, each for followers and for other readers: each has files open and lines in memory.
 pub(super) const MAX_OPEN_LOG_COUNT: usize = 256;
 
-/// The bounds of all readers of logs, and what wakes those that follow.
+/// The limits of all readers of logs, and the watcher that wakes followers.
 pub(super) struct LogReaders {
     reads: Arc<Semaphore>,
     long_searches: Arc<Semaphore>,
@@ -50,7 +50,7 @@ pub(super) struct LogReaders {
 pub(super) struct Wanted {
     /// The services, and whether the orchestrator writes their logs.
     pub(super) services: Vec<(Name, bool)>,
-    /// At most so many existing lines of each.
+    /// The maximum number of existing lines of each.
     pub(super) most: usize,
     /// No lines from before.
     pub(super) since: Option<Timestamp>,
@@ -59,7 +59,7 @@ pub(super) struct Wanted {
 /// Lines of services that managers run.
 #[derive(Default)]
 pub(super) struct ManagerLogs {
-    /// The lines that exist; none of a service whose manager cannot tell.
+    /// The existing lines; none of a service whose manager has no log.
     pub(super) records: Vec<(Name, Option<LogFile>)>,
     /// New lines, for a follower.
     pub(super) news: Option<News>,
@@ -202,7 +202,7 @@ impl LogStream {
     }
 }
 
-/// The logs, if their first lines are found within so many bytes.
+/// The logs, if their first lines are found within this many bytes.
 fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Option<LogMerger>> {
     let logs = wanted.services.iter().map(|(name, _)| {
         let tail = paths.files(name).tail_within(wanted.most, wanted.since, bytes)?;

@@ -231,7 +231,7 @@ async fn read_manager_logs(
     Ok(ManagerLogs { records, news })
 }
 
-/// Whether the manager of a service may be asked for its log: that runs what the file names.
+/// Whether the manager of a service may be queried for its log, which runs commands of the file.
 fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
     entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition)
 }

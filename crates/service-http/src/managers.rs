@@ -1,4 +1,4 @@
-//! Who can run services.
+//! The list of managers.
 
 use super::current::Current;
 use super::reply::{Data, Reply};
@@ -9,7 +9,7 @@ use service_manager as manager;
 use service_openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use std::time::Duration;
 
-/// So old may be what the token for reading is told.
+/// The maximum age of a list for the token `read`.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// The managers

@@ -10,7 +10,7 @@ pub(super) enum Peer {
     Local { uid: u32, pid: Option<u32> },
     /// A client over TCP.
     Remote(SocketAddr),
-    /// The kernel does not tell.
+    /// Unknown to the kernel.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What the file of now would change about what runs, and doing it.
+//! The changes of the present file, and applying them.
 
 use super::actions::{agrees, body_or_default, wait};
 use super::actor::Actor;
@@ -84,7 +84,7 @@ pub(super) async fn apply(
         }
     };
     let (forward, receiver) = unbounded_channel();
-    // Ends with the apply, and keeps others waiting until then, also when nobody reads.
+    // Ends with the apply, and blocks other applies until then, also after the client has disconnected.
     tokio::spawn(async move {
         let _lock = lock;
         while let Some(row) = rows.recv().await {

@@ -12,7 +12,7 @@ use std::fmt::Write;
 const MAX_HEADER_COUNT: usize = 100;
 /// How large the head of a request may be.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// What every response has: no cache keeps it, and no browser guesses its type.
+/// Headers of every response: no caching, no guessing of types.
 pub(super) const COMMON_HEADERS: [(HeaderName, &str); 2] =
     [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 

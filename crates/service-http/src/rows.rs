@@ -1,4 +1,4 @@
-//! Answers of rows that come one by one: all in one envelope, or as NDJSON each on a line as it comes.
+//! Responses whose rows arrive one by one: all in one envelope, or as NDJSON with one envelope a line.
 
 use super::accept::takes_lines;
 use super::envelope_body::line;

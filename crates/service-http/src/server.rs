@@ -50,7 +50,7 @@ pub(super) trait Listener: Send + 'static {
     /// The next connection. Errors are logged and retried inside.
     fn accept(&self) -> impl Future<Output = Self::Raw> + Send;
 
-    /// Does what comes before HTTP. None if that fails.
+    /// The steps before HTTP. `None` if they fail.
     fn handshake(
         &self,
         raw: Self::Raw,
@@ -69,7 +69,7 @@ pub(super) async fn serve(
     loop {
         let (raw, permit) = tokio::select! {
             () = &mut end => break,
-            // The connection comes first: no permit is taken away before it is needed.
+            // The connection comes first, so that no permit is taken before it is needed.
             accepted = async { let raw = listener.accept().await; (raw, limiter.acquire().await) } => accepted,
         };
         let (handshake, permit) = (listener.handshake(raw), Arc::new(permit));

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::IntoParams;
 
-/// So old may be the check that the token for reading is told.
+/// The maximum age of a check for the token `read`.
 const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The definitions of all services
@@ -170,14 +170,14 @@ pub(super) async fn service_status(
     Ok(Data(rows.swap_remove(0)))
 }
 
-/// These services of a fleet, with what they use now.
+/// The status of these services, with their present usage.
 pub(super) fn statuses(
     api: &ApiState,
     fleet: &FleetSnapshot,
     entries: &[Arc<ServiceSnapshot>],
     detail: Detail,
 ) -> Vec<view::Status> {
-    // What a manager runs has no shim; its process may be the root of a tree all the same.
+    // A manager's service has no shim; its process may still be the root of a tree.
     let roots: Vec<ProcessTree> = entries.iter().filter_map(|entry| root(entry)).collect();
     let usage = api.meter.lock().map(|mut meter| meter.read(&roots)).unwrap_or_default();
     let paths = &api.orchestrator.paths();
@@ -252,7 +252,7 @@ pub(super) async fn why(
     Ok(Data(explained))
 }
 
-/// What a service writes may be anything.
+/// The output of a service may contain private data.
 pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     let reads = role.is_some_and(|Extension(role)| role == Role::Read);
     if reads { Lines::Hidden } else { Lines::Told }

@@ -1,4 +1,4 @@
-//! [`ApiState`]: what every request may use: one project, its orchestrator, and what bounds those who ask.
+//! [`ApiState`]: the shared state of all requests: one project, its orchestrator, and limits of clients.
 
 use super::connection_count::ConnectionCount;
 use super::definitions::Definitions;
@@ -25,7 +25,7 @@ const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The OpenAPI document, made when it is first asked for.
 pub(super) type OpenApiText = LazyLock<Bytes, fn() -> Bytes>;
 
-/// What every request may use.
+/// The shared state of all requests.
 pub struct ApiState {
     /// The orchestrator that this API serves.
     pub orchestrator: ServiceOrchestrator,
@@ -49,7 +49,7 @@ pub struct ApiState {
     pub stop: Notify,
     /// Held while a changed file is applied: two at once would undo each other.
     pub(super) applying: Arc<tokio::sync::Mutex<()>>,
-    /// What the project's directory was called before.
+    /// The former paths of the project's directory.
     pub(super) renames: Renames,
     /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
     pub tcp_address: Mutex<Option<String>>,

@@ -1,4 +1,4 @@
-//! Looking on: the states, once or as they change, and waiting for what others bring about.
+//! The states of services, once or as they change, and waiting for states.
 
 use super::accept::takes_lines;
 use super::current::CurrentOrLast;
@@ -28,7 +28,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 use utoipa::IntoParams;
 
-/// So many are looked at in one go.
+/// The number of services in a batch.
 const BATCH_SIZE: usize = 16;
 
 /// `?long=true&follow=true`.
@@ -62,7 +62,7 @@ pub(super) async fn status(
     QueryParams(states): QueryParams<States>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    // A definition that cannot be read hides nothing of what runs.
+    // An unreadable file does not hide running services.
     let notes = api.notes().await;
     let fleet = api.orchestrator.fleet_snapshot();
     let names = names.list();
@@ -88,8 +88,8 @@ pub(super) async fn status(
     }
 }
 
-/// The whole table as one line, now and whenever it looks different. A watch channel holds only the newest snapshot, so
-/// a reader that is slow misses what has passed and fills no memory.
+/// The whole table as one line, now and after every visible change. A watch channel holds only the newest snapshot, so
+/// a slow reader misses intermediate states and uses no memory.
 fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     let mut shown = None;
     let tables = WatchStream::new(api.orchestrator.snapshots()).filter_map(move |fleet| {
@@ -104,12 +104,12 @@ fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
     rows::lines(tables)
 }
 
-/// What of an entry is worth a line: all that a row shows, but for what changes by itself all the time.
+/// The visible state of a service: all columns except those that change continuously.
 #[derive(PartialEq)]
 struct VisibleState {
     snapshot: service_core::Snapshot,
     pid: Option<u32>,
-    /// What a manager did without us.
+    /// Restarts by its manager.
     restarts: u32,
     reason: Option<String>,
 }

@@ -28,7 +28,7 @@ impl ThrottledLog {
     }
 }
 
-/// So many addresses have a count of their own; the others share one.
+/// The number of addresses with a count of their own; the others share one.
 const MAX_ADDRESS_COUNT: usize = 64;
 
 /// The same for each address. A lock is right here: it is held for a scan of a few dozen at most.

@@ -1,5 +1,5 @@
-//! [`withheld`]: an answer for who may read, but not what programs wrote. Whatever the route, what stands quoted in a message
-//! ([`quoted`](service_api::quoted)) is left out of the JSON as it goes.
+//! [`withheld`]: a response for a client that may read, but not the output of programs. On every route, quoted text of
+//! a message ([`quoted`](service_api::quoted)) is removed from the JSON while it is sent.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::CONTENT_LENGTH;
@@ -9,7 +9,7 @@ use service_api::quote::{CLOSE, OPEN};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// In place of what was written.
+/// The replacement of removed text.
 const DOTS: &str = "…";
 
 /// The same answer, without.
@@ -41,7 +41,7 @@ impl HttpBody for Withheld {
     }
 }
 
-/// Where we are in a text that comes in pieces of any size.
+/// The position in a text that arrives in chunks of any size.
 #[derive(Debug, Default)]
 struct Filter {
     is_inside: bool,
@@ -52,7 +52,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// What may go on. A quotation ends with its mark, and at the latest with the JSON string it stands in.
+    /// The part of a chunk that may be sent. A quotation ends with its mark, and at the latest with its JSON string.
     fn pass(&mut self, data: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(data.len());
         for byte in data {

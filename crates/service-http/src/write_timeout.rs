@@ -28,7 +28,7 @@ pub(super) struct WriteTimeout<S> {
     refusal: Option<Vec<u8>>,
 }
 
-/// What was received since the last request.
+/// The input since the last request.
 #[derive(Clone, Copy, Default)]
 struct Head {
     after: u64,
@@ -40,7 +40,7 @@ struct Head {
 pub(super) struct Refusal {
     /// The head of the response; it has no body.
     pub(super) head: Vec<u8>,
-    /// The size of what was received.
+    /// The size of the input.
     pub(super) bytes: usize,
     pub(super) lines: usize,
 }
@@ -108,7 +108,8 @@ impl<S> WriteTimeout<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WriteTimeout<S> {
-    /// Sends a last response. Reads what still arrives, or the kernel would reset the connection and discard the response.
+    /// Sends a last response. Also reads further input, because the kernel would otherwise reset the connection and
+    /// discard the response.
     pub(super) async fn send_refusal(&mut self, answer: &[u8]) -> io::Result<()> {
         self.stream.write_all(answer).await?;
         self.stream.shutdown().await?;
@@ -168,7 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A head comes before its body.
+        // A head precedes its body.
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| &**buffer);
         if self.own_length(first) < first.len() {
             return self.poll_write(context, first);

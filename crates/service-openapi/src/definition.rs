@@ -17,7 +17,7 @@ pub struct Definitions {
     transient: bool,
 }
 
-/// One service, by the keys of `services.toml`; docs/config.md has what each means, and its default.
+/// One service, by the keys of `services.toml`; docs/config.md has their meanings and defaults.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {

@@ -1,5 +1,5 @@
-//! The OpenAPI document: what the router, the handlers' `///` and the types say of themselves, and an example for
-//! every body, made of the rows in `examples.json`. `docs/openapi.json` is a copy of it, which a test compares.
+//! The OpenAPI document, from the router, the handlers' `///` and the types, with an example for every body from the
+//! rows in `examples.json`. A test compares it with its copy `docs/openapi.json`.
 
 #![allow(missing_docs, reason = "the `///` of a type is text of the document")]
 
@@ -17,7 +17,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, RefOr, Required, Schema};
 use utoipa::{Modify, OpenApi};
 
-/// Operations are sorted by what they are about.
+/// The groups of operations.
 pub mod tag {
     pub const SERVICES: &str = "services";
     pub const ACTIONS: &str = "wishes";
@@ -26,7 +26,7 @@ pub mod tag {
     pub const DAEMON: &str = "daemon";
 }
 
-/// What is true of all operations.
+/// The common parts of all operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -57,7 +57,7 @@ pub mod tag {
 )]
 pub struct Document;
 
-/// What opens the door on TCP.
+/// The bearer token on TCP.
 struct Token;
 
 impl Modify for Token {
@@ -78,7 +78,7 @@ pub fn render(mut document: utoipa::openapi::OpenApi) -> String {
     rules::write(&mut document);
     let schemas = Examples::new(&document);
     for item in document.paths.paths.values_mut() {
-        // Whoever posts may send a body, also where it says nothing.
+        // A POST may have a body, also on routes that ignore it.
         for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
             let Some(operation) = operation else { continue };
             for (status, failure) in shapes::at_the_door(has_body) {
@@ -160,7 +160,7 @@ fn leave_out(body: &mut RequestBody) {
     }
 }
 
-/// What stands in its place itself.
+/// The value itself, unless it is a reference.
 fn here<T>(place: &mut RefOr<T>) -> Option<&mut T> {
     match place {
         RefOr::T(value) => Some(value),

@@ -1,5 +1,5 @@
-//! What is refused and no type says: rules between the fields of a body. Each is a `not`, which who checks a body
-//! understands, and who generates types passes over: a choice of two types would make every wish one of two classes.
+//! Rules between the fields of a body, which types cannot express. Each is a `not`: validators apply it, and generators
+//! of types ignore it. A choice of two types would turn every request into one of two classes.
 
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
@@ -15,7 +15,7 @@ pub(super) fn write(document: &mut OpenApi) {
     }
 }
 
-/// A wish for nobody, and one for all that has names too.
+/// A request without services, and one for all services that also has names.
 fn neither_or_both() -> Value {
     json!({"anyOf": [
         {"properties": {"names": {"maxItems": 0}, "all": {"enum": [false]}}},

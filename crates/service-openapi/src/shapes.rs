@@ -21,8 +21,7 @@ fn null() -> Object {
     ObjectBuilder::new().schema_type(Type::Null).build()
 }
 
-/// Envelopes with an answer in them. A generic one would have its rows written out in the document, each time anew and
-/// without a name.
+/// Envelopes with a response. For a generic type, the document would repeat the rows in each operation, without a name.
 macro_rules! answers {
     ($($name:ident($($data:tt)+))*) => {$(
         /// An answer.
@@ -268,7 +267,7 @@ failures! {
                                                                       of the machine";
 }
 
-/// What every operation may end in before it is begun, and those that may have a body.
+/// The errors of every operation before it begins, with those of a body if it has one.
 pub(super) fn at_the_door(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
     let always = [Stranger::responses(), Barred::responses(), Busy::responses()].into_iter();
     let of_bodies = [Large::responses(), Late::responses()].into_iter().filter(move |_| has_body);

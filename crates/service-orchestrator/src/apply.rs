@@ -168,10 +168,10 @@ impl ServiceOrchestrator {
         }
         // Removed services are stopped in an order of their own.
         let relatives = Some(if verb == Verb::Stop { Propagate::No } else { Propagate::Yes });
-        let wished = names.iter().map(ToString::to_string).collect();
+        let requested = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
         let wait = how.wait;
-        let request = Request { relatives, wait, planned: Some(planned), ..Request::new(verb, wished) };
+        let request = Request { relatives, wait, planned: Some(planned), ..Request::new(verb, requested) };
         match self.request(request.for_command("service apply").by(&how.by)).await {
             Ok(mut outcomes) => {
                 while let Some(row) = outcomes.recv().await {

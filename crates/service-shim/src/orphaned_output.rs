@@ -38,7 +38,7 @@ impl OrphanedOutput {
     pub fn receive(shim: &impl AsRawFd, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut bytes = [0; 4096];
         let (length, mut fds) = fd_passing::receive(shim, &mut bytes)?;
-        // The byte that comes with the descriptors is the last one.
+        // The last byte is the one sent with the descriptors.
         let (said_first, mask) = match (bytes[..length].split_last(), fds.is_empty()) {
             (None, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
             (Some(_), true) => (&bytes[..length], None),
@@ -53,7 +53,7 @@ impl OrphanedOutput {
         }))
     }
 
-    /// The byte that is sent with the descriptors: it tells which streams they belong to.
+    /// The byte that is sent with the descriptors: the streams that they belong to.
     pub fn stream_mask(outputs: [bool; 2]) -> u8 {
         b'0' | u8::from(outputs[0]) | u8::from(outputs[1]) << 1
     }

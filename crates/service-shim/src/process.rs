@@ -73,7 +73,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// What `/proc/<pid>/stat` has of a process.
+/// The used fields of `/proc/<pid>/stat`.
 #[derive(Debug, PartialEq)]
 pub struct ProcessStat {
     /// Whether all of its threads have exited.

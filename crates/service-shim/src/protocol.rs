@@ -29,7 +29,7 @@ pub struct Hello {
     pub version: u32,
 }
 
-/// What to run once, and where to store its output and its record.
+/// The command of one run, and where to store its output and its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the daemon.
@@ -151,7 +151,7 @@ pub struct LeftoverProcesses {
     pub names: Vec<String>,
 }
 
-/// What a service has sent on its notify socket about itself (`sd_notify(3)`).
+/// The last messages of a service on its notify socket (`sd_notify(3)`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NotifyStatus {
     /// The last `STATUS=`.

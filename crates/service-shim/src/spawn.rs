@@ -246,7 +246,6 @@ fn spawn(
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: this process has a single thread, which waits: no lock is held, and nothing else uses the memory. The
     // child allocates nothing and never returns; it uses far less than this stack.
-    // allocates nothing and returns to nothing; what it uses of the stack is far less than there is.
     let child = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }
         .map_err(|error| failure(Stage::Exec, exec_failure(&image.program, program, error.into())))?;
     let Some((step, error)) = failed else { return Ok(child) };

@@ -103,7 +103,7 @@ struct KillRetry {
     pause: Duration,
 }
 
-/// What can wake the event loop.
+/// The events of the loop.
 #[derive(Clone, Copy)]
 enum Source {
     Output,
@@ -448,7 +448,7 @@ impl Supervisor {
         }
         self.save_due = match self.files.write_record(&self.record) {
             Ok(()) => None,
-            // The directory was deleted, so no daemon will look for a record there.
+            // The directory was deleted, so no daemon will search it for a record.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(_) => Some(Instant::now() + SAVE_RETRY_DELAY),
         };

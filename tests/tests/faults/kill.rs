@@ -205,7 +205,7 @@ fn the_daemon_and_every_exit_code_is_known() {
         match project.read("starts").lines().count() - starts {
             0 => assert_eq!(status["state"], if round == 0 { "stopped" } else { "failed" }, "{status}"),
             1 => assert_eq!(status["exit_code"], code, "{status}"),
-            more => panic!("one wish made {more} runs: {status}"),
+            more => panic!("one request made {more} runs: {status}"),
         }
     }
     leaves_nothing(&project);

@@ -121,11 +121,11 @@ fn check(project: &Project, past: &[Timed], asked: &[Asked], told: &str) {
         services: data(&socket, "/api/v1/services/list"),
         health: data(&socket, "/api/v1/health"),
     };
-    for wish in asked.iter().filter(|wish| wish.at + PROMISED < cut) {
+    for request in asked.iter().filter(|request| request.at + PROMISED < cut) {
         assert!(
-            (wish.holds)(&seen),
+            (request.holds)(&seen),
             "{told}: {} and is lost: {:#} {:#}",
-            wish.what,
+            request.what,
             seen.states,
             seen.health
         );

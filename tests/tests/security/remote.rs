@@ -195,8 +195,8 @@ fn a_token_goes_to_no_proxy_and_no_redirect_is_followed() {
         let rows = here.value(&format!("{}service status", to(&address)));
         assert_eq!(rows.column("name"), ["web"], "{load}");
         here.value(&format!("{}service restart web", to(&address)));
-        for wish in ["service status", "service stop web", "service logs web"] {
-            let error = here.error(&format!("{}{wish}", to(&redirect)));
+        for command in ["service status", "service stop web", "service logs web"] {
+            let error = here.error(&format!("{}{command}", to(&redirect)));
             assert!(error["code"].as_str().is_some_and(|code| code.starts_with("service::")), "{error}");
         }
     }

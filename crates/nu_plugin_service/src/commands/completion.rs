@@ -18,8 +18,7 @@ const COMPLETION_TIMEOUT: Duration = Duration::from_millis(150);
 /// The part of the limit for the daemon, which answers within a few milliseconds unless it hangs.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(75);
 
-/// Which services a command applies to. They come first; the others follow with the state that tells why they come
-/// later.
+/// The services that a command applies to. They come first; the others follow with their state as the reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CompletionKind {
     All,

@@ -201,7 +201,7 @@ impl Iterator for Lines {
 }
 
 impl Lines {
-    /// The next line, or the end. Nushell tells a stream only at its next row that it is not read any more, so an idle
+    /// The next line, or the end. A plugin learns that a stream is no longer read only at its next row, so an idle
     /// stream checks that the shell still answers.
     fn receive(&mut self) -> WorkerEvent<Result<view::LogLine, Problem>> {
         loop {
@@ -229,7 +229,7 @@ impl Lines {
         }
     }
 
-    /// Tells the user that the default limit has cut the result.
+    /// Notifies the user that the default limit has cut the result.
     fn print_truncation(&mut self) {
         let counts = self.counts.take().unwrap_or_default();
         let cut: Vec<_> = counts

@@ -137,7 +137,7 @@ pub(super) fn timeout(call: &EvaluatedCall) -> Result<Option<Duration>, LabeledE
     Ok(Some(Duration::from_nanos(nanos)))
 }
 
-/// What the worker thread reports.
+/// A report of the worker thread.
 enum Report {
     Accepted,
     Finished(Outcome),

@@ -112,8 +112,8 @@ fn start_sends_the_whole_request_and_gives_the_rows_in_their_order() {
     drop(say);
     let table = shell.eval("service start web --no-deps --timeout 2sec").unwrap();
     assert_eq!(names(&table), ["db", "web"]);
-    let wish = r#"{"names":["web"],"all":false,"relatives":false,"wait":true,"timeout_ms":2000}"#;
-    assert!(daemon.requests()[1].ends_with(wish), "{:?}", daemon.requests());
+    let body = r#"{"names":["web"],"all":false,"relatives":false,"wait":true,"timeout_ms":2000}"#;
+    assert!(daemon.requests()[1].ends_with(body), "{:?}", daemon.requests());
 }
 
 #[test]

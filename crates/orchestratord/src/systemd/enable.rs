@@ -198,7 +198,7 @@ fn require_systemd() -> Result<Option<u32>, Problem> {
     Ok(version.split([' ', '.', '~']).nth(1).and_then(|number| number.parse().ok()))
 }
 
-/// Has the user's systemd run without a login. Returns why that failed, and what helps.
+/// Lets the user's systemd run without a login. Returns the error and its remedy.
 fn enable_linger() -> Option<String> {
     if is_lingering() {
         return None;

@@ -29,7 +29,7 @@ const UNIT_VARIABLES: [&str; 9] = [
     "SYSTEMD_EXEC_PID",
 ];
 
-/// What systemd has set in the environment of this process.
+/// The variables that systemd has set in the environment of this process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SystemdEnv {
     notify: Option<OsString>,
@@ -72,12 +72,12 @@ impl Notifier {
         Self { socket: socket.map(Arc::new), watchdog: systemd.watchdog }
     }
 
-    /// The socket listens, and what a former daemon left is taken up.
+    /// The socket listens, and the state of the former daemon is recovered.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// What is read once is read again, until [`Notifier::ready`].
+    /// The configuration is being read again, until [`Notifier::ready`].
     pub(crate) fn reloading(&self) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
     }

@@ -111,7 +111,7 @@ fn composed(source: &str, text: &str) -> Vec<Suggestion> {
 
 fn package(text: &str, locked: Option<&str>) -> Vec<Suggestion> {
     let package: Value = serde_json::from_str(text).unwrap_or_default();
-    // Such as `pnpm@9.1.0`: what the authors say goes before the lock file that lies there.
+    // Such as `pnpm@9.1.0`: the declaration takes precedence over a lock file.
     let named = package["packageManager"].as_str().and_then(|named| named.split('@').next());
     let named = named.filter(|named| RUNNERS.contains(named));
     let runner = named.or(locked).unwrap_or("npm");

@@ -9,7 +9,7 @@ use service_api::{Finding, Severity, redact};
 use service_core::config::Service;
 use std::path::Path;
 
-/// Reads the file and returns its errors and warnings, in the order of the file. `obstacles` looks at the machine.
+/// Reads the file and returns its errors and warnings, in the order of the file. `obstacles` inspects the machine.
 pub fn check(path: &Path, obstacles: impl Fn(&Service) -> Vec<Obstacle>) -> Vec<Finding> {
     let text = match read(path) {
         Ok(text) => text,

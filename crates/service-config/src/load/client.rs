@@ -60,8 +60,8 @@ pub(super) fn is_client<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     }
 }
 
-/// Whether these words run such a client, which exits while the service goes on elsewhere. A program of the same name in a
-/// directory of one's own is none.
+/// Whether these words run such a client, which exits while the service continues. A program of the same name in a
+/// private directory does not count.
 pub(super) fn leaves_service<'a>(words: impl Iterator<Item = &'a str> + Clone) -> bool {
     let is_own =
         |word: &str| word.contains('/') && !SYSTEM_DIRECTORIES.iter().any(|place| word.starts_with(place));

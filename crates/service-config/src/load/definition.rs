@@ -1,4 +1,4 @@
-//! `[services.NAME]` and `[orchestrator.service_defaults]`: what each key means.
+//! `[services.NAME]` and `[orchestrator.service_defaults]`: the meaning of each key.
 
 use super::section::{Diagnostic, Section, Value, integer, parse_duration, parse_size};
 use super::{client, container, limits, with};
@@ -362,7 +362,7 @@ fn convert(span: &Range<usize>) -> Span {
     Span { start: span.start, end: span.end }
 }
 
-/// Why nobody can ever be asked at this URL.
+/// Why no request can be sent to this URL.
 fn check_url(url: &str) -> Option<String> {
     match Url::parse(url) {
         Ok(url) if url.port() == Some(0) => Some("port 0 is not usable".to_owned()),

@@ -14,7 +14,7 @@ impl<'t> KeyMap<'t> {
         Self(DeTable::parse(text).ok())
     }
 
-    /// An index from spans to key paths, for many look-ups.
+    /// An index from spans to key paths, for many lookups.
     pub(super) fn key_paths(&self) -> KeyPaths<'_> {
         let mut key_paths = KeyPaths::default();
         if let Some(root) = &self.0 {

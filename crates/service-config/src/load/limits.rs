@@ -49,7 +49,7 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
         }
     }
     if service.manager != Manager::Process && service.container.is_none() {
-        // `user` is never ignored, also not where it comes from `service_defaults`.
+        // `user` is never ignored, not even from `service_defaults`.
         for (key, _) in
             [("user", &service.user), ("group", &service.group)].iter().filter(|(_, who)| who.is_some())
         {

@@ -78,7 +78,7 @@ pub struct Obstacle {
     pub help: String,
     /// [`Severity::Error`] if every start fails.
     pub severity: Severity,
-    /// Whether a service that runs before may create what is missing.
+    /// Whether a service that starts earlier may create the missing file.
     pub may_be_made: bool,
 }
 
@@ -111,7 +111,7 @@ fn to_diagnostic(
     Some((severity, diagnostic))
 }
 
-/// The services before which one-shots run, which may create what those need. Linear in the number of dependencies.
+/// The services that start after a one-shot, which may create their files. Linear in the number of dependencies.
 fn after_work<'s>(services: &'s [Service], by_name: &HashMap<&str, &Service>) -> HashSet<&'s str> {
     let mut dependents: HashMap<&str, Vec<&'s str>> = HashMap::new();
     let mut to_do = Vec::new();

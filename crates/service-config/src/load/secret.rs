@@ -1,5 +1,5 @@
-//! Secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. An error shows lines
-//! of the file without them, because others than its owner may read it.
+//! Secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. An error shows
+//! lines of the file without them, because other users may read the error.
 
 use service_api::redact::{is_secret, joined, secrets};
 use std::ops::Range;
@@ -76,7 +76,7 @@ fn is_env(key: &str) -> bool {
 mod tests {
     use crate::load::config_from_str;
 
-    /// The line that the first error shows, and what is marked in it.
+    /// The line that the first error shows, and the marked part of it.
     fn shown(text: &str) -> (String, String) {
         let place = config_from_str(text, "f").unwrap_err().place.unwrap();
         let mark = place.snippet.chars().skip(place.column - 1).take(place.width).collect();

@@ -65,7 +65,8 @@ impl<'t> Section<'t> {
         self.table.get(key)
     }
 
-    /// Reads a value if the key is given. A value that `read` refuses is reported; `expected` names what it should be.
+    /// Reads a value if the key is given. A value that `read` refuses is reported with `expected`, the description of
+    /// valid values.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,

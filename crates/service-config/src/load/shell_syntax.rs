@@ -21,7 +21,7 @@ const INTERPRETERS: [&str; 14] = [
 pub struct ShellSyntax {
     /// The message, such as "`&&` is passed on as a word".
     pub message: String,
-    /// The help: what to write instead.
+    /// The help: the replacement.
     pub help: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What a file says, and what is said of a file that is wrong.
+//! Valid files, and the errors of invalid ones.
 
 use super::{DEFAULTS, config_from_str};
 use service_api::Problem;
@@ -264,7 +264,7 @@ fn a_variable_keeps_its_value_whatever_its_base() {
     assert_eq!(values, ["16", "15", "-1000", "1.50"]);
 }
 
-/// What `service check` says of a file: severity, key, message.
+/// The findings of `service check`: severity, key, message.
 fn findings(text: &str, files: &[(&str, &str)]) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("services.toml");

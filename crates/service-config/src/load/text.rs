@@ -12,7 +12,7 @@ const MAX_SNIPPET_BYTES: usize = 1_000;
 /// At most this many problems of a file are reported at once.
 const MAX_PROBLEM_COUNT: usize = 100;
 
-/// The name and the text of a file, with indices that the first look-up of a place builds.
+/// The name and the text of a file, with indices that the first lookup of a place builds.
 #[expect(clippy::struct_field_names, reason = "a text has a text")]
 pub(super) struct Text {
     file: String,
@@ -20,7 +20,7 @@ pub(super) struct Text {
     /// The byte offset of each line.
     lines: OnceCell<Vec<usize>>,
     secrets: OnceCell<SecretSpans>,
-    /// The offset of the last look-up, and the number of characters before it in its line.
+    /// The offset of the last lookup, and the number of characters before it in its line.
     last: Cell<(usize, usize)>,
 }
 

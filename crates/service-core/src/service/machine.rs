@@ -1,4 +1,4 @@
-//! [`Machine`]: one service from wish to process and back. It decides; it does nothing.
+//! [`Machine`]: the state machine of one service. It returns effects, and performs none.
 //!
 //! ```text
 //!            Cleared, goal up             Launched           ready

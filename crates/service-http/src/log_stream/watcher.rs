@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// The followers of logs. A lock is right here: it is held for a look into a map.
+/// The followers of logs. The lock is held for a lookup in a map.
 #[derive(Default)]
 pub(crate) struct LogWatcher(Mutex<Weak<Instance>>);
 

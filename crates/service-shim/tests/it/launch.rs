@@ -73,7 +73,7 @@ fn a_launch_that_has_begun_cannot_be_withdrawn() {
     shim.exit();
 }
 
-/// The next daemon looks for running services once, right after this one has exited.
+/// The next daemon searches running services once, right after this one has exited.
 #[test]
 fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
     let prepared = script("echo begun");
