@@ -211,7 +211,7 @@ def own [service: record verb: string container: record]: nothing -> nothing {
     let labels = $container.Config.Labels? | default {}
     if ($labels | get --optional $PROJECT) != $service.project or ($labels | get --optional $SERVICE) != $service.name {
         error make --unspanned {
-            msg: $"cannot ($verb) `($service.name)`: the container `(name-of $service)` was made by somebody else"
+            msg: $"cannot ($verb) `($service.name)`: the container `(name-of $service)` is not managed by this project"
             help: "rename or remove it"
         }
     }

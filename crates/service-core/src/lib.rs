@@ -1,8 +1,8 @@
-//! Decides: what the configuration means, in which order services start, when one is ready, healthy, due, given up.
+//! Decides: the meaning of the configuration, the start order, and when a service is ready, healthy, due or given up.
 //!
 //! Pure: `no_std`, no clock, no process, no file, no socket. Time comes in as a [`Moment`] and goes out as a deadline
-//! ([`Fleet::next_deadline`]); what happened comes in as an [`Event`](service::Event) and what is to be done goes out
-//! as an [`Effect`](service::Effect).
+//! ([`Fleet::next_deadline`]); events come in as [`Event`](service::Event)s, and actions go out
+//! as [`Effect`](service::Effect)s.
 //!
 //! ```text
 //! Config --Plan::compile--> Plan --Fleet::new--> Fleet <-- requests, events

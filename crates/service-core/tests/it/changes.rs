@@ -18,7 +18,7 @@ fn some(services: &[Service], which: u8) -> RunningDefinitions {
     chosen.map(|(_, service)| (service.name.clone(), Arc::new(service.clone()))).collect()
 }
 
-/// What runs once the changes were made.
+/// The running services after the changes.
 fn made(present: &RunningDefinitions, changes: &[Change], next: &Plan) -> RunningDefinitions {
     let mut after = present.clone();
     for change in changes {

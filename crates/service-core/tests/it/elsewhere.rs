@@ -1,4 +1,4 @@
-//! What others start and stop, with the means of whoever runs the service.
+//! External starts and stops, through the manager of a service.
 
 use super::world::{World, service};
 use service_core::config::{Condition, Dependency, Manager, Restart, Service, Span, WhenLost};
@@ -15,7 +15,7 @@ fn managed(name: &str) -> Service {
     Service { manager: Manager::BuiltIn("systemd".to_owned()), ..service(name) }
 }
 
-/// `b` needs `a`.
+/// `b` depends on `a`.
 fn pair() -> World {
     let need = Dependency {
         name: Name::new("a").unwrap(),

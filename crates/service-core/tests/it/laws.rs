@@ -1,5 +1,5 @@
-//! Laws over random graphs and random histories. The world asserts what must hold at every step; here is what must hold
-//! in the end.
+//! Invariants over random graphs and random histories. The world asserts invariants of every step; this file has those
+//! of the end.
 
 use super::world::{Manners, World, service};
 use proptest::prelude::*;
@@ -67,13 +67,13 @@ fn act() -> impl Strategy<Value = Act> {
 
 type Edge = (Index, usize, usize);
 
-/// A service that may need any of the services before it, so that there is no cycle.
+/// A service that may depend on any of the services before it, so that there is no cycle.
 fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
     let (restart, kind, edges) = traits;
     let mut definition = service(&format!("s{number}"));
     definition.restart = Restart::ALL[*restart].1;
     definition.oneshot = *kind == 0;
-    // Not always the same, so that a change of plans may change how a service is asked.
+    // Not always the same, so that a change of plans may change a health check.
     definition.endpoint = (*kind > 2).then(|| Endpoint::Tcp(format!("localhost:{}", kind % 2 + 1)));
     definition.ready.notify = *kind == 2;
     if number > 0 {
@@ -103,7 +103,7 @@ fn perform(world: &mut World, act: Act) {
     let now = world.now;
     match act {
         Act::Start(who, relatives) => {
-            // As the daemon does: what is named alone is started only if what it needs is there.
+            // Like the daemon: a service is started alone only if its dependencies are satisfied.
             let who = [*who.get(&ids)];
             if relatives == Propagate::Yes || world.fleet.missing_dependency(&who).is_none() {
                 let about = world.fleet.start(&who, relatives, now);
@@ -134,7 +134,7 @@ fn perform(world: &mut World, act: Act) {
     world.pass(Duration::ZERO);
 }
 
-/// As an apply does: what differs only in what may change under way goes on under its new definition.
+/// Like an apply: a service whose changes are all live continues under its new definition.
 fn update(world: &mut World) {
     let plan = Arc::clone(world.fleet.plan());
     let goes_on = |id: &service_core::Id| {
@@ -145,7 +145,7 @@ fn update(world: &mut World) {
     world.fleet.update(&ids, world.now);
 }
 
-/// Whether everything that this service needs can ever be: nothing waits for the completion of what stays.
+/// Whether every dependency of this service can be satisfied: none waits for the completion of a service that stays.
 fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
     world.fleet.plan().with_dependencies(&[id]).iter().all(|id| {
         world
@@ -157,7 +157,7 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
     })
 }
 
-/// The same histories each time, so that a failure is one of the change and not of the day. `PROPTEST_RNG_SEED` tries others.
+/// The same histories each time, so that a failure is caused by a change. `PROPTEST_RNG_SEED` tries others.
 pub(crate) fn histories(cases: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let rng_seed = match usual.rng_seed {
@@ -204,10 +204,10 @@ proptest! {
             prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
         }
         for id in world.waiting.services(&world.fleet) {
-            prop_assert!(replanned || !is_satisfiable(&world, id), "a wish for {id:?} was never answered");
+            prop_assert!(replanned || !is_satisfiable(&world, id), "a request for {id:?} was never answered");
         }
-        // A wish for all of them brings up all that can be, whatever failed before. (A process that was launched under
-        // another definition may be none that can ever satisfy the present one.)
+        // A request for all services starts every service that can run, whatever failed before. (A process that was
+        // launched under another definition may never satisfy the present one.)
         if !replanned {
             all_come_up(&mut world)?;
         }

@@ -1,4 +1,4 @@
-//! Stories and laws of the core, told in a pretend world by moving its clock.
+//! Stories and invariants of the core, in a simulated world with a movable clock.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 

@@ -1,4 +1,4 @@
-//! What can be waited for, and when it is known that it will not come.
+//! Awaited states, and the moment when a state becomes impossible.
 
 use super::world::{World, service};
 use service_core::Name;

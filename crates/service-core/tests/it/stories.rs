@@ -1,4 +1,4 @@
-//! One behaviour each, in the words of the story.
+//! One behaviour for each test, named by its story.
 
 use super::world::{Manners, World, service};
 use service_core::Name;
@@ -424,7 +424,7 @@ fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
         exit_run: Some(1),
         ..PersistedState::default()
     };
-    // The daemon died before it was launched.
+    // The daemon died before the launch.
     let launching = PersistedState { state: State::Launching { since: now }, ..last.clone() };
     world.fleet.restore(a, launching.clone(), Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
@@ -433,7 +433,7 @@ fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
     assert_eq!(world.fleet.snapshot(a).last_exit, None);
     world.fleet.restore(a, PersistedState { exit_run: None, ..last.clone() }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, Some(Exit::Code(3)));
-    // The machine went out under it.
+    // The machine lost power while it ran.
     let mut running = PersistedState { state: State::Ready { launched: now, since: now }, ..last };
     running.on_reboot(now);
     world.fleet.restore(a, running, Discovered::Absent, now);
@@ -455,7 +455,7 @@ fn a_changed_check_is_asked_before_the_service_is_called_healthy() {
         let mut world = World::new(vec![checked("a")]);
         let a = world.id("a");
         world.start("a");
-        // The next check by the old definition is under way, and its answer comes after the change.
+        // The next check of the old definition is in flight, and its result arrives after the change.
         world.pass(SECOND);
         while world.fleet.machine(a).deadline().is_some() {
             world.pass(Duration::from_micros(100));

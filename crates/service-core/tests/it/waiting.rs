@@ -1,25 +1,25 @@
-//! Who waits for the fate of a wish, answered as the daemon answers: by looking only at what has changed.
+//! Waiters of requests, evaluated like in the daemon: only when a concerned service has changed.
 
 use service_core::fleet::{Fleet, Progress};
 use service_core::service::Goal;
 use service_core::{Id, Name};
 
-/// Wishes that have not been answered, each for one service.
+/// Unanswered requests, each for one service.
 #[derive(Default)]
 pub(crate) struct Waiting(Vec<(Name, Goal)>);
 
 impl Waiting {
-    /// Somebody made a wish about these services.
+    /// A request for these services.
     pub(crate) fn add(&mut self, fleet: &Fleet, goal: Goal, about: &[Id]) {
         self.0.extend(about.iter().map(|id| (fleet.plan().service(*id).name.clone(), goal)));
     }
 
-    /// The services whose wishes have not been answered.
+    /// The services with unanswered requests.
     pub(crate) fn services(&self, fleet: &Fleet) -> Vec<Id> {
         self.0.iter().filter_map(|(name, _)| fleet.plan().id(name)).collect()
     }
 
-    /// Law: every wish is answered as soon as its fate is known.
+    /// Invariant: every request is answered as soon as its result is known.
     pub(crate) fn answer(&mut self, fleet: &mut Fleet) {
         let changed = fleet.take_changed();
         let concerned = fleet.concerned(&changed);
@@ -31,7 +31,7 @@ impl Waiting {
         self.0.retain(|(name, goal)| {
             let Some(id) = fleet.plan().id(name) else { return false };
             let looked_at = concerned.contains(&id);
-            assert!(looked_at || is_open(id, *goal), "a wish for {name} to be {goal:?} is never answered");
+            assert!(looked_at || is_open(id, *goal), "a request for {name} to be {goal:?} is never answered");
             is_open(id, *goal)
         });
     }

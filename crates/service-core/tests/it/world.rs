@@ -1,4 +1,4 @@
-//! A pretend world: processes that do as they are told, or not, on a clock that a test moves. It watches the laws.
+//! A simulated world: processes that obey or not, on a clock that a test moves. It asserts the invariants.
 
 use super::waiting::Waiting;
 use service_core::config::{Condition, Config, Service};
@@ -10,18 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How the processes of one service behave.
+/// The behaviour of one service's processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
     /// From launch to a first healthy answer.
     pub(crate) boots_in: Duration,
     /// Ends by itself after this long.
     pub(crate) lives_for: Option<(Duration, Exit)>,
-    /// Does not end when asked.
+    /// Ignores the stop signal.
     pub(crate) ignores_term: bool,
     /// Cannot be launched.
     pub(crate) refuses: bool,
-    /// Answers checks with "unhealthy", however long it has been up.
+    /// Fails its checks, however long it has been up.
     pub(crate) sick: bool,
 }
 
@@ -48,20 +48,20 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     pub(crate) manners: Vec<Manners>,
     processes: BTreeMap<Id, Process>,
-    /// What somebody else has started and nobody has looked at.
+    /// External starts that have not been detected.
     strangers: BTreeSet<Id>,
     coming: Vec<(Moment, Id, u64, Event)>,
-    /// How runs ended of which no daemon has heard.
+    /// Ends of runs that no daemon has observed.
     unseen: BTreeMap<Id, (u64, Event)>,
-    /// Runs that were asked to end; a new daemon asks again.
+    /// Runs whose end was requested; a new daemon repeats the request.
     asked: BTreeSet<(Id, u64)>,
     /// Wishes that have not been answered.
     pub(crate) waiting: Waiting,
-    /// What was done, for stories: `+a` a launch, `-a` a request to end.
+    /// The effects, for stories: `+a` a launch, `-a` a stop request.
     pub(crate) diary: Vec<String>,
 }
 
-/// Who runs although nobody remembers it is wanted.
+/// The state of a running service without a persisted goal.
 fn memory_for(memory: PersistedState, found: &Discovered) -> PersistedState {
     let is_stranger = memory == PersistedState::default()
         && !matches!(found, Discovered::Absent | Discovered::Unclear { .. });
@@ -137,12 +137,12 @@ impl World {
         self.processes.contains_key(&id)
     }
 
-    /// The daemon dies, and after a while another takes over, from memory (or without one) and from what it finds.
+    /// The daemon dies, and later another one takes over, with persisted state or without, and with its findings.
     pub(crate) fn change_daemon(&mut self, remembers: bool, absent: Duration) {
         self.change_daemon_that_sees(remembers, absent, |_| true);
     }
 
-    /// The same, where the other one can look at some of the services only.
+    /// The same, with a daemon that can examine only some of the services.
     pub(crate) fn change_daemon_that_sees(
         &mut self,
         remembers: bool,
@@ -163,12 +163,12 @@ impl World {
             next.restore(id, memory_for(memory, &found), found, self.now);
         }
         next.resume(self.now);
-        // Whoever waited is told that the daemon has gone.
+        // The waiters end with the daemon.
         self.waiting = Waiting::default();
         let looked_at: Vec<Id> = plan.ids().filter(|id| sees(*id)).collect();
         self.watch_ends(&next, &looked_at);
         self.fleet = next;
-        // Checks under way died with the daemon; a shim says again what it knows.
+        // Running checks died with the daemon; a shim repeats its reports.
         self.coming.retain(|(.., event)| matches!(event, Event::TreeExited(_)));
         for (id, process) in &self.processes {
             self.coming.push((self.now, *id, process.run, Event::Launched));
@@ -176,7 +176,7 @@ impl World {
         self.act();
     }
 
-    /// What could not be looked at is seen now.
+    /// The other services become readable.
     pub(crate) fn see(&mut self) {
         let is_unknown = |id: &Id| self.fleet.machine(*id).state().unknown_because().is_some();
         let unknown: Vec<Id> = self.fleet.plan().ids().filter(is_unknown).collect();
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    /// What comes while there is no daemon: runs end, and their shims write down how.
+    /// Events without a daemon: runs end, and their shims record the exit statuses.
     fn pass_unseen(&mut self) {
         let (mut due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.coming).into_iter().partition(|(at, ..)| *at <= self.now);
@@ -221,7 +221,8 @@ impl World {
         }
     }
 
-    /// Law: how a run ended is known, also if nobody was there; and a one-shot that has done its work is not run again.
+    /// Invariant: the exit status of a run is known, also if no daemon observed it; and a completed one-shot is not run
+    /// again.
     fn watch_ends(&mut self, next: &Fleet, seen: &[Id]) {
         let ended: Vec<_> = seen.iter().filter_map(|id| Some((*id, self.unseen.remove(id)?))).collect();
         for (id, (run, event)) in &ended {
@@ -231,7 +232,7 @@ impl World {
                 continue;
             };
             assert_eq!(machine.memory().last_exit, Some(*exit), "the end of a run of {id:?} is not known");
-            // It is judged by the definition of its run, which may have changed since.
+            // The definition of its run counts, which may have changed since.
             let is_oneshot = machine.definition().oneshot && before.definition().oneshot;
             let did_its_work = exit.is_success() && is_oneshot && machine.run() == *run;
             if did_its_work && machine.goal() == Goal::Up && before.state().last_known().is_active() {
@@ -244,7 +245,7 @@ impl World {
         }
     }
 
-    /// The definitions change under what runs. What runs and is not defined any more stays, needing nothing.
+    /// The definitions change during runs. A running service without a definition remains, without dependencies.
     pub(crate) fn replan(&mut self, mut services: Vec<Service>) {
         let old = Arc::clone(self.fleet.plan());
         let name = |id: Id| old.service(id).name.clone();
@@ -270,7 +271,7 @@ impl World {
         self.act();
     }
 
-    /// No more faults: processes start quickly, stay, and end when asked; one-shots do their work, those that run now too.
+    /// No more faults: processes start quickly, stay, and end on request; one-shots complete, including running ones.
     pub(crate) fn calm(&mut self) {
         let work = (Duration::from_millis(30), Exit::Code(0));
         for id in self.fleet.plan().ids().filter(|id| self.fleet.machine(*id).definition().oneshot) {
@@ -405,13 +406,13 @@ impl World {
     }
 
     fn terminate(&mut self, order: ServiceEffect) {
-        // Law: nothing is asked to stop before its dependents that are to stop are gone.
+        // Invariant: a service is not stopped before its dependents that stop as well have ended.
         let state = self.fleet.machine(order.id).state();
         let first = self.asked.insert((order.id, order.run));
         let asked = first && matches!(state, State::Stopping { cause: Cause::Requested, .. });
         for dependent in self.fleet.plan().dependents(order.id) {
             let dependent_machine = self.fleet.machine(*dependent);
-            // When one ends that may run or not nobody can tell.
+            // The end of a dependent in an unknown state cannot be detected.
             let is_known = dependent_machine.state().unknown_because().is_none();
             let goes_down =
                 is_known && dependent_machine.goal() != Goal::Up && !dependent_machine.is_unmanaged();
