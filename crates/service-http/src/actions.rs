@@ -223,7 +223,7 @@ async fn answer(
     Ok(rows::outcomes(headers, rows).await)
 }
 
-/// Whether the loaded content is the one that the caller has seen.
+/// Checks that the loaded content has the hash of the request.
 pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
     let loaded = api.orchestrator.acceptance().hash();
     if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
@@ -237,7 +237,7 @@ pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> 
     .help("read it again, then run `service trust`"))
 }
 
-/// A service that may run must not be reported as stopped.
+/// Refuses a stop of a service in an unknown state: it must not be reported as stopped.
 fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
     let fleet = api.orchestrator.fleet_snapshot();
     match names.iter().find(|name| fleet.entry(name).is_some_and(|entry| entry.is_unknown())) {

@@ -1,4 +1,4 @@
-//! [`Actor`]: the origin of a request as text for the journal: on the Unix socket by the kernel, over TCP by the token.
+//! [`Actor`]: the origin of a request as text for the journal, from the kernel on the Unix socket, from the token over TCP.
 
 use super::connections::Accepted;
 use super::peer::Peer;
@@ -16,11 +16,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The longest name of a program; the kernel has 15 characters.
+/// The maximum length of a program's name; the kernel retains 15 characters.
 const MAX_NAME_CHARS: usize = 32;
-/// How long after its start the lookup of the daemon's user is waited for.
+/// The maximum time from the start of the lookup of the daemon's user until its result.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
-/// The name of the plugin, as far as the kernel has it. Its parent is the shell.
+/// The name of the plugin, as the kernel truncates it. The parent process of the plugin is the shell.
 const PLUGIN: &str = "nu_plugin_servi";
 
 /// A description whose first word is the kind: `user`, `hook` or `token`.
@@ -62,7 +62,7 @@ fn user_name(uid: u32, own: Option<String>) -> String {
     name.unwrap_or_else(|| uid.to_string())
 }
 
-/// The name of the daemon's user, which is looked up once. The C library may ask a server for it, and wait.
+/// The name of the daemon's user, which is looked up once: the C library may wait for a server.
 async fn own_name() -> Option<String> {
     static OWN: OnceLock<Lookup> = OnceLock::new();
     let look_up = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
@@ -76,7 +76,7 @@ enum Answer {
     Known(Option<String>),
 }
 
-/// A lookup on a thread of its own.
+/// A lookup on its own thread.
 struct Lookup {
     started: Moment,
     answer: watch::Receiver<Answer>,
@@ -92,7 +92,7 @@ impl Lookup {
         Self { started: clock::now(), answer }
     }
 
-    /// The answer; `None` if there is none by `limit` after the start.
+    /// The result; `None` if there is none at `limit` after the start.
     async fn answer(&self, limit: Duration) -> Option<String> {
         let left = limit.saturating_sub(clock::now().since(self.started));
         let mut answer = self.answer.clone();
@@ -104,7 +104,7 @@ impl Lookup {
     }
 }
 
-/// The pid and name of a process; those of the shell, if it is the plugin.
+/// The pid and name of a process; of the plugin, those of its shell.
 fn describe_process(pid: u32) -> String {
     let (pid, program) = match process_name(pid) {
         Some(name) if name == PLUGIN => {
@@ -115,7 +115,7 @@ fn describe_process(pid: u32) -> String {
     program.map_or_else(|| format!("pid {pid}"), |program| format!("pid {pid}, {program}"))
 }
 
-/// The name of a process. It can be anything: control characters and delimiters are replaced.
+/// The name of a process, with control characters and delimiters replaced: it may contain anything.
 fn process_name(pid: u32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let seen = name.trim_end().chars().map(|c| if c.is_control() || "(),`".contains(c) { '?' } else { c });

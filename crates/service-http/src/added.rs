@@ -1,4 +1,4 @@
-//! Services that are in no file: adds, stops and removes them.
+//! `add` and `remove`: services outside the file.
 
 use super::actions::{bad, body_of, read, wait};
 use super::actor::Actor;
@@ -43,7 +43,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
-    // A large body takes long to read, so it is read where it is checked.
+    // A large body takes long to parse, so the thread that checks it also parses it.
     let choose = move |file: &Plan, before: &[Addition], fleet: &FleetSnapshot| {
         choose_names(body_of::<AddRequest>(&body, "what to add")?, file, before, fleet)
     };
@@ -82,7 +82,7 @@ fn row(fleet: &FleetSnapshot, name: &str, action: Action) -> Outcome {
     }
 }
 
-/// The definitions of a request, each with a name that is free.
+/// The definitions of a request, each with a free name.
 fn choose_names(
     asked: AddRequest,
     file: &Plan,
@@ -141,7 +141,7 @@ fn named() -> Vec<String> {
     vec!["name".to_owned()]
 }
 
-/// Why a name is not free.
+/// The reason why a name is not free.
 fn name_conflict(
     addition: &Addition,
     file: &Plan,
@@ -174,12 +174,12 @@ fn name_conflict(
                 .help(format!("choose another name, or run `service stop {name}` first")),
         );
     }
-    // A service that has never run is about to be started by another request.
+    // Another request is about to start a service that has never run.
     (old.is_some() && entry.is_none_or(|entry| entry.snapshot.run == 0))
         .then(|| problem("it is being started already").help("choose another name"))
 }
 
-/// A free name after the program. `tried` has the last number that was tried for each program.
+/// A free name derived from the program. `tried` has the last tried number of each program.
 fn free_name(
     command: Option<&Value>,
     tried: &mut BTreeMap<String, u32>,
@@ -238,7 +238,7 @@ pub(super) async fn remove(
         drop(rows); // else an answer to nobody's removal would wait for them
     } else {
         let fleet = api.orchestrator.fleet_snapshot();
-        // An addition that does not fit the file is not in the plan and has nothing to stop.
+        // An addition that contradicts the file is not in the plan, and nothing of it runs.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| fleet.plan.id(name).is_some());
         let request = Request {
@@ -249,13 +249,13 @@ pub(super) async fn remove(
         let request = request.for_command("service remove").by(&by);
         let stopped = api.orchestrator.request(request).await?;
         let done = apart.into_iter().map(|name| row(&fleet, name, Action::Removed)).collect();
-        // The task ends by itself, also after the client has disconnected.
+        // The task runs to its end, also after the client has disconnected.
         tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));
     }
     Ok(outcomes(&headers, receiver).await)
 }
 
-/// The names, if each was added and is no dependency of a service that stays.
+/// The names, if each is an added service and no remaining service depends on it.
 fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Name>, Problem> {
     let added: BTreeMap<&str, &Addition> = added.iter().map(|addition| (&*addition.name, addition)).collect();
     let (mut found, mut go) = (Vec::new(), BTreeSet::new());
@@ -283,7 +283,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
     Ok(found)
 }
 
-/// Removes the services that have stopped. A service that did not stop stays defined, and its row says why.
+/// Removes the stopped services. A service that did not stop stays defined, and its row has the reason.
 async fn remove_stopped(
     api: Arc<ApiState>,
     mut stopped: UnboundedReceiver<Outcome>,

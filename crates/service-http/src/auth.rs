@@ -1,7 +1,7 @@
 //! [`AuthPolicy`]: which requests over TCP are allowed, by their `Host`, `Origin` and token.
 //!
-//! A page in a browser can be made to call any name that resolves to this address (DNS rebinding); it cannot choose the `Host`
-//! and `Origin` that the browser sends. So these are checked before everything else, and before the token.
+//! A web page can send requests to any name that resolves to this address (DNS rebinding), but it cannot choose the `Host` and
+//! `Origin` that the browser sends. These two are therefore checked first, before the token.
 
 use super::connections::Accepted;
 use super::peer::Peer;
@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The headers that a page of an allowed origin may send.
 const ALLOWED_HEADERS: &str = "authorization, content-type, accept, last-event-id";
-/// How long a browser may cache that.
+/// The time for which a browser may cache the allowed headers.
 const PREFLIGHT_MAX_AGE_SECONDS: &str = "600";
 
 /// The rules of one listener.
@@ -34,10 +34,10 @@ pub(super) struct AuthPolicy {
     pub(super) expensive: ExpensiveRequests,
 }
 
-/// Bounds the requests with the token for reading that run programs or scan `/proc`.
+/// The permits for requests with the token `read` that run programs or scan `/proc`.
 pub(super) struct ExpensiveRequests(Arc<Semaphore>);
 
-/// How many of them are served at once.
+/// The maximum number of such requests at the same time.
 const MAX_EXPENSIVE_COUNT: usize = 8;
 
 impl Default for ExpensiveRequests {
@@ -46,7 +46,7 @@ impl Default for ExpensiveRequests {
     }
 }
 
-/// Held during the work, also after the client has disconnected.
+/// The permit is held until the work is done, also after the client has disconnected.
 #[derive(Debug, Clone)]
 pub(super) struct ExpensivePermit {
     _held: Arc<OwnedSemaphorePermit>,
@@ -84,7 +84,7 @@ pub(super) async fn authorize(
             }
             let answer = next.run(request).await;
             drop(permit);
-            // Readers may not see output of programs: neither in a log nor quoted in a message.
+            // The token `read` gives no access to the output of programs, neither in a log nor quoted in a message.
             if role == Role::Read { withheld(answer) } else { answer }
         }
         Err(problem) => policy.refuse(problem, &accepted),
@@ -93,7 +93,7 @@ pub(super) async fn authorize(
 }
 
 impl AuthPolicy {
-    /// The origin of the page that sends the request, if one does.
+    /// The origin of the page that sends the request, if a page does.
     ///
     /// # Errors
     /// The page or the requested host is not allowed.
@@ -178,7 +178,7 @@ impl AuthPolicy {
     }
 }
 
-/// Readers may send every GET except for logs, which may contain anything.
+/// Whether the token `read` allows a request: every GET except for logs, which may contain anything.
 fn is_allowed_to_readers(request: &Request) -> bool {
     let path = request.uri().path().trim_end_matches('/');
     matches!(*request.method(), Method::GET | Method::HEAD) && !path.ends_with("/logs")
@@ -196,7 +196,7 @@ fn bearer(given: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// The one name that the client has called, without its port. None if there are several, or if the port is invalid.
+/// The requested host without its port. `None` if there are several, or if the port is invalid.
 fn requested_host(headers: &HeaderMap, in_target: Option<&str>) -> Option<String> {
     let mut hosts = headers.get_all(header::HOST).into_iter();
     let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else { return None };
@@ -212,7 +212,7 @@ fn requested_host(headers: &HeaderMap, in_target: Option<&str>) -> Option<String
     if !port.is_empty() && !port.strip_prefix(':').is_some_and(number) {
         return None;
     }
-    // A request target with a host must name the same one.
+    // A request target with a host must name the same host.
     in_target.is_none_or(|target| target.eq_ignore_ascii_case(&name)).then_some(name)
 }
 

@@ -1,4 +1,4 @@
-//! [`ConnectionCount`]: how many connections are open, and when the last one was closed.
+//! [`ConnectionCount`]: the number of open connections, and the time when the last one was closed.
 
 use service_core::Moment;
 use service_host::clock;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
-/// The connections of one daemon, over all listeners.
+/// The connections of all listeners of a daemon.
 #[derive(Default)]
 pub struct ConnectionCount {
     open: AtomicUsize,
@@ -19,13 +19,13 @@ pub struct ConnectionCount {
 pub(super) struct ConnectionGuard(Arc<ConnectionCount>);
 
 impl ConnectionCount {
-    /// When a client was connected last; none while one is.
+    /// The time when the last client disconnected; `None` while a client is connected.
     pub fn last_seen(&self) -> Option<Moment> {
         let is_empty = self.open.load(Ordering::Relaxed) == 0;
         is_empty.then(|| Moment::from_nanos(self.closed_at.load(Ordering::Relaxed)))
     }
 
-    /// Waits until a connection is closed; at once, if one was since the last call.
+    /// Waits until a connection is closed. Returns at once if one was closed since the last call.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }

@@ -1,11 +1,11 @@
-//! [`ConnectionLimiter`]: how many connections one listener may have.
+//! [`ConnectionLimiter`]: the maximum number of connections of one listener.
 //!
 //! Each connection holds one of 256 permits. A streaming request trades it for one of 1100 stream permits, until the
 //! connection ends: a thousand followers therefore prevent no other request. Without a free stream permit the request
 //! is refused.
 //!
 //! Without a free permit, a new connection replaces the one that has been client-idle longest (see [`IdleTimer`]), and
-//! answered connections are closed after their response. Idle clients therefore cannot lock out others.
+//! other connections are closed after their response. Idle clients therefore cannot block other clients.
 
 use super::accept;
 use super::connection_count::{ConnectionCount, ConnectionGuard};
@@ -30,14 +30,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Connections of one listener that send requests.
+/// The maximum number of connections of one listener without a stream.
 const MAX_REQUEST_CONNECTIONS: usize = 256;
-/// Connections of one listener that stream: one holds 12 KB, or 22 KB with TLS.
+/// The maximum number of connections of one listener with a stream: one takes 12 KB, or 22 KB with TLS.
 const MAX_STREAM_CONNECTIONS: usize = 1100;
 
-/// How long a client may be idle however many wait for a permit: the transit time of a request head.
+/// The idle time before which a connection is not closed for another one: the transit time of a request head.
 const MIN_IDLE: Duration = Duration::from_millis(250);
-/// How long a connection that is to be closed may take before the next one is closed too.
+/// The time after which a further connection is closed if the first one is still open.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The permits of one listener.
@@ -49,16 +49,16 @@ pub(super) struct ConnectionLimiter {
     count: Arc<ConnectionCount>,
 }
 
-/// The connections that hold a permit for requests. A lock is right here: it is held for a scan of a few hundred at most.
+/// The connections that hold a request permit. A blocking mutex suffices: it is never held across an await.
 #[derive(Default)]
 struct OpenConnections {
     timers: Mutex<HashMap<u64, Arc<IdleTimer>>>,
-    /// A new connection waits for a permit.
+    /// Whether a new connection waits for a permit.
     contended: AtomicBool,
     next: AtomicU64,
 }
 
-/// The permit of one connection. A lock is right here: it is held for one exchange.
+/// The permit of one connection. A blocking mutex suffices: it is never held across an await.
 pub(super) struct ConnectionPermit {
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     streams: Arc<Semaphore>,
@@ -111,7 +111,7 @@ impl ConnectionLimiter {
         loop {
             let delay = self.open.close_longest_idle();
             if let Ok(permit) = timeout(delay, &mut free).await {
-                // The semaphore is never closed; a connection without a permit would only not be counted.
+                // The semaphore is never closed. A connection without a permit would not be counted, but would work.
                 return permit.ok();
             }
         }
@@ -123,7 +123,7 @@ impl OpenConnections {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connection that is client-idle longest, if it is for long enough. Returns when to call this again.
+    /// Closes the connection that has been client-idle longest, if that is long enough. Returns the time of the next call.
     fn close_longest_idle(&self) -> Duration {
         let timers = self.timers();
         let idle = timers.values().filter_map(|timer| Some((timer.client_idle_since()?, timer)));
@@ -137,7 +137,7 @@ impl OpenConnections {
     }
 }
 
-/// While it lives, a new connection waits for a permit.
+/// A guard for the time in which a new connection waits for a permit.
 struct Contention<'a>(&'a OpenConnections);
 
 impl<'a> Contention<'a> {
@@ -163,7 +163,7 @@ impl ConnectionPermit {
         self.open.contended.load(Ordering::Relaxed)
     }
 
-    /// Trades the permit for one of a stream. Returns whether one was free.
+    /// Exchanges the permit for a stream permit. Returns whether one was free.
     fn become_stream(&self) -> bool {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else { return false };
         self.open.timers().remove(&self.number);

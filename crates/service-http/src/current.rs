@@ -1,4 +1,4 @@
-//! [`Current`]: the state for handlers that need the definitions of now.
+//! [`Current`]: the shared state, for handlers that need the current definitions.
 
 use super::reply::Failure;
 use super::state::ApiState;
@@ -7,10 +7,10 @@ use axum::http::request::Parts;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-/// The state, after a changed `services.toml` is loaded. A request is refused if the file is invalid.
+/// The state after a changed `services.toml` was loaded. A request is refused if the file is invalid.
 pub(super) struct Current(pub(super) Arc<ApiState>);
 
-/// The same with the definitions of before if the file is invalid: running services are shown nevertheless.
+/// The state with the current definitions, or the previous ones if the file is invalid: running services are shown also then.
 pub(super) struct CurrentOrLast(pub(super) Arc<ApiState>);
 
 impl FromRequestParts<Arc<ApiState>> for Current {

@@ -1,5 +1,5 @@
-//! [`Definitions`]: the definitions of a running daemon: its `services.toml`, loaded again when it has changed, and the
-//! services that were added to it.
+//! [`Definitions`]: the definitions of a running daemon: its `services.toml`, which is loaded again after a change, and the
+//! added services.
 
 use service_api::{Code, Problem};
 use service_config::load::{self, Addition, Additions};
@@ -15,15 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{Mutex, Semaphore};
 
-/// The number of files and requests that are parsed and checked at the same time, on threads of the pool: the runtime has one
-/// thread, which answers every client.
+/// The maximum number of files and requests that are parsed and checked at the same time. Other threads do this, because the
+/// runtime has a single thread, which answers every client.
 const MAX_CHECKS: usize = 2;
 
-/// The file and the additions. The lock of the additions is tokio's because a change awaits the orchestrator, and two requests
-/// must not load one change twice.
+/// The file and the additions. The mutex of the additions is asynchronous: it is held while a change awaits the orchestrator, so
+/// that two requests do not load one change twice.
 pub struct Definitions {
     path: PathBuf,
-    /// The lock is held for a comparison. While a request is checked, others see that the file has not changed.
+    /// A blocking mutex suffices: it is never held across an await. Requests can read it while another request is checked.
     last: std::sync::Mutex<LastLoad>,
     additions: Mutex<Additions>,
     permits: Arc<Semaphore>,
@@ -35,7 +35,7 @@ struct LastLoad {
     result: Result<(), Problem>,
 }
 
-/// The metadata that changes with a file or with its permissions.
+/// The metadata that changes with the content or the permissions of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileStamp {
     modified: (i64, i64),
@@ -46,16 +46,16 @@ struct FileStamp {
 
 /// One content of the file.
 pub(super) struct FileRevision {
-    /// Its services, and the defaults of every service.
+    /// The plan of the file, and the defaults of every service.
     file: (Plan, Service),
-    /// Its stamp before it was read.
+    /// The stamp of the file before it was read.
     stamp: Option<FileStamp>,
 }
 
-/// One service that was added.
+/// An added service.
 pub(super) struct Loaded {
     pub(super) name: Name,
-    /// Whether the definition equals an earlier one of this name; none if there was no earlier one.
+    /// Whether the definition equals the previous one of this name; `None` if there was none.
     pub(super) before: Option<Unchanged>,
 }
 
@@ -67,13 +67,13 @@ pub(super) enum Unchanged {
 }
 
 impl Definitions {
-    /// The daemon begins with the present content of the file; `result` says whether that can be read.
+    /// Starts with the present content of the file; `result` is the result of loading it.
     pub fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
         let last = std::sync::Mutex::new(LastLoad { stamp: FileStamp::read(&path), result });
         Self { path, last, additions: Mutex::new(additions), permits: Arc::new(Semaphore::new(MAX_CHECKS)) }
     }
 
-    /// Changes to the plan that the file describes. A file that is wrong changes nothing and is an error each time.
+    /// Applies the file to the plan, if the file has changed. An invalid file changes nothing, and is an error of every call.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         match self.result_if_unchanged() {
             Some(result) => result,
@@ -87,7 +87,7 @@ impl Definitions {
         self.check(move || load::plan_with(&path, &additions)).await?
     }
 
-    /// The present content of the file, for [`Self::enact`], and its plan with added services.
+    /// The present content of the file, for [`Self::apply_revision`], and its plan with added services.
     pub(super) async fn read(&self) -> Result<(FileRevision, Plan), Problem> {
         let (path, additions) = (self.path.clone(), self.additions().await);
         let read = move || {
@@ -99,8 +99,8 @@ impl Definitions {
         self.check(read).await?
     }
 
-    /// Changes to the plan of a revision, with the additions of now: other requests may have added or removed services since
-    /// the file was read, and these answers stay true. If another revision is loaded by now, nothing changes.
+    /// Replaces the plan by that of a revision, with the current additions: other requests may have added or removed services
+    /// since the file was read. If another revision was loaded meanwhile, nothing changes.
     pub(super) async fn enact(
         &self,
         orchestrator: &ServiceOrchestrator,
@@ -115,8 +115,7 @@ impl Definitions {
         Ok(Enacted::Yes)
     }
 
-    /// Defines the additions that are not defined and whose dependencies are: an apply that was rolled back restores only the
-    /// file's services.
+    /// Defines each undefined addition whose dependencies are defined: a rolled back apply restores only the file's services.
     pub(super) async fn restore_additions(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         let additions = self.additions.lock().await;
         let plan = orchestrator.plan();
@@ -144,8 +143,8 @@ impl Definitions {
         self.additions.lock().await.all().to_vec()
     }
 
-    /// Adds all that `choose` returns, or none. `choose` gets the file's plan, the earlier additions and the present state. It is
-    /// called again if another request has changed the additions or the file meanwhile.
+    /// Adds all services that `choose` returns, or none. `choose` gets the file's plan, the present additions and the present
+    /// state. It is called again if another request has changed the additions or the file meanwhile.
     ///
     /// # Errors
     /// The file or a definition is invalid, or `additions.json` cannot be written.
@@ -184,7 +183,7 @@ impl Definitions {
         }
     }
 
-    /// Removes those of these that are inactive. Returns which.
+    /// Removes the inactive ones of these added services. Returns the removed ones.
     pub(super) async fn remove(
         &self,
         orchestrator: &ServiceOrchestrator,
@@ -195,7 +194,7 @@ impl Definitions {
         let without = |names: &[Name]| {
             before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect()
         };
-        // If this cannot be saved, nothing is removed: the next daemon would define it again, without its history.
+        // If this cannot be saved, nothing is removed: the next daemon would define the services again, without their history.
         persist(&mut additions, without(&names))?;
         let removed = orchestrator.redefine(Vec::new(), names.clone()).await;
         let stays = |name: &Name| removed.as_ref().map_or(true, |removed| !removed.contains(name));
@@ -219,7 +218,7 @@ impl Definitions {
         result
     }
 
-    /// The result of the last load, if the file is as it was.
+    /// The result of the last load, if the file has not changed since.
     fn result_if_unchanged(&self) -> Option<Result<(), Problem>> {
         let now = FileStamp::read(&self.path);
         let last = self.last_load();
@@ -243,7 +242,7 @@ impl Definitions {
         orchestrator.replan(plan).await
     }
 
-    /// Parses and checks on another thread.
+    /// Calls `work`, which parses and checks, on another thread.
     async fn check<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -256,7 +255,7 @@ impl Definitions {
 
 /// Valid additions.
 struct CheckedAdditions {
-    /// The additions that they were checked against.
+    /// The additions at the time of the check.
     before: Vec<Addition>,
     all: Vec<Addition>,
     services: Vec<Service>,
@@ -366,7 +365,7 @@ mod tests {
         let enact = definitions.enact(&orchestrator, &revision);
         assert!(orchestrator.apply(plan, how, enact).await.unwrap().is_none());
         assert_eq!(defined(), ["longer", "meanwhile"]);
-        // As after an apply that was rolled back.
+        // The plan after a rolled back apply.
         orchestrator.replan(load::plan(&path).unwrap()).await.unwrap();
         definitions.restore_additions(&orchestrator).await.unwrap();
         assert_eq!(defined(), ["longer", "meanwhile"]);

@@ -1,9 +1,9 @@
-//! [`EnvelopeWriter`]: the envelope around the rows of an answer, written chunk by chunk.
+//! [`EnvelopeWriter`]: the envelope around the rows of a response, written in chunks.
 
 use serde::Serialize;
 use service_api::Envelope;
 
-/// A chunk has a little more than this many bytes.
+/// The size at which a chunk is complete.
 pub(super) const CHUNK_BYTES: usize = 8 * 1024;
 
 /// How rows are written.
@@ -11,11 +11,11 @@ pub(super) const CHUNK_BYTES: usize = 8 * 1024;
 pub(super) enum Form {
     /// All rows in one envelope.
     List,
-    /// Each row in an envelope on a line of its own.
+    /// Each row in its own envelope, on its own line.
     Lines,
 }
 
-/// Writes the rows of one answer.
+/// Writes the rows of one response.
 pub(super) struct EnvelopeWriter {
     form: Form,
     /// Whether the envelope of a list is open.
@@ -28,7 +28,7 @@ impl EnvelopeWriter {
         Self { form, is_open: false, chunk: Vec::new() }
     }
 
-    /// The bytes since the last chunk was taken.
+    /// The bytes since the last chunk.
     pub(super) fn len(&self) -> usize {
         self.chunk.len()
     }
@@ -70,7 +70,7 @@ impl EnvelopeWriter {
         self.chunk.push(b'}');
     }
 
-    /// The next chunk of the answer. It takes no more memory than it has bytes: a client may leave it for a while.
+    /// The next chunk of the response. The buffer is shrunk to its length, because a slow client may hold it for long.
     pub(super) fn next_chunk(&mut self) -> Vec<u8> {
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.shrink_to_fit();

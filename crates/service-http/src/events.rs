@@ -124,7 +124,7 @@ impl Form {
         json.map(|json| self.event(event, &json)).unwrap_or_default()
     }
 
-    /// A heartbeat: there are no more events up to this number. As a server-sent event it carries the number, so that a client
+    /// A heartbeat: there are no more events up to this number. The server-sent event has the number as its id, so that a client
     /// that follows a few services continues from there.
     fn heartbeat(self, last: u64) -> String {
         match self {
@@ -177,7 +177,7 @@ pub(super) async fn events(
             .help(format!("send `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
-    // A header that is not text is not a number either.
+    // A header that is not text is also not a number.
     let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let mut question = range.question(&names, last_seen)?;
     if question.since.is_none() {
@@ -204,7 +204,7 @@ pub(super) async fn events(
         .into_response())
 }
 
-/// The journal for a reader of these services: each is defined now, or the journal has events of it.
+/// The journal for a reader of these services: each must be defined, or have events in the journal.
 async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Problem> {
     let unknown = match api.orchestrator.journal(names.to_vec()).await {
         Err(problem) if problem.code == Code::NotFound => problem,
@@ -263,7 +263,7 @@ fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'st
     Body::from_stream(tokio_stream::once(Ok(Bytes::from(first))).chain(rest))
 }
 
-/// An answer that ends. An answer of one chunk has a length.
+/// A response that ends. If it has one chunk, it has a length.
 fn finite_body<A>(first: Vec<u8>, rest: JournalBody<A>) -> Body
 where
     A: RowCursor + Send + Unpin + 'static,
@@ -272,7 +272,7 @@ where
     if rest.is_over() { Body::from(first) } else { body(first, rest) }
 }
 
-/// New events. A client that does not keep up gets an error as the last line.
+/// The new events. A client that reads too slowly gets an error as the last line.
 fn live(view: Subscription, question: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |received| match received {
@@ -297,7 +297,7 @@ fn matching<'r>(recorded: &'r EventRecord, question: &EventQuery, last: u64) -> 
 
 type Received = Result<LiveMessage, RecvError>;
 
-/// A receiver as a stream: `Err` once it lags, the end when the daemon ends.
+/// A receiver as a stream: `Err` if the receiver lags, and the end when the daemon ends.
 struct Live {
     next: Pin<Box<dyn Future<Output = (Received, Receiver<LiveMessage>)> + Send>>,
 }

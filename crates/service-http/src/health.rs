@@ -14,20 +14,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the owner of the fleet may take to answer. A turn of it takes microseconds.
+/// The timeout for an answer of the owner task. A turn takes microseconds.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
-/// One in this many descriptors should be free.
+/// A warning is reported when less than a tenth of the descriptors is free.
 const FREE_DESCRIPTORS_DIVISOR: u64 = 10;
-/// The number of services in an unknown state that are named.
+/// The maximum number of services in an unknown state that are named.
 const MAX_NAMED_COUNT: usize = 3;
 
-/// Faults of the daemon, and warnings that do not prevent its work.
+/// Failures (the daemon cannot work) and warnings (it can).
 pub(super) struct HealthReport {
     pub(super) failures: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Checks everything.
+/// Checks the journal, the disk, the zygote, the file and the descriptors.
 pub(super) async fn self_check(api: &ApiState) -> HealthReport {
     let state_dir = &api.project.state_dir;
     let journal = match ping_owner(api).await {
@@ -49,7 +49,7 @@ pub(super) async fn self_check(api: &ApiState) -> HealthReport {
     HealthReport { failures, warnings }
 }
 
-/// The services in an unknown state: the first few with the reason, of the rest their number.
+/// The services in an unknown state: the first few with the reason, and the number of the others.
 fn unknown_services(api: &ApiState) -> Vec<String> {
     let fleet = api.orchestrator.fleet_snapshot();
     let why = |entry: &Arc<ServiceSnapshot>| {
@@ -62,10 +62,10 @@ fn unknown_services(api: &ApiState) -> Vec<String> {
     all.iter().take(MAX_NAMED_COUNT).map(describe).chain(rest).collect()
 }
 
-/// Asks the owner of the fleet for the error of its journal, if there is one.
+/// Waits for the owner task. Returns the error of the journal, if there is one.
 ///
 /// # Errors
-/// The owner does not answer in time.
+/// The owner task does not answer in time.
 pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, String> {
     match tokio::time::timeout(OWNER_TIMEOUT, api.orchestrator.examine()).await {
         Ok(Ok(error)) => Ok(error),
@@ -74,7 +74,7 @@ pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, String> {
     }
 }
 
-/// Why the state directory cannot be written, found without waiting for the next event.
+/// The reason why the state directory cannot be written, found before the next event is.
 fn disk_space(state_dir: &Path) -> Option<String> {
     let shown = state_dir.display();
     if let Err(error) = access(state_dir, AccessFlags::W_OK) {
@@ -89,7 +89,7 @@ fn descriptors() -> Option<String> {
     (most - most / FREE_DESCRIPTORS_DIVISOR < open).then(|| format!("{open} of {most} descriptors are open"))
 }
 
-/// Services whose shims live and are not connected, and why the first is not.
+/// The services whose shims are alive but not connected, with the reason for the first one.
 fn disconnected_shims(api: &ApiState) -> Option<String> {
     let fleet = api.orchestrator.fleet_snapshot();
     let mut found = fleet.entries.iter().filter_map(|entry| Some((entry, entry.out_of_reach.as_deref()?)));
@@ -101,7 +101,7 @@ fn disconnected_shims(api: &ApiState) -> Option<String> {
     })
 }
 
-/// The answer of `GET /api/v1/health`, where there are no failures.
+/// The response to `GET /api/v1/health` without failures.
 pub(super) fn daemon_health(api: &ApiState, warnings: Vec<String>) -> DaemonHealth {
     let fleet = api.orchestrator.fleet_snapshot();
     let count =

@@ -1,14 +1,14 @@
-//! [`IdleTimer`]: since when the server waits for the client of a connection.
+//! [`IdleTimer`]: the time since a connection's client became idle.
 //!
 //! A connection is *client-idle* while the server waits for a request head, and while the client reads nothing of a response.
-//! The time counts from the beginning of the wait, however slowly a head arrives.
+//! The time counts from the start of the wait, also if a head arrives slowly.
 
 use service_host::clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The timer of one connection. A lock is right here: it is held for one exchange.
+/// The timer of one connection. A blocking mutex suffices: it is never held across an await.
 pub(super) struct IdleTimer {
     state: Mutex<State>,
     closing: Notify,
@@ -16,13 +16,13 @@ pub(super) struct IdleTimer {
 
 #[derive(Clone, Copy)]
 struct State {
-    /// A request was received and has no complete response.
+    /// Whether a request was received that has no complete response.
     is_serving: bool,
     /// A write waits for the client.
     is_blocked: bool,
     /// When the client became idle.
     since: Instant,
-    /// The connection is to be closed.
+    /// Whether the connection is to be closed.
     is_closing: bool,
     requests: u64,
 }
@@ -38,13 +38,13 @@ impl IdleTimer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The head of a request is complete.
+    /// Records that the head of a request is complete.
     pub(super) fn request_received(&self) {
         let mut state = self.state();
         *state = State { is_serving: true, is_closing: false, requests: state.requests + 1, ..*state };
     }
 
-    /// The response is complete.
+    /// Records that the response is complete.
     pub(super) fn response_sent(&self) {
         let mut state = self.state();
         *state = State { is_serving: false, since: clock::timer(), ..*state };
@@ -56,25 +56,25 @@ impl IdleTimer {
         *state = State { is_blocked: true, since: clock::timer(), ..*state };
     }
 
-    /// The client has read a part of it.
+    /// Records that the client has read a part of the response.
     pub(super) fn write_resumed(&self) {
         let mut state = self.state();
         *state = State { is_blocked: false, is_closing: false, since: clock::timer(), ..*state };
     }
 
-    /// The number of requests that were received, and whether the last one has no complete response.
+    /// The number of received requests, and whether the response to the last one is incomplete.
     pub(super) fn requests(&self) -> (u64, bool) {
         let state = self.state();
         (state.requests, state.is_serving)
     }
 
-    /// Since when the client is idle; none while it is not, or once the connection is to be closed.
+    /// The time since which the client is idle; `None` while a request is served, or once the connection is to be closed.
     pub(super) fn client_idle_since(&self) -> Option<Instant> {
         let state = self.state();
         ((!state.is_serving || state.is_blocked) && !state.is_closing).then_some(state.since)
     }
 
-    /// Has the connection closed, unless a request arrives first.
+    /// Requests that the connection is closed; a request that arrives first cancels this.
     pub(super) fn request_close(&self) {
         self.state().is_closing = true;
         self.closing.notify_one();

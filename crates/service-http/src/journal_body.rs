@@ -1,5 +1,5 @@
-//! [`JournalBody`]: answers that are read from the journal chunk by chunk: each chunk once the client has read the one before.
-//! So an unread answer takes the memory of one chunk, however long it is.
+//! [`JournalBody`]: a response that is read from the journal in chunks: each chunk after the client has read the previous one.
+//! An unread response therefore takes the memory of one chunk, whatever its length.
 
 use super::envelope_body::{self, CHUNK_BYTES, EnvelopeWriter};
 use axum::body::Bytes;
@@ -15,10 +15,10 @@ use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 
-/// Reads of the journal at the same time: each has the files in memory. They do not wait for clients.
+/// The maximum number of concurrent reads of the journal: each has the files in memory. No read waits for a client.
 const MAX_READ_COUNT: usize = 2;
 
-/// Bounds the reads of the journal.
+/// The permits for reads of the journal.
 #[derive(Clone)]
 pub(super) struct JournalReads(Arc<Semaphore>);
 
@@ -30,20 +30,20 @@ pub(super) enum Form<R> {
     Each(fn(&R) -> String),
 }
 
-/// The rest of an answer.
+/// The rest of a response.
 pub(super) struct JournalBody<A: RowCursor> {
     reads: JournalReads,
     next: Option<Pin<Box<dyn Future<Output = Made<A>> + Send>>>,
 }
 
-/// How far an answer is written.
+/// The unwritten part of a response.
 struct Progress<A: RowCursor> {
     cursor: A,
     form: Form<A::Row>,
     writer: EnvelopeWriter,
 }
 
-/// A chunk, and the progress if there is another one.
+/// A chunk, and the unwritten part if there is one.
 type Made<A> = Result<(Vec<u8>, Option<Progress<A>>), Problem>;
 
 impl Default for JournalReads {
@@ -63,7 +63,7 @@ impl JournalReads {
     }
 }
 
-/// Makes the first chunk of an answer, so that an error is known before the answer begins.
+/// Makes the first chunk of a response, so that an error is known before the response begins.
 pub(super) async fn begin<A>(
     reads: &JournalReads,
     form: Form<A::Row>,
@@ -138,7 +138,7 @@ where
                 *self = Self::new(self.reads.clone(), progress);
                 Some(Ok(chunk.into()))
             }
-            // An answer that has begun can only be broken off.
+            // A response that has begun can only be aborted.
             Err(problem) => {
                 self.next = None;
                 Some(Err(io::Error::other(problem.message)))

@@ -1,4 +1,4 @@
-//! The API: the routes of `service_api::routes` over one orchestrator, on a Unix socket and on TCP.
+//! The API: the routes of `service_api::routes` for one orchestrator, on a Unix socket and on TCP.
 //!
 //! A connection goes through a listener (`unix_listener`, `tcp_listener`), `connections` and `server` to the router.
 //! Each resource has a file; the handlers share `state`.
@@ -71,7 +71,7 @@ pub fn state(
     ApiState::new(orchestrator, project, definitions, began, unit, LazyLock::new(router::document))
 }
 
-/// Whether a client that sends this `Accept` prefers rows as they come.
+/// Whether a client that sends this `Accept` prefers rows line by line.
 pub fn wants_lines(accept: &str) -> bool {
     accept::prefers(accept, routes::NDJSON)
 }
@@ -82,7 +82,7 @@ pub async fn serve(socket: UnixListener, api: Arc<ApiState>, end: impl Future<Ou
     server::serve(PeerCheckedListener::new(socket), bounded(router(api)), limiter, end).await;
 }
 
-/// The same over TCP, for requests that are authorized.
+/// Serves authorized requests over TCP until `end`, and then completes the requests that have begun.
 pub async fn serve_remote(
     bound: BoundListener,
     api: Arc<ApiState>,
@@ -95,7 +95,7 @@ pub async fn serve_remote(
     server::serve(bound.listener, app, limiter, end).await;
 }
 
-/// The router with the bounds of every request.
+/// The router with the limits of every request.
 fn bounded(router: Router) -> Router {
     router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).layer(from_fn(connections::admit))
 }

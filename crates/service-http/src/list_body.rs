@@ -1,5 +1,5 @@
-//! Answers that are made from memory chunk by chunk: each chunk once the client has read the one before. So an unread answer takes
-//! the memory of one chunk, however many services there are, and all requests share the snapshot that it is made from.
+//! Responses that are made from memory in chunks: each chunk after the client has read the previous one. An unread response
+//! therefore takes the memory of one chunk for any number of services, and all requests share the snapshot.
 
 use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, Form};
 use axum::body::Body;
@@ -8,14 +8,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::convert::Infallible;
 
-/// A part of an answer.
+/// A part of a response.
 pub(super) struct Chunk {
     bytes: Vec<u8>,
     is_last: bool,
 }
 
 impl Chunk {
-    /// It takes no more memory than it has bytes: a client may leave it for a while.
+    /// The buffer is shrunk to its length, because a slow client may hold it for long.
     pub(super) fn new(mut bytes: Vec<u8>, is_last: bool) -> Self {
         bytes.shrink_to_fit();
         Self { bytes, is_last }
@@ -45,7 +45,7 @@ pub(super) fn list_with<T: Serialize>(
     })
 }
 
-/// An answer of the chunks that `make` returns. An answer of one chunk has a length.
+/// A response with the chunks that `make` returns. A response of one chunk has a length.
 pub(super) fn respond(
     media_type: &'static str,
     mut make: impl FnMut() -> Chunk + Send + 'static,

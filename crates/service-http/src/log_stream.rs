@@ -1,8 +1,8 @@
-//! [`LogStream`]: the logs of many services for one reader: first the lines that exist, then, if it follows, new ones.
+//! [`LogStream`]: the logs of many services for one reader: first the existing lines; then, with `follow`, the new ones.
 //!
-//! A reader sets the pace: the next chunk is read from the files once the last one was sent, so a slow reader costs neither memory
-//! of the daemon nor time of a service, however long its logs are. Few chunks are read at once, so that many readers leave the
-//! processor to others. A follower sleeps until inotify reports a change in the directory of one of its logs; nothing is polled.
+//! The reader sets the pace: the next chunk is read from the files after the last one was sent. A slow reader therefore delays no
+//! service and uses no memory for unread lines. Few chunks are read at the same time, so that many readers leave CPU time to
+//! other work. A follower sleeps until inotify reports a change in the directory of one of its logs; nothing is polled.
 
 mod merge;
 mod watcher;
@@ -25,15 +25,17 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use watcher::WatchedLogs;
 
-/// A chunk of an answer has a little more than this many bytes.
+/// The size at which a chunk of a response is complete.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// A first line that is not found within this many bytes needs a long search.
+/// The number of bytes searched for a first line before the search counts as long.
 const SHORT_SEARCH_BYTES: usize = 512 * 1024;
-/// Chunks that are read at once: that takes the processor, which has other work.
+/// The maximum number of chunks that are read at the same time: a read takes CPU time.
 const MAX_READ_COUNT: usize = 2;
-/// Long searches at once. They have a permit of their own: a reader of the last few lines does not wait for them.
+/// The maximum number of long searches at the same time. They have their own permits, so that a reader of the last few lines does
+/// not wait for them.
 const MAX_LONG_SEARCH_COUNT: usize = 1;
-/// Logs that are open at the same time, each for followers and for other readers: each has files open and lines in memory.
+/// The maximum number of logs that are open at the same time, for followers and again for other readers: each has open files and
+/// lines in memory.
 pub(super) const MAX_OPEN_LOG_COUNT: usize = 256;
 
 /// The limits of all readers of logs, and the watcher that wakes followers.
@@ -50,22 +52,22 @@ pub(super) struct LogReaders {
 pub(super) struct Wanted {
     /// The services, and whether the orchestrator writes their logs.
     pub(super) services: Vec<(Name, bool)>,
-    /// The maximum number of existing lines of each.
+    /// The maximum number of existing lines of each service.
     pub(super) most: usize,
-    /// No lines from before.
+    /// The time of the earliest requested line.
     pub(super) since: Option<Timestamp>,
 }
 
 /// Lines of services that managers run.
 #[derive(Default)]
 pub(super) struct ManagerLogs {
-    /// The existing lines; none of a service whose manager has no log.
+    /// The existing lines; `None` for a service whose manager has no log.
     pub(super) records: Vec<(Name, Option<LogFile>)>,
     /// New lines, for a follower.
     pub(super) news: Option<News>,
 }
 
-/// The answer to one reader.
+/// The response to one reader.
 pub(super) struct LogStream {
     reads: Arc<Semaphore>,
     logs: LogMerger,
@@ -76,10 +78,10 @@ pub(super) struct LogStream {
     news: Option<News>,
 }
 
-/// How far an answer is.
+/// The position in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StreamPosition {
-    /// Lines that existed at its beginning remain.
+    /// Lines that existed at the start of the response remain.
     Existing,
     /// The next line is a new one.
     Live,
@@ -142,7 +144,7 @@ impl LogStream {
                 () = &mut end => return,
             };
             let Ok(slot) = slot else { return };
-            // Files and JSON take time, and the runtime has one thread.
+            // Reading files and writing JSON takes time, and the runtime has one thread.
             let read = run_blocking(&reads, move || (self.read_chunk(), self));
             let Ok((chunk, same)) = read.await else { return };
             self = same;
@@ -187,7 +189,7 @@ impl LogStream {
         Ok((writer.next_chunk(), true))
     }
 
-    /// The end of an answer after an error. A list that has begun can only be broken off.
+    /// The end of a response after an error. A list that has begun can only be aborted.
     fn fail(&mut self, error: io::Error) -> io::Result<Vec<u8>> {
         self.watched = None;
         match self.form {
@@ -202,7 +204,7 @@ impl LogStream {
     }
 }
 
-/// The logs, if their first lines are found within this many bytes.
+/// The logs, if their first lines are found within `bytes` bytes.
 fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Option<LogMerger>> {
     let logs = wanted.services.iter().map(|(name, _)| {
         let tail = paths.files(name).tail_within(wanted.most, wanted.since, bytes)?;
@@ -211,7 +213,7 @@ fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Opt
     logs.collect()
 }
 
-/// The same for a follower: of the services whose logs the orchestrator writes.
+/// The followed logs that the orchestrator writes, if their first lines are found within `bytes` bytes.
 fn open_followed(
     paths: &Paths,
     wanted: &Wanted,
@@ -231,7 +233,7 @@ fn open_followed(
     Ok(logs.map(|logs| (logs, Some(watched))))
 }
 
-/// The next new lines of managers; pending where there are none.
+/// The next new lines of managers; pending without followed managers.
 async fn next_news(news: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
     match news {
         Some(news) => match news.next().await {

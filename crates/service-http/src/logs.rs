@@ -1,4 +1,4 @@
-//! Logs of one service or of many: in one answer or line by line, existing lines or also new ones.
+//! Logs of one or several services: in one response or line by line, with or without new lines.
 
 use super::accept::takes_lines;
 use super::current::CurrentOrLast;
@@ -118,7 +118,7 @@ async fn answer(
     let stream =
         LogStream::open(&api.log_readers, paths, wanted, managed, form, follow).await.map_err(cannot)?;
     let (reader, chunks) = channel(1);
-    // The task ends with the answer, whose receiver is dropped, or with the owner of the fleet.
+    // The task ends with the response, whose receiver is dropped, or with the owner task.
     tokio::spawn(async move {
         stream.send(reader, api.orchestrator.closed()).await;
         drop(permits);
@@ -127,13 +127,13 @@ async fn answer(
     Ok(([(CONTENT_TYPE, media_type)], Body::from_stream(ReceiverStream::new(chunks))).into_response())
 }
 
-/// How long a reader waits for others to end.
+/// The maximum time for which a reader waits for a permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A permit for each of these logs.
 ///
 /// # Errors
-/// [`Code::Busy`] if there are not enough of them.
+/// [`Code::Busy`] if there are not enough permits.
 async fn acquire(
     readers: &LogReaders,
     wanted: &Wanted,
@@ -141,7 +141,7 @@ async fn acquire(
 ) -> Result<OwnedSemaphorePermit, Problem> {
     let most = DescriptorBudget::now().logs(MAX_OPEN_LOG_COUNT);
     if most < MAX_OPEN_LOG_COUNT && wanted.services.len() > most {
-        // More logs are read at once only with enough descriptors for that.
+        // With few descriptors, the permits are fewer than the logs.
         let few = format!("cannot read more than {most} logs at once: {}", NoDescriptors::now());
         return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {RAISE_LIMIT_HELP}")));
     }
@@ -176,7 +176,7 @@ fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Pro
     Ok(Wanted { services, most: lines.tail.map_or(usual, to_usize), since })
 }
 
-/// Asks the managers of these services for their logs. A manager that fails is an error only if no other service is requested.
+/// Requests logs from the managers of these services. A manager that fails is an error only if no other service is requested.
 async fn read_manager_logs(
     api: &Arc<ApiState>,
     wanted: &Wanted,

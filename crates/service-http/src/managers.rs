@@ -9,7 +9,7 @@ use service_manager as manager;
 use service_openapi::{Broken, ManagersAnswer, WrongFile, tag};
 use std::time::Duration;
 
-/// The maximum age of a list for the token `read`.
+/// The maximum age of a cached list for the token `read`.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// The managers

@@ -1,7 +1,7 @@
 //! `GET /metrics`: metrics of the services and of the daemon, for Prometheus and compatible scrapers.
 //!
-//! Everything is read from the snapshot of the fleet: a scrape sends nothing to a service or a shim. The text is written as it is
-//! read, so that a scraper that reads nothing costs the memory of one chunk.
+//! All values are in the snapshot of the fleet: a scrape sends nothing to a service or a shim. Each chunk of the text is written
+//! after the scraper has read the previous one, so an idle scraper costs the memory of one chunk.
 
 mod text;
 
@@ -64,7 +64,7 @@ struct Family {
     of: Value,
 }
 
-/// The value of a service; none where it is unknown.
+/// The value of a service; `None` if it is unknown.
 enum Value {
     Flag(fn(&ServiceSnapshot) -> Option<bool>),
     Count(fn(&ServiceSnapshot) -> Option<u64>),
@@ -134,7 +134,7 @@ const FAMILIES: [Family; 10] = [
     },
 ];
 
-/// How far the text is written: the next family, and the next service in it.
+/// The position in the text: the next family, and the next service in it.
 #[derive(Default)]
 struct Position {
     family: usize,

@@ -1,5 +1,5 @@
-//! Notes about the project itself, shown with the status of its services: the file is gone or invalid, the directory was
-//! renamed.
+//! Warnings about the project, which are shown with the status of its services: the file is missing or invalid, the directory
+//! was renamed.
 
 use super::state::ApiState;
 use service_api::{Problem, Project, redact};
@@ -8,7 +8,7 @@ use service_host::text::single_line;
 use service_orchestrator::place::{self, Presence};
 
 impl ApiState {
-    /// Loads a changed file. Returns a sentence for each thing that is wrong with the project.
+    /// Loads a changed file. Returns one sentence for each warning about the project.
     pub(super) async fn notes(&self) -> Vec<String> {
         let definition = self.refresh().await.err().map(|problem| describe(&self.project, &problem));
         let former = self.renames.running(&self.project);

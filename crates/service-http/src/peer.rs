@@ -10,7 +10,7 @@ pub(super) enum Peer {
     Local { uid: u32, pid: Option<u32> },
     /// A client over TCP.
     Remote(SocketAddr),
-    /// Unknown to the kernel.
+    /// A process that the kernel does not identify.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! The changes of the present file, and applying them.
+//! Plan and apply: the difference between the file and the running services, and its execution.
 
 use super::actions::{agrees, body_or_default, wait};
 use super::actor::Actor;
@@ -69,9 +69,9 @@ pub(super) async fn apply(
         wait: wait(true, asked.timeout_ms),
         by: by.clone(),
     };
-    // A check takes a while. If the file is another one by then, that one is checked.
+    // A check takes time. If the file changes meanwhile, the new content is checked.
     let mut rows = loop {
-        // The file counts as taken up from here on, so that going back lasts until it changes again.
+        // The file counts as loaded from here on: after a rollback it is loaded again only after another change.
         ON_BEHALF.scope(by.clone(), api.refresh()).await?;
         agrees(&api, asked.if_hash.as_deref())?;
         api.orchestrator.accept().await;

@@ -1,5 +1,5 @@
-//! Requests that the server does not serve: those that hyper accepts and the server does not support, and those that hyper
-//! refuses with an empty response. Both get an envelope.
+//! Errors of the protocol: requests that hyper accepts and the server does not support, and requests that hyper refuses with an
+//! empty response. Both get an envelope.
 
 use super::reply::{Failure, MAX_BODY_BYTES};
 use super::write_timeout::{EMPTY_BODY_HEADER, Refusal};
@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
 use std::fmt::Write;
 
-/// As many headers as hyper takes.
+/// The maximum number of headers; hyper has the same limit.
 const MAX_HEADER_COUNT: usize = 100;
-/// How large the head of a request may be.
+/// The maximum size of a request head.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Headers of every response: no caching, no guessing of types.
+/// The headers of every response: no cache stores it, and no browser guesses its type.
 pub(super) const COMMON_HEADERS: [(HeaderName, &str); 2] =
     [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
@@ -39,7 +39,7 @@ pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
     None
 }
 
-/// The response that hyper made by itself, with an envelope that says why.
+/// The response that hyper made by itself, with an envelope that has the reason.
 pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     let problem = problem(refusal, error);
     let mut head = String::from_utf8_lossy(&refusal.head).into_owned();
@@ -70,7 +70,7 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
     Problem::new(Code::TooLarge, message)
 }
 
-/// Whether the head is too large, and not the announced length of the body.
+/// Whether the head is too large; otherwise the announced length of the body is.
 fn is_long(refusal: &Refusal) -> bool {
     refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

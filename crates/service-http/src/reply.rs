@@ -1,4 +1,4 @@
-//! The envelope around every answer, also to a request that cannot be read; and the extractors whose errors have it.
+//! The envelope of every response, also to an invalid request; and extractors whose errors are envelopes.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -13,7 +13,7 @@ use service_api::redact::brief;
 use service_api::{Code, Envelope, Problem};
 use std::time::Duration;
 
-/// An answer or a failure.
+/// The response of a handler.
 pub(super) type Reply<T> = Result<Data<T>, Failure>;
 
 /// `{"success": true, "data": ...}`.
@@ -52,10 +52,10 @@ pub(super) struct PathParam<T>(pub(super) T);
 #[from_request(via(Query), rejection(Failure))]
 pub(super) struct QueryParams<T>(pub(super) T);
 
-/// How large a body may be.
+/// The maximum size of a request body.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// How long a body may take to arrive.
+/// The timeout for a complete request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A number in the query string, with the same bounds as [`service_api::command::count`] in a body.
 pub(super) fn deserialize_count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
@@ -118,7 +118,7 @@ impl From<QueryRejection> for Failure {
     }
 }
 
-/// Which values a parameter has, derived from the error of serde.
+/// The accepted values of a parameter, derived from the error of serde.
 fn explain_parameter(error: &str) -> String {
     if let Some(name) = error.split_once("duplicate field ").map(|(_, name)| name) {
         return format!("{name} is set twice");

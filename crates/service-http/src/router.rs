@@ -44,7 +44,7 @@ macro_rules! answering {
     } };
 }
 
-/// A router whose operations are described. It takes longer to make than the whole start of a daemon.
+/// A router with the descriptions of its operations. To make it takes longer than the whole start of a daemon.
 macro_rules! describing {
     ($($module:ident::$handler:ident),* $(,)?) => {
         OpenApiRouter::with_openapi(Document::openapi())$(.routes(routes!($module::$handler)))*

@@ -1,7 +1,7 @@
-//! Serves HTTP on the connections of one listener, with a bound for their number and for the time of each step.
+//! Serves HTTP on the connections of one listener, with limits for their number and for the time of each step.
 //!
-//! While all permits are held, new connections wait in the kernel's queue, so the memory of the daemon is bounded. A client that
-//! sends nothing, or reads nothing, is disconnected: after a timeout, or when its permit is needed.
+//! While all permits are held, new connections wait in the kernel's queue, which limits the memory of the daemon. An idle client,
+//! which sends or reads nothing, is disconnected after a timeout, or when its permit is needed.
 
 use super::connections::{Accepted, ConnectionLimiter, ConnectionPermit};
 use super::idle::IdleTimer;
@@ -26,11 +26,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long the head of a request may take: of the first one of a connection, and of each later one.
+/// The timeout for the head of a request: for the first one of a connection, and for each later one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may read nothing of a response.
+/// The maximum time for which a client may read nothing of a response.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a client may take to close after a malformed request.
+/// The timeout for a client's close after a malformed request.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for HTTP.
@@ -69,20 +69,20 @@ pub(super) async fn serve(
     loop {
         let (raw, permit) = tokio::select! {
             () = &mut end => break,
-            // The connection comes first, so that no permit is taken before it is needed.
+            // The connection is accepted before a permit is acquired: no connection is closed before its permit is needed.
             accepted = async { let raw = listener.accept().await; (raw, limiter.acquire().await) } => accepted,
         };
         let (handshake, permit) = (listener.handshake(raw), Arc::new(permit));
         let (app, watched) = (app.clone(), watched.clone());
         tokio::spawn(async move {
             let timer = Arc::clone(permit.timer());
-            // Pinned in place: a future that is moved would take its memory twice, for each connection.
+            // Pinned in place: a moved future would take its memory twice for each connection.
             let mut served = pin!(async {
                 if let Some(connection) = handshake.await {
                     serve_connection(connection, app, permit, watched).await;
                 }
             });
-            // A request that has arrived is read first, and keeps its connection.
+            // A request that has arrived is read first, and its connection stays open.
             tokio::select! {
                 biased;
                 () = &mut served => {}
@@ -112,7 +112,7 @@ async fn serve_connection<S>(
         request.extensions_mut().insert(accepted.clone());
         let (inner, permit) = (&inner, Arc::clone(&accepted.permit));
         permit.timer().request_received();
-        // Boxed, so that a connection holds no more than a pointer once it is answered.
+        // Boxed, so that a connection holds only a pointer after its response.
         Box::pin(async move {
             let mut response = inner.call(request).await?;
             for (name, value) in COMMON_HEADERS {
@@ -139,12 +139,12 @@ async fn serve_connection<S>(
     };
     if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
         let answer = protocol_error::explain(&refusal, &error);
-        // Boxed, so that it takes no memory of connections with valid requests. Its result changes nothing.
+        // Boxed, so that it takes no memory of connections with valid requests. Its result is ignored.
         let _ = Box::pin(timeout(REFUSAL_TIMEOUT, stream.send_refusal(&answer))).await;
     }
 }
 
-/// A body whose end is the end of the response for the idle timer.
+/// A body that notifies the idle timer of its end.
 struct TimedBody {
     body: Body,
     timer: Arc<IdleTimer>,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::IntoParams;
 
-/// The maximum age of a check for the token `read`.
+/// The maximum age of a check result for the token `read`.
 const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The definitions of all services
@@ -104,7 +104,7 @@ pub(super) async fn order(
     Ok(list_body::list((0..).map_while(step)))
 }
 
-/// These with all that they need, in start order; nothing for all, which the plan has so.
+/// The requested services with all their dependencies, in start order; `None` for all services.
 fn chosen(plan: &Plan, ids: &[Id]) -> Option<Vec<Id>> {
     (!ids.is_empty()).then(|| plan.with_dependencies(ids))
 }
@@ -241,7 +241,7 @@ pub(super) async fn why(
     let entry = Arc::clone(fleet.entry(&name).ok_or_else(|| not_found(&fleet.plan, &name))?);
     let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
-    // It reads a log and walks through /proc.
+    // An explanation reads a log and scans /proc.
     let explained = tokio::task::spawn_blocking(move || {
         let _held = permit;
         explain::explain_one(&fleet, &entry, &paths, lines)
@@ -252,7 +252,7 @@ pub(super) async fn why(
     Ok(Data(explained))
 }
 
-/// The output of a service may contain private data.
+/// The token `read` gets no log lines: they may contain private data.
 pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     let reads = role.is_some_and(|Extension(role)| role == Role::Read);
     if reads { Lines::Hidden } else { Lines::Told }

@@ -17,12 +17,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long the shim of a service that has ended may hold its lock.
+/// The maximum time for which the shim of an ended service holds its lock.
 const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often that lock is tried.
+/// The interval between two tries of that lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The OpenAPI document, made when it is first asked for.
+/// The OpenAPI document, made for the first request of it.
 pub(super) type OpenApiText = LazyLock<Bytes, fn() -> Bytes>;
 
 /// The shared state of all requests.
@@ -31,9 +31,9 @@ pub struct ApiState {
     pub orchestrator: ServiceOrchestrator,
     /// The project of the daemon.
     pub project: Project,
-    /// The definitions that are in force: those of the file, and those that were added.
+    /// The definitions in force: those of the file, and the additions.
     pub definitions: Definitions,
-    /// When the daemon began.
+    /// The start time of the daemon.
     pub began: Moment,
     /// The unit of systemd that runs this daemon.
     pub unit: Option<String>,
@@ -43,15 +43,15 @@ pub struct ApiState {
     pub(super) retained_starts: RetainedStarts,
     pub(super) log_readers: LogReaders,
     pub(super) openapi: OpenApiText,
-    /// A lock is right here: it is held for one read of `/proc`, never over an await.
+    /// A blocking mutex suffices: it is never held across an await.
     pub(super) meter: Mutex<CpuMeter>,
-    /// Asks the daemon to end.
+    /// Requests the end of the daemon.
     pub stop: Notify,
-    /// Held while a changed file is applied: two at once would undo each other.
+    /// The lock that an apply holds: two concurrent applies would undo each other's changes.
     pub(super) applying: Arc<tokio::sync::Mutex<()>>,
     /// The former paths of the project's directory.
     pub(super) renames: Renames,
-    /// Where the API is answered beside the socket, or why it is not. A lock is right here: it is held for a copy.
+    /// The URL of the TCP listener, or its error. A blocking mutex suffices: it is never held across an await.
     pub tcp_address: Mutex<Option<String>>,
 }
 
@@ -83,7 +83,7 @@ impl ApiState {
         }
     }
 
-    /// Loads `services.toml` where it has changed.
+    /// Loads `services.toml`, if it has changed.
     pub async fn refresh(&self) -> Result<(), Problem> {
         if self.orchestrator.acceptance().refresh_trust() {
             self.orchestrator.accepted();
@@ -91,7 +91,7 @@ impl ApiState {
         self.definitions.refresh(&self.orchestrator).await
     }
 
-    /// Removes those of these added services that are inactive, with their logs. Returns which.
+    /// Removes the inactive ones of these added services, with their logs. Returns the removed ones.
     pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {

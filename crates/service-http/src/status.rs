@@ -1,4 +1,4 @@
-//! The states of services, once or as they change, and waiting for states.
+//! `status` (once, or streamed on each change) and `wait`.
 
 use super::accept::takes_lines;
 use super::current::CurrentOrLast;
@@ -109,7 +109,7 @@ fn follow(api: Arc<ApiState>, names: Vec<String>, detail: Detail) -> Response {
 struct VisibleState {
     snapshot: service_core::Snapshot,
     pid: Option<u32>,
-    /// Restarts by its manager.
+    /// The number of restarts by the manager.
     restarts: u32,
     reason: Option<String>,
 }
@@ -125,7 +125,7 @@ impl VisibleState {
     }
 }
 
-/// The services of these names, or all. One that has been removed meanwhile is not there.
+/// The services of these names, or all. Services that were removed meanwhile are left out.
 fn entries(fleet: &FleetSnapshot, names: &[String]) -> Vec<Arc<ServiceSnapshot>> {
     match names {
         [] => fleet.entries.clone(),

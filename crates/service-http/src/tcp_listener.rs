@@ -27,10 +27,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// How long a TLS handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A listener that is bound, with its rules.
+/// A bound listener and its policy.
 pub struct BoundListener {
     pub(super) listener: ApiTcpListener,
     pub(super) policy: AuthPolicy,
@@ -46,7 +46,7 @@ pub(super) struct ApiTcpListener {
 /// Binds the listener.
 ///
 /// # Errors
-/// Why it cannot be bound.
+/// The reason why the address cannot be bound.
 pub async fn bind_tcp(api: &Api, base: &Path, state_dir: &Path) -> Result<BoundListener, String> {
     let tokens = Tokens::open(&state_dir.join("tokens")).map_err(|error| format!("no tokens: {error}"))?;
     let tls = api.tls.as_ref().map(|tls| acceptor(tls, base)).transpose()?;
@@ -93,7 +93,7 @@ fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Requires a key that only its owner can read, or one of root's that a group can read.
+/// Requires a key that only its owner can read, or a key of root that a group can read.
 fn check_key_permissions(key: &Path) -> Result<(), String> {
     let found = std::fs::metadata(key).map_err(|error| error.to_string())?;
     let uid = geteuid().as_raw();

@@ -35,7 +35,7 @@ async fn get(api: &ApiState, path: &str) -> String {
     answer
 }
 
-/// Has every reader of the journal wait until the senders are dropped.
+/// Makes every reader of the journal wait until the senders are dropped.
 fn block_journal(api: &Arc<ApiState>) -> Vec<Sender<()>> {
     let block = |_| {
         let (sender, receiver) = channel::<()>();

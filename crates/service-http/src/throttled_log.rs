@@ -1,5 +1,5 @@
-//! [`ThrottledLog`]: logs an event that clients can cause as often as they like once a minute; [`ThrottledLogs`]: once a minute for
-//! each address.
+//! [`ThrottledLog`]: logs an event at most once a minute, however often clients cause it; [`ThrottledLogs`]: at most once a minute
+//! for each address.
 
 use service_core::Moment;
 use service_host::clock;
@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The least time between two equal log lines: a log without this bound would fill the disk.
+/// The minimum time between two equal log lines: a log without this limit would fill the disk.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// A lock is right here: it is held for a comparison.
+/// The time of the last log line, and the number of events since. A blocking mutex suffices: it is never held across an await.
 #[derive(Default)]
 pub(super) struct ThrottledLog(Mutex<(Option<Moment>, u64)>);
 
@@ -28,14 +28,14 @@ impl ThrottledLog {
     }
 }
 
-/// The number of addresses with a count of their own; the others share one.
+/// The maximum number of addresses with a count of their own; the others share one.
 const MAX_ADDRESS_COUNT: usize = 64;
 
-/// The same for each address. A lock is right here: it is held for a scan of a few dozen at most.
+/// A throttled log for each address. A blocking mutex suffices: it is never held across an await.
 #[derive(Default)]
 pub(super) struct ThrottledLogs(Mutex<AddressLog>);
 
-/// When each address was logged last, and the number of events since then.
+/// The time of each address's last log line, and the number of events since.
 #[derive(Default)]
 struct AddressLog {
     addresses: HashMap<IpAddr, (Moment, u64)>,
@@ -43,8 +43,8 @@ struct AddressLog {
 }
 
 impl ThrottledLogs {
-    /// Calls `log` with the number of events from an address since its last call for it, and from addresses without a count of
-    /// their own, unless that was less than a minute ago.
+    /// Calls `log`, unless it was called for this address within the last minute. Its arguments are the number of events from
+    /// this address since that call, and the number of events from addresses without a count.
     pub(super) fn log(&self, from: IpAddr, log: impl FnOnce(u64, u64)) {
         let now = clock::now();
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! [`Tokens`]: the two secrets for the API on TCP, each in a file that only its owner can read.
+//! [`Tokens`]: the two tokens for the API on TCP, each in a file that only its owner can read.
 
 use axum::Extension;
 use nix::fcntl::OFlag;
@@ -13,17 +13,17 @@ use std::path::Path;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
-/// The random bytes of a token, which is written in hexadecimal.
+/// The number of random bytes of a token, which is written in hexadecimal.
 const TOKEN_BYTES: usize = 32;
-/// The least length of a token that the user has written.
+/// The minimum length of a token that the user has written.
 const MIN_TOKEN_LENGTH: usize = 32;
 
 /// The rights of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// To send GET, except for logs.
+    /// GET requests, except for logs.
     Read,
-    /// Everything.
+    /// All requests.
     Admin,
 }
 
@@ -36,7 +36,7 @@ impl Role {
     }
 }
 
-/// The greatest age of a cached answer: readers cannot have the same work done again and again.
+/// The maximum age of a cached answer: the token `read` gives few possibilities to cause work.
 pub(super) fn max_age(role: Option<Extension<Role>>, most: Duration) -> Duration {
     match role {
         Some(Extension(Role::Read)) => most,
@@ -51,7 +51,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Reads the tokens, and creates missing ones.
+    /// Reads the tokens and creates the missing ones.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         private_dir(directory)?;
         Ok(Self { read: token(&directory.join("read"))?, admin: token(&directory.join("admin"))? })

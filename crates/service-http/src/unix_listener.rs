@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
-/// After a failed accept, for example because no descriptor is free.
+/// The delay after a failed accept, for example without a free descriptor.
 pub(super) const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Accepts connections of peers that may control this daemon.

@@ -1,5 +1,5 @@
-//! [`withheld`]: a response for a client that may read, but not the output of programs. On every route, quoted text of
-//! a message ([`quoted`](service_api::quoted)) is removed from the JSON while it is sent.
+//! [`strip_quotations`]: a response to the token `read`, without program output. Output that a message quotes
+//! ([`quoted`](service_api::quoted)) is removed from the JSON of every route while it is sent.
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::CONTENT_LENGTH;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 /// The replacement of removed text.
 const DOTS: &str = "…";
 
-/// The same answer, without.
+/// Removes quoted program output from a response.
 pub(super) fn withheld(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
@@ -45,9 +45,9 @@ impl HttpBody for Withheld {
 #[derive(Debug, Default)]
 struct Filter {
     is_inside: bool,
-    /// Inside: whether the byte before was a backslash that takes the meaning of the next.
+    /// Whether the previous byte inside a quotation was a backslash that escapes the next one.
     is_escaped: bool,
-    /// The beginning of a mark that may or may not go on.
+    /// The bytes that may be the beginning of a mark.
     begun: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ impl Filter {
                 (self.is_inside, self.is_escaped) = (!self.is_inside, false);
                 self.begun.clear();
             } else if !mark.starts_with(&self.begun) {
-                // The byte that broke it may begin another.
+                // The byte that does not continue the mark may begin another one.
                 let again = self.begun.len() > 1 && mark[0] == *byte;
                 let kept = if again { self.begun.split_off(self.begun.len() - 1) } else { Vec::new() };
                 let over = std::mem::replace(&mut self.begun, kept);
@@ -96,7 +96,7 @@ impl Filter {
 mod tests {
     use super::*;
 
-    /// In pieces of this size.
+    /// Filters a text in pieces of this size.
     fn pass(text: &str, size: usize) -> String {
         let mut filter = Filter::default();
         let passed: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| filter.pass(piece)).collect();

@@ -1,7 +1,7 @@
 //! [`WriteTimeout`]: a connection that fails once its client has read nothing for a while.
 //!
-//! hyper answers malformed requests with an empty 400 or 431. This wrapper holds that back so that an envelope can be sent: the
-//! error that hyper returns afterwards says why (see [`super::protocol_error`]).
+//! hyper answers malformed requests with an empty 400 or 431. This wrapper retains that response, so that an envelope can be
+//! sent with the error that hyper returns afterwards (see [`super::protocol_error`]).
 
 use super::idle::IdleTimer;
 use std::io;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-/// The longest response that hyper sends by itself.
+/// The maximum length of a response that hyper makes by itself.
 const MAX_REFUSAL_BYTES: usize = 256;
 
-/// A stream whose writes fail once the client has read nothing for so long.
+/// A stream whose writes fail once the client has read nothing for `limit`.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Armed while a write waits.
+    /// The timer is armed while a write waits.
     timer: Pin<Box<Sleep>>,
     armed: bool,
     idle: Arc<IdleTimer>,
     head: Head,
-    /// The response of hyper that was held back.
+    /// The retained response of hyper.
     refusal: Option<Vec<u8>>,
 }
 
@@ -51,13 +51,13 @@ impl<S> WriteTimeout<S> {
         Self { stream, limit, timer, armed: false, idle, head: Head::default(), refusal: None }
     }
 
-    /// The response that was held back, if there is one.
+    /// The retained response, if there is one.
     pub(super) fn refusal(&mut self) -> Option<Refusal> {
         let Head { bytes, lines, .. } = self.head;
         self.refusal.take().map(|head| Refusal { head, bytes, lines })
     }
 
-    /// A write that succeeds disarms the timer; one that waits fails when the timer ends.
+    /// Disarms the timer after a write that succeeded. A write that waits fails when the timer expires.
     fn check_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -80,9 +80,9 @@ impl<S> WriteTimeout<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The number of bytes before a response that hyper made by itself; all if there is none.
+    /// The number of bytes before a response that hyper made by itself; all bytes without such a response.
     fn own_length(&self, bytes: &[u8]) -> usize {
-        // A response of a handler answers a request, and its envelope has no line that ends like one of a head.
+        // A handler's response follows a request, and no line of its envelope ends like a line of a head.
         if !bytes.ends_with(b"\r\n\r\n") || self.idle.requests().1 {
             return bytes.len();
         }
@@ -156,7 +156,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The held back response is still to be sent.
+        // The retained response is still to be sent.
         if self.refusal.is_some() {
             return Poll::Ready(Ok(()));
         }

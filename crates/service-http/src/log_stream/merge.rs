@@ -15,7 +15,7 @@ use std::io;
 pub(super) enum Source {
     Tail(Tail),
     Follower(Follower),
-    /// The lines that its manager returned.
+    /// The lines that the service's manager returned.
     Manager(Option<LogFile>),
 }
 
@@ -25,11 +25,11 @@ pub(super) struct LogMerger(Vec<Log>);
 struct Log {
     name: Name,
     source: Source,
-    /// Lines that were read and not returned yet.
+    /// The lines that were read and not yet returned.
     read: VecDeque<TimedLine>,
     /// The latest time of a returned line.
     latest: Timestamp,
-    /// Whether all lines that existed at first are read.
+    /// Whether all lines that existed at the start are read.
     is_over: bool,
 }
 
@@ -50,7 +50,7 @@ impl FromIterator<(Name, Source)> for LogMerger {
 }
 
 impl LogMerger {
-    /// The next of the lines that existed at first.
+    /// The next of the lines that existed at the start.
     pub(super) fn next(&mut self) -> io::Result<Option<LogLine>> {
         for log in &mut self.0 {
             log.fill()?;
@@ -67,7 +67,7 @@ impl LogMerger {
         self.0.extend(records.0);
     }
 
-    /// Adds new lines of one of them.
+    /// Adds new lines of one service with a manager.
     pub(super) fn push(&mut self, name: &Name, lines: Vec<LogLine>) {
         if let Some(log) =
             self.0.iter_mut().find(|log| matches!(log.source, Source::Manager(_)) && log.name == *name)
@@ -77,7 +77,7 @@ impl LogMerger {
         }
     }
 
-    /// Passes new lines of the files on. Returns whether there may be more.
+    /// Passes new lines of the files to the writer. Returns whether there may be more.
     pub(super) fn read_new(&mut self, mut emit: impl FnMut(LogLine)) -> io::Result<bool> {
         let mut has_more = false;
         for log in &mut self.0 {
@@ -122,7 +122,7 @@ impl Log {
         self.read.extend(lines.into_iter().map(|line| (line.time, views::log_line(name, line))));
     }
 
-    /// The time by which the next line is merged.
+    /// The time by which the next line is ordered.
     fn next_time(&self) -> Option<Timestamp> {
         self.read.front().map(|(time, _)| self.latest.max(*time))
     }

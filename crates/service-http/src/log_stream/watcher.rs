@@ -1,4 +1,4 @@
-//! [`LogWatcher`]: wakes the followers of logs when something changes in the directory of one of theirs.
+//! [`LogWatcher`]: wakes a follower of logs when the directory of one of its logs changes.
 //!
 //! All followers share one inotify instance: a user has only 128 of them, which other programs need too.
 
@@ -13,11 +13,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-/// The followers of logs. The lock is held for a lookup in a map.
+/// The followers of logs. A blocking mutex suffices: it is never held across an await.
 #[derive(Default)]
 pub(crate) struct LogWatcher(Mutex<Weak<Instance>>);
 
-/// It ends with the last of its followers.
+/// The shared inotify instance, which ends with the last follower.
 struct Instance {
     inotify: Inotify,
     followers: Mutex<HashMap<WatchDescriptor, Vec<Arc<Notify>>>>,
@@ -32,7 +32,7 @@ pub(super) struct WatchedLogs {
 }
 
 impl LogWatcher {
-    /// One more follower, which watches no directory yet.
+    /// Adds a follower, which watches no directory yet.
     pub(super) fn follow(&self) -> io::Result<WatchedLogs> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let instance = match known.upgrade() {
@@ -61,7 +61,7 @@ impl Instance {
     fn wake(&self, directory: WatchDescriptor, what: AddWatchFlags) {
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         if what.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            // The directory is unknown.
+            // The event does not name the directory.
             return followers.values().flatten().for_each(|follower| follower.notify_one());
         }
         followers.get(&directory).into_iter().flatten().for_each(|follower| follower.notify_one());
@@ -88,11 +88,11 @@ async fn listen(instance: Weak<Instance>, woken: AsyncFd<OwnedFd>) {
 }
 
 impl WatchedLogs {
-    /// Watches this directory too.
+    /// Adds a directory to the watched ones.
     pub(super) fn watch(&mut self, directory: &Path) -> io::Result<()> {
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
         let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        // One directory has one descriptor, however often it is asked for.
+        // One directory has one descriptor, also if it is added several times.
         let watched = self.instance.inotify.add_watch(directory, events)?;
         followers.entry(watched).or_default().push(Arc::clone(&self.woken));
         self.watched.push(watched);
@@ -113,7 +113,7 @@ impl Drop for WatchedLogs {
             others.retain(|other| !Arc::ptr_eq(other, &self.woken));
             if others.is_empty() {
                 followers.remove(watched);
-                // The directory may be gone, and the watch with it.
+                // If the directory was removed, its watch is gone too.
                 let _ = self.instance.inotify.rm_watch(*watched);
             }
         }

@@ -6,7 +6,7 @@
 use crate::accept::weight;
 use std::fmt::{Display, Write};
 
-/// The format of a text.
+/// The format of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// Prometheus text, version 0.0.4.
@@ -15,7 +15,7 @@ pub(super) enum Format {
     OpenMetrics,
 }
 
-/// The kind of a family.
+/// The kind of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gauge,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Info,
 }
 
-/// The text so far.
+/// The text of the metrics.
 pub(super) struct TextWriter {
     format: Format,
     text: String,

@@ -1,4 +1,4 @@
-//! The document is complete, its examples are of their types, and the copy of it in `docs/` is no other.
+//! Tests that the document is complete, that its examples have their types, and that the copy in `docs/` is up to date.
 
 use crate::router;
 use serde::Serialize;
@@ -18,7 +18,7 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
     methods.collect()
 }
 
-/// Every value in a document, with those inside of it.
+/// Every value in a document, with the values inside it.
 fn all(value: &Value) -> Vec<&Value> {
     let inside: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
