@@ -26,7 +26,7 @@ export def start []: record -> record {
     let refused = try { systemctl start $service start (unit-of $service) | ignore; null } catch {|error| $error }
     let status = $service | status
     if $refused != null {
-        # The unit has run, and its exit tells more than the failed start.
+        # The unit has run, and its exit status is more informative than the failed start.
         if $status.state == "failed" and ($status.exit_code? != null or $status.exit_signal? != null) {
             return ($status | update message $"(unit-of $service) ($status.message)")
         }

@@ -128,7 +128,7 @@ export def follow [way: record, route: string, query: record, --as-written]: not
 # Waits for the next line of a stream, or its end.
 export def await [way: record, route: string, query: record]: nothing -> nothing {
     try {
-        # The first line tells the last event number of the past.
+        # The first line has the number of the last past event.
         remote get $way (target $route $query) $ACCEPT_ROWS | lines | skip 1 | first | ignore
     } catch {|error| lost $error $way | ignore }
 }

@@ -30,7 +30,7 @@ export def added []: nothing -> list {
     } catch { [] }
 }
 
-# All services, the applicable ones first; each with the state that tells why it comes later.
+# All services, the applicable ones first; each with its state as the reason.
 def offer [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span

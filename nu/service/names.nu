@@ -13,7 +13,7 @@ export def all []: nothing -> list { offer [] }
 # All services, those that can be started first.
 export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
 
-# All services, the applicable ones first; each with the state that tells why it comes later.
+# All services, the applicable ones first; each with its state as the reason.
 def offer [without: list<string>]: nothing -> list {
     let status = asked | default { written }
     let fitting = $status | where state not-in $without

@@ -30,7 +30,7 @@ impl Event {
         let text = |name: &str| row[name].as_str().map(str::to_owned);
         Some(Self {
             seq: row["seq"].as_u64()?,
-            #[expect(clippy::cast_possible_truncation, reason = "a machine is not up for so long")]
+            #[expect(clippy::cast_possible_truncation, reason = "no machine is up that long")]
             time: (row["since_boot_ms"].as_f64()? * 1e6) as i64,
             service: text("service"),
             kind: text("event")?,

@@ -46,7 +46,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The command line.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are flags of a command line")]
 struct Arguments {
     command: String,
     config: Option<PathBuf>,

@@ -92,7 +92,11 @@ pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error
         let float = number
             .as_f64()
             .filter(|float| float.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(float));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and fits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the float is whole and within range"
+        )]
         number.as_u64().or(float.map(|float| float as u64)).filter(|number| *number <= MAX_SAFE_INTEGER)
     };
     let number = Option::<serde_json::Number>::deserialize(body)?;

@@ -1,6 +1,6 @@
 //! The only clock of the daemon.
 
-#![expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
+#![expect(clippy::disallowed_methods, reason = "this module is the only one that reads clocks")]
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};

@@ -156,7 +156,7 @@ pub fn raise() -> Option<u64> {
 
 /// Gives a child the former soft limit instead of the raised one, because some programs close every possible
 /// descriptor.
-#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+#[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 pub fn as_meant(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let Some(soft) = MEANT.get().copied() else { return };

@@ -1,6 +1,6 @@
 //! Shapes that exist in the document alone: an envelope whose answer is there and one whose error is, the bodies that
 //! are looser in code than in words, and the failures that operations share.
-#![expect(dead_code, reason = "they are described and never made")]
+#![expect(dead_code, reason = "the types are described and never constructed")]
 
 use serde::Serialize;
 use service_api::{Code, DaemonHealth, Envelope, Event, Outcome, Problem, event, routes, view};

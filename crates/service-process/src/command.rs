@@ -134,7 +134,7 @@ async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<O
 }
 
 /// Unlike `Command::uid`, with the groups that the service itself has.
-#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+#[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 fn run_as(command: &mut Command, identity: Identity) {
     if !geteuid().is_root() {
         // A process without root privileges keeps its user.
@@ -158,7 +158,7 @@ fn run_as(command: &mut Command, identity: Identity) {
 fn own_outputs(uid: Uid, gid: Gid) {
     for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
         // SAFETY: a child that was just forked has both.
-        #[expect(unsafe_code, reason = "they are known by number alone")]
+        #[expect(unsafe_code, reason = "the process groups are known only by number")]
         let output = unsafe { BorrowedFd::borrow_raw(output) };
         let kind = fstat(output).map(|stat| stat.st_mode & SFlag::S_IFMT.bits());
         if kind == Ok(SFlag::S_IFIFO.bits()) {
@@ -168,7 +168,7 @@ fn own_outputs(uid: Uid, gid: Gid) {
 }
 
 /// Like the service itself, the command cannot gain privileges by executing a program.
-#[expect(unsafe_code, reason = "what is done between fork and exec is unsafe in general")]
+#[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 fn lose_chances(command: &mut Command) {
     // SAFETY: it is one system call.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };

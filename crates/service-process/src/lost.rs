@@ -28,6 +28,8 @@ const SHIM: &str = "service-shim";
 const DELETED: &str = " (deleted)";
 /// The time limit for a shim to recreate its files.
 const RECREATE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The interval in which recreated files are looked up meanwhile.
+const RECREATE_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The result of a search for such shims.
 #[derive(Debug, Default)]
@@ -65,7 +67,7 @@ pub async fn search(paths: &Paths) -> Lost {
         if found.is_empty() || clock::now() >= deadline {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(RECREATE_CHECK_INTERVAL).await;
     }
     let records = found.into_iter().map(|(name, shim)| (name.clone(), record(paths, &name, shim))).collect();
     Lost { records, unsearched }

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 const MAX_FDS: usize = 6;
 
 /// Receives bytes, and the descriptors that came with them.
-#[expect(unsafe_code, reason = "the kernel hands descriptors over as numbers")]
+#[expect(unsafe_code, reason = "the kernel passes descriptors as numbers")]
 pub(crate) fn receive(socket: &impl AsRawFd, bytes: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
     let mut slices = [IoSliceMut::new(bytes)];
     let mut space = cmsg_space!([RawFd; MAX_FDS]);

@@ -134,7 +134,7 @@ impl Log {
     }
 
     /// Frees the memory of a burst of output.
-    #[expect(unsafe_code, reason = "the allocator keeps it otherwise")]
+    #[expect(unsafe_code, reason = "the allocator retains the memory otherwise")]
     pub fn shrink(&mut self) {
         self.batch = Vec::new();
         // SAFETY: it frees unused memory only, and this process has one thread.

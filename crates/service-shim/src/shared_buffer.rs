@@ -9,10 +9,7 @@
 //! Idle --about to read--> Reading --read n bytes--> Writing --all of it in the log--> Idle
 //! ```
 
-#![expect(
-    unsafe_code,
-    reason = "memory that another process may look at is outside of what the compiler can check"
-)]
+#![expect(unsafe_code, reason = "the compiler cannot check memory that another process accesses")]
 #![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
 
 pub mod claim;

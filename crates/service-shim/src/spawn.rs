@@ -181,7 +181,7 @@ impl Image {
     /// Returns only if it fails. `Command` would run a file without a `#!` line with a shell.
     #[expect(
         unsafe_code,
-        reason = "nix would allocate memory here that a child without its own cannot give back"
+        reason = "nix would allocate memory here, which a child in shared memory cannot free"
     )]
     fn exec(&self) -> nix::Result<Infallible> {
         let (argv, environment) = (self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr());
@@ -227,7 +227,7 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
 /// Clones a child that shares this process's memory until `exec`, while this process waits (`vfork(2)`). Copying the
 /// memory, or only its page tables, would take longer than everything else. An error in the child is therefore an
 /// ordinary value here.
-#[expect(unsafe_code, reason = "what is done between clone and exec is unsafe in general")]
+#[expect(unsafe_code, reason = "code between clone and exec is unsafe in general")]
 fn spawn(
     image: &Image,
     identity: Option<&Identity>,
@@ -291,7 +291,7 @@ fn become_service(
 }
 
 /// Resets SIGPIPE, which Rust ignores and the service would inherit.
-#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+#[expect(unsafe_code, reason = "changing a signal action is unsafe in general")]
 fn reset_sigpipe() -> nix::Result<()> {
     // SAFETY: the default action needs no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.map(drop)

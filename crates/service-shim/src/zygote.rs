@@ -159,7 +159,7 @@ fn report_failed_fork(launch_fds: LaunchFds, error: nix::Error) {
 /// Resets the signals that every shim inherits. A signal that is ignored, as by `nohup` before the daemon, would stay
 /// ignored in the service, and an ignored `SIGCHLD` makes the kernel discard exit statuses. `SIGPIPE` stays as Rust
 /// sets it; `Command` restores its default.
-#[expect(unsafe_code, reason = "changing what a signal does is unsafe in general")]
+#[expect(unsafe_code, reason = "changing a signal action is unsafe in general")]
 fn reset_signals() -> nix::Result<()> {
     for number in Signal::iterator() {
         if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {

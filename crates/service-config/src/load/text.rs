@@ -13,7 +13,7 @@ const MAX_SNIPPET_BYTES: usize = 1_000;
 const MAX_PROBLEM_COUNT: usize = 100;
 
 /// The name and the text of a file, with indices that the first lookup of a place builds.
-#[expect(clippy::struct_field_names, reason = "a text has a text")]
+#[expect(clippy::struct_field_names, reason = "the field holds the text itself")]
 pub(super) struct Text {
     file: String,
     text: String,

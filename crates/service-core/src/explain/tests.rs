@@ -36,7 +36,7 @@ fn snapshot(state: State, goal: Goal, health: Health) -> Snapshot {
     }
 }
 
-#[expect(clippy::large_types_passed_by_value, reason = "each test makes its own")]
+#[expect(clippy::large_types_passed_by_value, reason = "each test constructs its own value")]
 fn explained(
     state: State,
     goal: Goal,

@@ -1,6 +1,6 @@
 //! Stories and invariants of the core, in a simulated world with a movable clock.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+#![allow(clippy::unwrap_used, reason = "a test without its preconditions should end")]
 
 mod changes;
 mod elsewhere;

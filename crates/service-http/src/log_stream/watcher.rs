@@ -50,7 +50,10 @@ impl LogWatcher {
 impl Instance {
     fn begin() -> io::Result<Arc<Self>> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        #[expect(deprecated, reason = "it is unsound only for what does not own its descriptor")]
+        #[expect(
+            deprecated,
+            reason = "the function is unsound only for types that do not own their descriptor"
+        )]
         let woken = AsyncFd::new(inotify.as_fd().try_clone_to_owned()?)?;
         let instance = Arc::new(Self { inotify, followers: Mutex::default(), task: OnceLock::new() });
         let task = tokio::spawn(listen(Arc::downgrade(&instance), woken)).abort_handle();

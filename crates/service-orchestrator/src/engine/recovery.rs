@@ -32,6 +32,8 @@ const MAX_CONCURRENT: usize = 64;
 /// The time limit for the first report of a new shim.
 const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The interval of checks for a launch, a first report or a readable record, during one of these limits.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The time limit for reading a record of a service without a shim.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -245,7 +247,7 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
                 || files.try_lock().is_ok_and(|lock| lock.is_none())
         };
         while !shows() && clock::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
@@ -287,9 +289,9 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
                         format!("its shim holds the lock `{}` and does not answer: {error}", lock.display());
                     return Err(unknown_because(&why));
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

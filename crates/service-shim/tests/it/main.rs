@@ -1,6 +1,6 @@
 //! The real shim over a real socket, with small shell scripts as services.
 
-#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
+#![expect(clippy::unwrap_used, reason = "a failing test panics")]
 
 mod control;
 mod harness;
