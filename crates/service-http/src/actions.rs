@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 type Shares = State<Arc<ApiState>>;
-type Answer = Result<Response, Failure>;
+type ActionResponse = Result<Response, Failure>;
 
 /// Start services
 ///
@@ -35,8 +35,13 @@ type Answer = Result<Response, Failure>;
     request_body = service_api::ActionRequest,
     responses(ActionRows, Malformed, NoService, Conflict, WrongFile, Broken),
 )]
-pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
-    many(api, actor, &headers, &body, Verb::Start).await
+pub(super) async fn start(
+    api: Shares,
+    actor: Actor,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> ActionResponse {
+    run_action(api, actor, &headers, &body, Verb::Start).await
 }
 
 /// Stop services
@@ -50,8 +55,13 @@ pub(super) async fn start(api: Shares, actor: Actor, headers: HeaderMap, JsonBod
     request_body = service_api::ActionRequest,
     responses(ActionRows, Malformed, NoService, Conflict, Broken),
 )]
-pub(super) async fn stop(api: Shares, actor: Actor, headers: HeaderMap, JsonBody(body): JsonBody) -> Answer {
-    many(api, actor, &headers, &body, Verb::Stop).await
+pub(super) async fn stop(
+    api: Shares,
+    actor: Actor,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> ActionResponse {
+    run_action(api, actor, &headers, &body, Verb::Stop).await
 }
 
 /// Restart services
@@ -71,8 +81,8 @@ pub(super) async fn restart(
     actor: Actor,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Answer {
-    many(api, actor, &headers, &body, Verb::Restart).await
+) -> ActionResponse {
+    run_action(api, actor, &headers, &body, Verb::Restart).await
 }
 
 /// Start service that the path names
@@ -93,8 +103,8 @@ pub(super) async fn start_one(
     PathParam(name): PathParam<String>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Answer {
-    one(api, actor, name, &headers, &body, Verb::Start).await
+) -> ActionResponse {
+    run_action_for(api, actor, name, &headers, &body, Verb::Start).await
 }
 
 /// Stop service that the path names
@@ -115,8 +125,8 @@ pub(super) async fn stop_one(
     PathParam(name): PathParam<String>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Answer {
-    one(api, actor, name, &headers, &body, Verb::Stop).await
+) -> ActionResponse {
+    run_action_for(api, actor, name, &headers, &body, Verb::Stop).await
 }
 
 /// Restart service that the path names
@@ -137,11 +147,17 @@ pub(super) async fn restart_one(
     PathParam(name): PathParam<String>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Answer {
-    one(api, actor, name, &headers, &body, Verb::Restart).await
+) -> ActionResponse {
+    run_action_for(api, actor, name, &headers, &body, Verb::Restart).await
 }
 
-async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8], verb: Verb) -> Answer {
+async fn run_action(
+    State(api): Shares,
+    actor: Actor,
+    headers: &HeaderMap,
+    body: &[u8],
+    verb: Verb,
+) -> ActionResponse {
     let request = read(body)?;
     match (request.names.is_empty(), request.all) {
         (true, false) => Err(bad("no services are named").help("fill `names`, or set `all` to true").into()),
@@ -150,14 +166,14 @@ async fn many(State(api): Shares, actor: Actor, headers: &HeaderMap, body: &[u8]
     }
 }
 
-async fn one(
+async fn run_action_for(
     State(api): Shares,
     actor: Actor,
     name: String,
     headers: &HeaderMap,
     body: &[u8],
     verb: Verb,
-) -> Answer {
+) -> ActionResponse {
     let request = read(body)?;
     if request.all || !request.names.is_empty() {
         return Err(bad("the service is named in the path already")
@@ -168,16 +184,19 @@ async fn one(
 }
 
 pub(super) fn read(body: &[u8]) -> Result<service_api::ActionRequest, Problem> {
-    body_or_default(body, "an action request")
+    parse_optional_body(body, "an action request")
 }
 
 /// The request in an optional body.
-pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &[u8], what: &str) -> Result<T, Problem> {
-    if body.is_empty() { Ok(T::default()) } else { body_of(body, what) }
+pub(super) fn parse_optional_body<T: DeserializeOwned + Default>(
+    body: &[u8],
+    what: &str,
+) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { parse_body(body, what) }
 }
 
 /// The request in a body.
-pub(super) fn body_of<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
+pub(super) fn parse_body<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
     // serde would accept a list for a record, with its items in the order of the fields.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
@@ -196,13 +215,13 @@ async fn answer(
     headers: &HeaderMap,
     verb: Verb,
     asked: service_api::ActionRequest,
-) -> Answer {
+) -> ActionResponse {
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => api.refresh().await?,
         // An unreadable file must not prevent a stop.
         Verb::Stop => api.refresh().await.unwrap_or_default(),
     }
-    agrees(api, asked.if_hash.as_deref())?;
+    check_hash(api, asked.if_hash.as_deref())?;
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => {
             let plan = api.orchestrator.plan();
@@ -210,7 +229,7 @@ async fn answer(
             api.refuse_second(&plan, &ids)?;
             api.orchestrator.accept().await;
         }
-        Verb::Stop => may_be_stopped(api, &asked.names)?,
+        Verb::Stop => refuse_unknown(api, &asked.names)?,
     }
     let request = Request {
         all: asked.all,
@@ -224,7 +243,7 @@ async fn answer(
 }
 
 /// Checks that the loaded content has the hash of the request.
-pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_hash(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
     let loaded = api.orchestrator.acceptance().hash();
     if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
         return Ok(());
@@ -238,7 +257,7 @@ pub(super) fn agrees(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> 
 }
 
 /// Refuses a stop of a service in an unknown state: it must not be reported as stopped.
-fn may_be_stopped(api: &ApiState, names: &[String]) -> Result<(), Problem> {
+fn refuse_unknown(api: &ApiState, names: &[String]) -> Result<(), Problem> {
     let fleet = api.orchestrator.fleet_snapshot();
     match names.iter().find(|name| fleet.entry(name).is_some_and(|entry| entry.is_unknown())) {
         Some(name) => Err(not_asked(&format!("cannot stop `{name}`"))),

@@ -71,7 +71,7 @@ async fn own_name() -> Option<String> {
 
 /// The state of a lookup.
 #[derive(Debug, Clone)]
-enum Answer {
+enum LookupState {
     Pending,
     Known(Option<String>),
 }
@@ -79,13 +79,13 @@ enum Answer {
 /// A lookup on its own thread.
 struct Lookup {
     started: Moment,
-    answer: watch::Receiver<Answer>,
+    answer: watch::Receiver<LookupState>,
 }
 
 impl Lookup {
     fn start(look_up: impl FnOnce() -> Option<String> + Send + 'static) -> Self {
-        let (sender, answer) = watch::channel(Answer::Pending);
-        let find = move || drop(sender.send(Answer::Known(look_up())));
+        let (sender, answer) = watch::channel(LookupState::Pending);
+        let find = move || drop(sender.send(LookupState::Known(look_up())));
         if let Err(error) = std::thread::Builder::new().name("user".to_owned()).spawn(find) {
             tracing::warn!(%error, "cannot look up the name of the daemon's user");
         }
@@ -96,10 +96,10 @@ impl Lookup {
     async fn answer(&self, limit: Duration) -> Option<String> {
         let left = limit.saturating_sub(clock::now().since(self.started));
         let mut answer = self.answer.clone();
-        let is_known = |answer: &Answer| matches!(answer, Answer::Known(_));
+        let is_known = |answer: &LookupState| matches!(answer, LookupState::Known(_));
         match &*tokio::time::timeout(left, answer.wait_for(is_known)).await.ok()?.ok()? {
-            Answer::Known(name) => name.clone(),
-            Answer::Pending => None,
+            LookupState::Known(name) => name.clone(),
+            LookupState::Pending => None,
         }
     }
 }

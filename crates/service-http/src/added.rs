@@ -1,6 +1,6 @@
 //! `add` and `remove`: services outside the file.
 
-use super::actions::{bad, body_of, read, wait};
+use super::actions::{bad, parse_body, read, wait};
 use super::actor::Actor;
 use super::definitions::Unchanged;
 use super::reply::{Failure, JsonBody};
@@ -45,7 +45,7 @@ pub(super) async fn add(
 ) -> Result<Response, Failure> {
     // A large body takes long to parse, so the thread that checks it also parses it.
     let choose = move |file: &Plan, before: &[Addition], fleet: &FleetSnapshot| {
-        choose_names(body_of::<AddRequest>(&body, "what to add")?, file, before, fleet)
+        choose_names(parse_body::<AddRequest>(&body, "what to add")?, file, before, fleet)
     };
     let entered = ON_BEHALF.scope(by, api.definitions.add(&api.orchestrator, choose)).await?;
     let fleet = api.orchestrator.fleet_snapshot();

@@ -8,7 +8,7 @@ use super::peer::Peer;
 use super::reply::Failure;
 use super::throttled_log::ThrottledLogs;
 use super::tokens::{Role, Tokens};
-use super::withheld::withheld;
+use super::withheld::strip_quotations;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -85,7 +85,7 @@ pub(super) async fn authorize(
             let answer = next.run(request).await;
             drop(permit);
             // The token `read` gives no access to the output of programs, neither in a log nor quoted in a message.
-            if role == Role::Read { withheld(answer) } else { answer }
+            if role == Role::Read { strip_quotations(answer) } else { answer }
         }
         Err(problem) => policy.refuse(problem, &accepted),
     };

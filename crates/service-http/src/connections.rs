@@ -36,7 +36,7 @@ const MAX_REQUEST_CONNECTIONS: usize = 256;
 const MAX_STREAM_CONNECTIONS: usize = 1100;
 
 /// The idle time before which a connection is not closed for another one: the transit time of a request head.
-const MIN_IDLE: Duration = Duration::from_millis(250);
+const MIN_IDLE_DURATION: Duration = Duration::from_millis(250);
 /// The time after which a further connection is closed if the first one is still open.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(10);
 
@@ -127,8 +127,8 @@ impl OpenConnections {
     fn close_longest_idle(&self) -> Duration {
         let timers = self.timers();
         let idle = timers.values().filter_map(|timer| Some((timer.client_idle_since()?, timer)));
-        let Some((since, timer)) = idle.min_by_key(|(since, _)| *since) else { return MIN_IDLE };
-        let remaining = (since + MIN_IDLE).saturating_duration_since(clock::timer());
+        let Some((since, timer)) = idle.min_by_key(|(since, _)| *since) else { return MIN_IDLE_DURATION };
+        let remaining = (since + MIN_IDLE_DURATION).saturating_duration_since(clock::timer());
         if !remaining.is_zero() {
             return remaining;
         }
@@ -226,7 +226,7 @@ mod tests {
         });
         let begun = clock::timer();
         let new = limiter.acquire().await;
-        assert!(begun.elapsed() <= MIN_IDLE, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() <= MIN_IDLE_DURATION, "{:?}", begun.elapsed());
         closed.await.unwrap();
         assert!(!new.is_contended(), "none waits any more");
     }
@@ -237,7 +237,7 @@ mod tests {
         let permit = limiter.acquire().await;
         permit.timer().request_close();
         permit.timer().request_received();
-        assert!(timeout(MIN_IDLE, permit.timer().close_requested()).await.is_err());
+        assert!(timeout(MIN_IDLE_DURATION, permit.timer().close_requested()).await.is_err());
         permit.timer().response_sent();
         let ((), next) = tokio::join!(
             async {

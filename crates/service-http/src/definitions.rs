@@ -101,7 +101,7 @@ impl Definitions {
 
     /// Replaces the plan by that of a revision, with the current additions: other requests may have added or removed services
     /// since the file was read. If another revision was loaded meanwhile, nothing changes.
-    pub(super) async fn enact(
+    pub(super) async fn apply_revision(
         &self,
         orchestrator: &ServiceOrchestrator,
         revision: &FileRevision,
@@ -354,16 +354,16 @@ mod tests {
         let (revision, plan) = definitions.read().await.unwrap();
         add("meanwhile").await;
         definitions.remove(&orchestrator, vec![Name::new("before").unwrap()]).await.unwrap();
-        let enact = definitions.enact(&orchestrator, &revision);
-        let mut rows = orchestrator.apply(plan, how.clone(), enact).await.unwrap().unwrap();
+        let apply_revision = definitions.apply_revision(&orchestrator, &revision);
+        let mut rows = orchestrator.apply(plan, how.clone(), apply_revision).await.unwrap().unwrap();
         while rows.recv().await.is_some() {}
         assert_eq!(defined(), ["b", "meanwhile"]);
         // Another revision is loaded: the one that was checked is outdated.
         let (revision, plan) = definitions.read().await.unwrap();
         write("[services.longer]\nstart_command = \"true\"\n");
         definitions.refresh(&orchestrator).await.unwrap();
-        let enact = definitions.enact(&orchestrator, &revision);
-        assert!(orchestrator.apply(plan, how, enact).await.unwrap().is_none());
+        let apply_revision = definitions.apply_revision(&orchestrator, &revision);
+        assert!(orchestrator.apply(plan, how, apply_revision).await.unwrap().is_none());
         assert_eq!(defined(), ["longer", "meanwhile"]);
         // The plan after a rolled back apply.
         orchestrator.replan(load::plan(&path).unwrap()).await.unwrap();

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 /// The timer of one connection. A blocking mutex suffices: it is never held across an await.
 pub(super) struct IdleTimer {
-    state: Mutex<State>,
+    state: Mutex<IdleState>,
     closing: Notify,
 }
 
 #[derive(Clone, Copy)]
-struct State {
+struct IdleState {
     /// Whether a request was received that has no complete response.
     is_serving: bool,
     /// A write waits for the client.
@@ -30,36 +30,36 @@ struct State {
 impl IdleTimer {
     pub(super) fn new() -> Self {
         let since = clock::timer();
-        let state = State { is_serving: false, is_blocked: false, since, is_closing: false, requests: 0 };
+        let state = IdleState { is_serving: false, is_blocked: false, since, is_closing: false, requests: 0 };
         Self { state: Mutex::new(state), closing: Notify::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, IdleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that the head of a request is complete.
     pub(super) fn request_received(&self) {
         let mut state = self.state();
-        *state = State { is_serving: true, is_closing: false, requests: state.requests + 1, ..*state };
+        *state = IdleState { is_serving: true, is_closing: false, requests: state.requests + 1, ..*state };
     }
 
     /// Records that the response is complete.
     pub(super) fn response_sent(&self) {
         let mut state = self.state();
-        *state = State { is_serving: false, since: clock::timer(), ..*state };
+        *state = IdleState { is_serving: false, since: clock::timer(), ..*state };
     }
 
     /// A write waits for the client.
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
-        *state = State { is_blocked: true, since: clock::timer(), ..*state };
+        *state = IdleState { is_blocked: true, since: clock::timer(), ..*state };
     }
 
     /// Records that the client has read a part of the response.
     pub(super) fn write_resumed(&self) {
         let mut state = self.state();
-        *state = State { is_blocked: false, is_closing: false, since: clock::timer(), ..*state };
+        *state = IdleState { is_blocked: false, is_closing: false, since: clock::timer(), ..*state };
     }
 
     /// The number of received requests, and whether the response to the last one is incomplete.

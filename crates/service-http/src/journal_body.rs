@@ -37,14 +37,14 @@ pub(super) struct JournalBody<A: RowCursor> {
 }
 
 /// The unwritten part of a response.
-struct Progress<A: RowCursor> {
+struct BodyProgress<A: RowCursor> {
     cursor: A,
     form: Form<A::Row>,
     writer: EnvelopeWriter,
 }
 
 /// A chunk, and the unwritten part if there is one.
-type Made<A> = Result<(Vec<u8>, Option<Progress<A>>), Problem>;
+type Made<A> = Result<(Vec<u8>, Option<BodyProgress<A>>), Problem>;
 
 impl Default for JournalReads {
     fn default() -> Self {
@@ -74,7 +74,7 @@ where
     A::Row: Serialize + 'static,
 {
     let writer = EnvelopeWriter::new(envelope_body::Form::List);
-    let made = reads.run(move || Progress { cursor: open()?, form, writer }.advance());
+    let made = reads.run(move || BodyProgress { cursor: open()?, form, writer }.advance());
     let (chunk, progress) = made.await?;
     Ok((chunk, JournalBody::new(reads.clone(), progress)))
 }
@@ -84,7 +84,7 @@ where
     A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
-    fn new(reads: JournalReads, progress: Option<Progress<A>>) -> Self {
+    fn new(reads: JournalReads, progress: Option<BodyProgress<A>>) -> Self {
         let next = progress.map(|progress| {
             let reads = reads.clone();
             let made: Pin<Box<dyn Future<Output = _> + Send>> =
@@ -100,7 +100,7 @@ where
     }
 }
 
-impl<A> Progress<A>
+impl<A> BodyProgress<A>
 where
     A: RowCursor + Send + 'static,
     A::Row: Serialize,

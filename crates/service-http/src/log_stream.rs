@@ -49,11 +49,11 @@ pub(super) struct LogReaders {
 
 /// The lines that a reader requests.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct LogRequest {
     /// The services, and whether the orchestrator writes their logs.
     pub(super) services: Vec<(Name, bool)>,
     /// The maximum number of existing lines of each service.
-    pub(super) most: usize,
+    pub(super) max_lines: usize,
     /// The time of the earliest requested line.
     pub(super) since: Option<Timestamp>,
 }
@@ -64,7 +64,7 @@ pub(super) struct ManagerLogs {
     /// The existing lines; `None` for a service whose manager has no log.
     pub(super) records: Vec<(Name, Option<LogFile>)>,
     /// New lines, for a follower.
-    pub(super) news: Option<News>,
+    pub(super) new_lines: Option<News>,
 }
 
 /// The response to one reader.
@@ -75,7 +75,7 @@ pub(super) struct LogStream {
     writer: EnvelopeWriter,
     position: StreamPosition,
     watched: Option<WatchedLogs>,
-    news: Option<News>,
+    new_lines: Option<News>,
 }
 
 /// The position in a response.
@@ -106,17 +106,17 @@ impl LogStream {
     pub(super) async fn open(
         readers: &LogReaders,
         paths: &Arc<Paths>,
-        wanted: Wanted,
+        request: LogRequest,
         managed: ManagerLogs,
         form: Form,
         follow: bool,
     ) -> io::Result<Self> {
         for (permits, bytes) in [(&readers.reads, SHORT_SEARCH_BYTES), (&readers.long_searches, usize::MAX)] {
-            let (paths, wanted) = (Arc::clone(paths), wanted.clone());
+            let (paths, request) = (Arc::clone(paths), request.clone());
             let watched = if follow { Some(readers.watcher.follow()?) } else { None };
             let opened = run_blocking(permits, move || match watched {
-                Some(watched) => open_followed(&paths, &wanted, watched, bytes),
-                None => Ok(open_existing(&paths, &wanted, bytes)?.map(|logs| (logs, None))),
+                Some(watched) => open_followed(&paths, &request, watched, bytes),
+                None => Ok(open_existing(&paths, &request, bytes)?.map(|logs| (logs, None))),
             });
             if let Some((mut logs, watched)) = opened.await?? {
                 logs.add(managed.records);
@@ -127,7 +127,7 @@ impl LogStream {
                     writer: EnvelopeWriter::new(form),
                     position: StreamPosition::Existing,
                     watched,
-                    news: managed.news,
+                    new_lines: managed.new_lines,
                 });
             }
         }
@@ -162,7 +162,7 @@ impl LogStream {
             let Some(watched) = watched else { return };
             tokio::select! {
                 () = watched.changed() => {}
-                (name, lines) = next_news(&mut self.news) => self.logs.push(&name, lines),
+                (name, lines) = next_manager_lines(&mut self.new_lines) => self.logs.push(&name, lines),
                 () = reader.closed() => return,
                 () = &mut end => return,
             }
@@ -205,9 +205,9 @@ impl LogStream {
 }
 
 /// The logs, if their first lines are found within `bytes` bytes.
-fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Option<LogMerger>> {
-    let logs = wanted.services.iter().map(|(name, _)| {
-        let tail = paths.files(name).tail_within(wanted.most, wanted.since, bytes)?;
+fn open_existing(paths: &Paths, request: &LogRequest, bytes: usize) -> io::Result<Option<LogMerger>> {
+    let logs = request.services.iter().map(|(name, _)| {
+        let tail = paths.files(name).tail_within(request.max_lines, request.since, bytes)?;
         Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
     });
     logs.collect()
@@ -216,17 +216,17 @@ fn open_existing(paths: &Paths, wanted: &Wanted, bytes: usize) -> io::Result<Opt
 /// The followed logs that the orchestrator writes, if their first lines are found within `bytes` bytes.
 fn open_followed(
     paths: &Paths,
-    wanted: &Wanted,
+    request: &LogRequest,
     mut watched: WatchedLogs,
     bytes: usize,
 ) -> io::Result<Option<(LogMerger, Option<WatchedLogs>)>> {
-    let own = wanted.services.iter().filter(|(_, is_own)| *is_own);
+    let own = request.services.iter().filter(|(_, is_own)| *is_own);
     let logs = own.map(|(name, _)| {
         let files = paths.files(name);
         // The service may never have run. A change between this and the first read is reported again.
         private_dir(files.directory())?;
         watched.watch(files.directory())?;
-        let follower = files.follow_within(wanted.most, wanted.since, bytes)?;
+        let follower = files.follow_within(request.max_lines, request.since, bytes)?;
         Ok(follower.map(|follower| (name.clone(), Source::Follower(follower))))
     });
     let logs = logs.collect::<io::Result<Option<LogMerger>>>()?;
@@ -234,9 +234,9 @@ fn open_followed(
 }
 
 /// The next new lines of managers; pending without followed managers.
-async fn next_news(news: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
-    match news {
-        Some(news) => match news.next().await {
+async fn next_manager_lines(new_lines: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
+    match new_lines {
+        Some(new_lines) => match new_lines.next().await {
             Some(next) => next,
             None => std::future::pending().await,
         },

@@ -3,7 +3,7 @@
 use super::accept::takes_lines;
 use super::current::CurrentOrLast;
 use super::envelope_body::Form;
-use super::log_stream::{LogReaders, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs, Wanted};
+use super::log_stream::{LogReaders, LogRequest, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs};
 use super::reply::{Failure, PathParam, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
@@ -36,7 +36,7 @@ const DEFAULT_TAIL: usize = 1_000;
 /// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Lines {
+pub(super) struct LogParameters {
     /// Number of last lines of each service. Absent: 1000, or with `since` all.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
@@ -58,7 +58,7 @@ pub(super) struct Lines {
     path = routes::SERVICE_LOGS,
     operation_id = "service_logs",
     tag = tag::LOGS,
-    params(Service, Lines),
+    params(Service, LogParameters),
     responses(
         LogRows,
         Malformed, NoService, Untold, Broken,
@@ -66,7 +66,7 @@ pub(super) struct Lines {
 )]
 pub(super) async fn one(
     PathParam(name): PathParam<String>,
-    QueryParams(lines): QueryParams<Lines>,
+    QueryParams(lines): QueryParams<LogParameters>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Result<Response, Failure> {
@@ -81,7 +81,7 @@ pub(super) async fn one(
     path = routes::LOGS,
     operation_id = "logs",
     tag = tag::LOGS,
-    params(Names, Lines),
+    params(Names, LogParameters),
     responses(
         LogRows,
         Malformed, NoService, Untold, Broken,
@@ -89,7 +89,7 @@ pub(super) async fn one(
 )]
 pub(super) async fn many(
     QueryParams(names): QueryParams<Names>,
-    QueryParams(lines): QueryParams<Lines>,
+    QueryParams(lines): QueryParams<LogParameters>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
 ) -> Result<Response, Failure> {
@@ -99,7 +99,7 @@ pub(super) async fn many(
 async fn answer(
     api: Arc<ApiState>,
     names: Vec<String>,
-    lines: Lines,
+    lines: LogParameters,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let follow = lines.follow;
@@ -109,14 +109,14 @@ async fn answer(
             .help("send `Accept: application/x-ndjson`")
             .into());
     }
-    let wanted = wanted(&api, &names, &lines)?;
-    let permits = acquire(&api.log_readers, &wanted, follow).await?;
-    let managed = read_manager_logs(&api, &wanted, follow).await?;
+    let request = parse_log_request(&api, &names, &lines)?;
+    let permits = acquire(&api.log_readers, &request, follow).await?;
+    let managed = read_manager_logs(&api, &request, follow).await?;
     let paths = api.orchestrator.paths();
     let form = if by_line { Form::Lines } else { Form::List };
     let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
     let stream =
-        LogStream::open(&api.log_readers, paths, wanted, managed, form, follow).await.map_err(cannot)?;
+        LogStream::open(&api.log_readers, paths, request, managed, form, follow).await.map_err(cannot)?;
     let (reader, chunks) = channel(1);
     // The task ends with the response, whose receiver is dropped, or with the owner task.
     tokio::spawn(async move {
@@ -136,16 +136,16 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`Code::Busy`] if there are not enough permits.
 async fn acquire(
     readers: &LogReaders,
-    wanted: &Wanted,
+    request: &LogRequest,
     follow: bool,
 ) -> Result<OwnedSemaphorePermit, Problem> {
     let most = DescriptorBudget::now().logs(MAX_OPEN_LOG_COUNT);
-    if most < MAX_OPEN_LOG_COUNT && wanted.services.len() > most {
+    if most < MAX_OPEN_LOG_COUNT && request.services.len() > most {
         // With few descriptors, the permits are fewer than the logs.
         let few = format!("cannot read more than {most} logs at once: {}", NoDescriptors::now());
         return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {RAISE_LIMIT_HELP}")));
     }
-    let needed = u32::try_from(wanted.services.len().clamp(1, most)).unwrap_or(1);
+    let needed = u32::try_from(request.services.len().clamp(1, most)).unwrap_or(1);
     let permits = if follow { &readers.follow_permits } else { &readers.read_permits };
     let acquired = Arc::clone(permits).acquire_many_owned(needed);
     let acquired = tokio::time::timeout(PERMIT_TIMEOUT, acquired).await.map(Result::ok);
@@ -155,7 +155,7 @@ async fn acquire(
     })
 }
 
-fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Problem> {
+fn parse_log_request(api: &ApiState, names: &[String], lines: &LogParameters) -> Result<LogRequest, Problem> {
     let since = lines.since.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|error| {
         Problem::new(Code::BadRequest, format!("`since` is not a time: {error}"))
             .help("write it as 2026-01-02T03:04:05Z")
@@ -173,19 +173,19 @@ fn wanted(api: &ApiState, names: &[String], lines: &Lines) -> Result<Wanted, Pro
         }
     }
     let usual = if since.is_some() { usize::MAX } else { DEFAULT_TAIL };
-    Ok(Wanted { services, most: lines.tail.map_or(usual, to_usize), since })
+    Ok(LogRequest { services, max_lines: lines.tail.map_or(usual, to_usize), since })
 }
 
 /// Requests logs from the managers of these services. A manager that fails is an error only if no other service is requested.
 async fn read_manager_logs(
     api: &Arc<ApiState>,
-    wanted: &Wanted,
+    request: &LogRequest,
     follow: bool,
 ) -> Result<ManagerLogs, Problem> {
     let (fleet, managers) = (api.orchestrator.fleet_snapshot(), api.orchestrator.managers());
-    let ask = Ask { tail: wanted.most, since: wanted.since };
+    let ask = Ask { tail: request.max_lines, since: request.since };
     let mut calls = JoinSet::new();
-    for (name, _) in wanted.services.iter().filter(|(_, is_own)| !is_own) {
+    for (name, _) in request.services.iter().filter(|(_, is_own)| !is_own) {
         let Some(entry) = fleet.entry(name) else { continue };
         let definition = Arc::clone(&entry.definition);
         if !may_ask(api, entry) {
@@ -207,7 +207,7 @@ async fn read_manager_logs(
         let (record, seen) = match read {
             Ok(Some((record, seen))) => (Some(record), seen),
             Ok(None) => continue,
-            Err(problem) if wanted.services.len() == 1 => return Err(problem),
+            Err(problem) if request.services.len() == 1 => return Err(problem),
             Err(problem) => {
                 tracing::warn!(why = problem.message, "a log is omitted");
                 (None, LogCursor::default())
@@ -227,8 +227,8 @@ async fn read_manager_logs(
             None => FollowStep::End,
         }
     };
-    let news = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, next_step));
-    Ok(ManagerLogs { records, news })
+    let new_lines = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, next_step));
+    Ok(ManagerLogs { records, new_lines })
 }
 
 /// Whether the manager of a service may be queried for its log, which runs commands of the file.

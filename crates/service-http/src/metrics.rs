@@ -41,7 +41,7 @@ use tokio::runtime::Handle;
 pub(super) async fn metrics(State(api): State<Arc<ApiState>>, headers: HeaderMap) -> Response {
     let format = Format::from_accept(&accept::accept_header(&headers));
     let fleet = api.orchestrator.fleet_snapshot();
-    let (mut text, mut position) = (TextWriter::new(format), Position::default());
+    let (mut text, mut position) = (TextWriter::new(format), MetricsPosition::default());
     list_body::respond(format.content_type(), move || {
         while text.len() < CHUNK_BYTES {
             match position.write_next(&mut text, &fleet) {
@@ -136,12 +136,12 @@ const FAMILIES: [Family; 10] = [
 
 /// The position in the text: the next family, and the next service in it.
 #[derive(Default)]
-struct Position {
+struct MetricsPosition {
     family: usize,
     entry: usize,
 }
 
-impl Position {
+impl MetricsPosition {
     /// Writes the samples of one more service, if there is one.
     fn write_next(&mut self, text: &mut TextWriter, fleet: &FleetSnapshot) -> ControlFlow<()> {
         let Some(family) = FAMILIES.get(self.family) else { return Break(()) };

@@ -1,6 +1,6 @@
 //! Plan and apply: the difference between the file and the running services, and its execution.
 
-use super::actions::{agrees, body_or_default, wait};
+use super::actions::{check_hash, parse_optional_body, wait};
 use super::actor::Actor;
 use super::reply::{Data, Failure, JsonBody, Reply};
 use super::rows;
@@ -61,7 +61,7 @@ pub(super) async fn apply(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
-    let asked: service_api::ApplyRequest = body_or_default(&body, "an apply")?;
+    let asked: service_api::ApplyRequest = parse_optional_body(&body, "an apply")?;
     let lock = Arc::clone(&api.applying).lock_owned().await;
     let how = ApplyOptions {
         start: asked.start,
@@ -73,12 +73,12 @@ pub(super) async fn apply(
     let mut rows = loop {
         // The file counts as loaded from here on: after a rollback it is loaded again only after another change.
         ON_BEHALF.scope(by.clone(), api.refresh()).await?;
-        agrees(&api, asked.if_hash.as_deref())?;
+        check_hash(&api, asked.if_hash.as_deref())?;
         api.orchestrator.accept().await;
         let (written, plan) = api.definitions.read().await?;
         api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
-        let enact = api.definitions.enact(&api.orchestrator, &written);
-        let begun = api.orchestrator.apply(plan, how.clone(), enact);
+        let apply_revision = api.definitions.apply_revision(&api.orchestrator, &written);
+        let begun = api.orchestrator.apply(plan, how.clone(), apply_revision);
         if let Some(rows) = ON_BEHALF.scope(by.clone(), begun).await? {
             break rows;
         }

@@ -21,7 +21,7 @@ use utoipa_axum::{PathItemExt, routes};
 macro_rules! operations {
     ($make:ident) => {
         $make! {
-            services::list, services::service, services::service_status, services::health, services::why, services::whys,
+            services::list, services::service, services::service_status, services::health, services::explain_service, services::explain_services,
             services::order, services::graph, status::status, status::wait,
             logs::one, logs::many, events::events, events::history,
             actions::start, actions::stop, actions::restart, actions::start_one, actions::stop_one, actions::restart_one,

@@ -34,7 +34,7 @@ const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for HTTP.
-pub(super) struct Connection<S> {
+pub(super) struct ReadyConnection<S> {
     pub(super) stream: S,
     /// The local address; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
@@ -42,7 +42,7 @@ pub(super) struct Connection<S> {
 }
 
 /// A source of connections.
-pub(super) trait Listener: Send + 'static {
+pub(super) trait ConnectionSource: Send + 'static {
     /// A connection before its handshake.
     type Raw: Send + 'static;
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
@@ -54,12 +54,12 @@ pub(super) trait Listener: Send + 'static {
     fn handshake(
         &self,
         raw: Self::Raw,
-    ) -> impl Future<Output = Option<Connection<Self::Stream>>> + Send + 'static;
+    ) -> impl Future<Output = Option<ReadyConnection<Self::Stream>>> + Send + 'static;
 }
 
 /// Serves until `end`, and then completes the requests that have begun.
 pub(super) async fn serve(
-    listener: impl Listener,
+    listener: impl ConnectionSource,
     app: Router,
     limiter: ConnectionLimiter,
     end: impl Future<Output = ()> + Send,
@@ -97,14 +97,14 @@ pub(super) async fn serve(
 
 /// Serves one connection until either side closes it.
 async fn serve_connection<S>(
-    connection: Connection<S>,
+    connection: ReadyConnection<S>,
     app: Router,
     permit: Arc<ConnectionPermit>,
     mut end: watch::Receiver<()>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Connection { stream, at, peer } = connection;
+    let ReadyConnection { stream, at, peer } = connection;
     let mut stream = WriteTimeout::new(stream, WRITE_STALL_TIMEOUT, Arc::clone(permit.timer()));
     let (accepted, inner) = (Accepted { permit, at, peer }, TowerToHyperService::new(app));
     let service = service_fn(|request: Request<Incoming>| {

@@ -231,7 +231,7 @@ pub(super) async fn health(
     params(Service),
     responses((status = 200, description = "the explanation", body = WhyAnswer), Malformed, NoService, Broken),
 )]
-pub(super) async fn why(
+pub(super) async fn explain_service(
     role: Option<Extension<Role>>,
     permit: Option<Extension<ExpensivePermit>>,
     PathParam(name): PathParam<String>,
@@ -269,7 +269,7 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     params(Names),
     responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
 )]
-pub(super) async fn whys(
+pub(super) async fn explain_services(
     role: Option<Extension<Role>>,
     permit: Option<Extension<ExpensivePermit>>,
     QueryParams(names): QueryParams<Names>,

@@ -79,11 +79,11 @@ pub(super) async fn status(
         true => Ok(follow(api, names, detail)),
         false => {
             let chosen = (!names.is_empty()).then(|| entries(&fleet, &names));
-            let told = move |at| {
+            let batch = move |at| {
                 let all = chosen.as_deref().unwrap_or(&fleet.entries);
                 Some(statuses(&api, &fleet, all.get(at..)?.chunks(BATCH_SIZE).next()?, detail))
             };
-            Ok(list_body::list_with(notes, (0..).step_by(BATCH_SIZE).map_while(told).flatten()))
+            Ok(list_body::list_with(notes, (0..).step_by(BATCH_SIZE).map_while(batch).flatten()))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::auth::{AuthPolicy, ExpensiveRequests};
 use super::peer::Peer;
-use super::server::{Connection, Listener};
+use super::server::{ConnectionSource, ReadyConnection};
 use super::throttled_log::{ThrottledLog, ThrottledLogs};
 use super::tokens::Tokens;
 use super::unix_listener::RETRY_DELAY;
@@ -110,7 +110,7 @@ fn check_key_permissions(key: &Path) -> Result<(), String> {
     }
 }
 
-impl Listener for ApiTcpListener {
+impl ConnectionSource for ApiTcpListener {
     type Raw = (TcpStream, SocketAddr);
     type Stream = Transport;
 
@@ -130,7 +130,7 @@ impl Listener for ApiTcpListener {
     fn handshake(
         &self,
         (stream, from): Self::Raw,
-    ) -> impl Future<Output = Option<Connection<Transport>>> + Send + 'static {
+    ) -> impl Future<Output = Option<ReadyConnection<Transport>>> + Send + 'static {
         let tls = self.tls.clone();
         async move {
             let at = stream.local_addr().ok().map(|at| at.ip());
@@ -143,7 +143,7 @@ impl Listener for ApiTcpListener {
                     Transport::Tls(Box::new(agreed.ok()?.ok()?))
                 }
             };
-            Some(Connection { stream, at, peer: Peer::Remote(from) })
+            Some(ReadyConnection { stream, at, peer: Peer::Remote(from) })
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct ThrottledLogs(Mutex<AddressLog>);
 #[derive(Default)]
 struct AddressLog {
     addresses: HashMap<IpAddr, (Moment, u64)>,
-    others: u64,
+    unattributed: u64,
 }
 
 impl ThrottledLogs {
@@ -48,7 +48,7 @@ impl ThrottledLogs {
     pub(super) fn log(&self, from: IpAddr, log: impl FnOnce(u64, u64)) {
         let now = clock::now();
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let AddressLog { addresses, others } = &mut *logged;
+        let AddressLog { addresses, unattributed } = &mut *logged;
         if !addresses.contains_key(&from) && addresses.len() >= MAX_ADDRESS_COUNT {
             addresses.retain(|_, (last, _)| now.since(*last) < LOG_INTERVAL);
         }
@@ -56,12 +56,12 @@ impl ThrottledLogs {
         match addresses.get_mut(&from) {
             Some((last, times)) if now.since(*last) < LOG_INTERVAL => *times += 1,
             Some(known) => {
-                log(known.1 + 1, std::mem::take(others));
+                log(known.1 + 1, std::mem::take(unattributed));
                 *known = (now, 0);
             }
-            None if is_full => *others += 1,
+            None if is_full => *unattributed += 1,
             None => {
-                log(1, std::mem::take(others));
+                log(1, std::mem::take(unattributed));
                 addresses.insert(from, (now, 0));
             }
         }

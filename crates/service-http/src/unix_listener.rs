@@ -1,7 +1,7 @@
 //! [`PeerCheckedListener`]: accepts connections of this user and of root on the Unix socket, as the kernel identifies them.
 
 use super::peer::Peer;
-use super::server::{Connection, Listener};
+use super::server::{ConnectionSource, ReadyConnection};
 use super::throttled_log::ThrottledLog;
 use nix::unistd::geteuid;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl PeerCheckedListener {
     }
 }
 
-impl Listener for PeerCheckedListener {
+impl ConnectionSource for PeerCheckedListener {
     type Raw = UnixStream;
     type Stream = UnixStream;
 
@@ -44,9 +44,9 @@ impl Listener for PeerCheckedListener {
     fn handshake(
         &self,
         stream: UnixStream,
-    ) -> impl Future<Output = Option<Connection<UnixStream>>> + Send + 'static {
+    ) -> impl Future<Output = Option<ReadyConnection<UnixStream>>> + Send + 'static {
         let peer = Peer::from_stream(&stream);
-        std::future::ready(Some(Connection { stream, at: None, peer }))
+        std::future::ready(Some(ReadyConnection { stream, at: None, peer }))
     }
 }
 

@@ -13,18 +13,18 @@ use std::task::{Context, Poll};
 const DOTS: &str = "…";
 
 /// Removes quoted program output from a response.
-pub(super) fn withheld(answer: Response) -> Response {
+pub(super) fn strip_quotations(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(parts, Body::new(Withheld { body, filter: Filter::default() }))
+    Response::from_parts(parts, Body::new(StrippedBody { body, filter: Filter::default() }))
 }
 
-struct Withheld {
+struct StrippedBody {
     body: Body,
     filter: Filter,
 }
 
-impl HttpBody for Withheld {
+impl HttpBody for StrippedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -23,14 +23,14 @@ pub(super) struct WriteTimeout<S> {
     timer: Pin<Box<Sleep>>,
     armed: bool,
     idle: Arc<IdleTimer>,
-    head: Head,
+    head: RequestHead,
     /// The retained response of hyper.
     refusal: Option<Vec<u8>>,
 }
 
 /// The input since the last request.
 #[derive(Clone, Copy, Default)]
-struct Head {
+struct RequestHead {
     after: u64,
     bytes: usize,
     lines: usize,
@@ -48,12 +48,12 @@ pub(super) struct Refusal {
 impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S, limit: Duration, idle: Arc<IdleTimer>) -> Self {
         let timer = Box::pin(tokio::time::sleep(limit));
-        Self { stream, limit, timer, armed: false, idle, head: Head::default(), refusal: None }
+        Self { stream, limit, timer, armed: false, idle, head: RequestHead::default(), refusal: None }
     }
 
     /// The retained response, if there is one.
     pub(super) fn refusal(&mut self) -> Option<Refusal> {
-        let Head { bytes, lines, .. } = self.head;
+        let RequestHead { bytes, lines, .. } = self.head;
         self.refusal.take().map(|head| Refusal { head, bytes, lines })
     }
 
@@ -98,7 +98,7 @@ impl<S> WriteTimeout<S> {
     fn count_head(&mut self, received: &[u8]) {
         let (requests, is_serving) = self.idle.requests();
         if self.head.after != requests || is_serving {
-            self.head = Head { after: requests, ..Head::default() };
+            self.head = RequestHead { after: requests, ..RequestHead::default() };
         }
         if !is_serving {
             self.head.bytes += received.len();

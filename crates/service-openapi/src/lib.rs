@@ -81,7 +81,7 @@ pub fn render(mut document: utoipa::openapi::OpenApi) -> String {
         // A POST may have a body, also on routes that ignore it.
         for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
             let Some(operation) = operation else { continue };
-            for (status, failure) in shapes::at_the_door(has_body) {
+            for (status, failure) in shapes::common_failures(has_body) {
                 operation.responses.responses.entry(status).or_insert(failure);
             }
             schemas.fill(operation);
@@ -106,12 +106,12 @@ impl Examples {
     }
 
     fn fill(&self, operation: &mut Operation) {
-        operation.request_body.iter_mut().filter_map(here).for_each(leave_out);
-        let request = operation.request_body.iter_mut().filter_map(here);
-        let responses = operation.responses.responses.values_mut().filter_map(here);
+        operation.request_body.iter_mut().filter_map(inline).for_each(mark_optional);
+        let request = operation.request_body.iter_mut().filter_map(inline);
+        let responses = operation.responses.responses.values_mut().filter_map(inline);
         let contents = request.flat_map(|request| request.content.values_mut());
         let contents = contents.chain(responses.flat_map(|response| response.content.values_mut()));
-        for content in contents.filter_map(here) {
+        for content in contents.filter_map(inline) {
             self.complete(content);
         }
     }
@@ -151,8 +151,8 @@ impl Examples {
 }
 
 /// Says that a body may be left out, and not that it may be `null` as well: generators of clients stumble over that.
-fn leave_out(body: &mut RequestBody) {
-    for content in body.content.values_mut().filter_map(here) {
+fn mark_optional(body: &mut RequestBody) {
+    for content in body.content.values_mut().filter_map(inline) {
         if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema {
             content.schema = choice.items.first().cloned();
             body.required = Some(Required::False);
@@ -161,7 +161,7 @@ fn leave_out(body: &mut RequestBody) {
 }
 
 /// The value itself, unless it is a reference.
-fn here<T>(place: &mut RefOr<T>) -> Option<&mut T> {
+fn inline<T>(place: &mut RefOr<T>) -> Option<&mut T> {
     match place {
         RefOr::T(value) => Some(value),
         RefOr::Ref(_) => None,

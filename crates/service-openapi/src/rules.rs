@@ -6,7 +6,8 @@ use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 pub(super) fn write(document: &mut OpenApi) {
-    for (name, refused) in [("ActionRequest", neither_or_both()), ("Definitions", nameless())] {
+    for (name, refused) in [("ActionRequest", neither_or_both()), ("Definitions", persistent_without_name())]
+    {
         let schemas = document.components.as_mut().map(|components| &mut components.schemas);
         let Some(RefOr::T(Schema::Object(body))) = schemas.and_then(|schemas| schemas.get_mut(name)) else {
             panic!("the document has no `{name}`")
@@ -24,7 +25,7 @@ fn neither_or_both() -> Value {
 }
 
 /// A service that stays and has no name.
-fn nameless() -> Value {
+fn persistent_without_name() -> Value {
     json!({
         "required": ["services"],
         "properties": {

@@ -9,11 +9,11 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-fn yes() -> Object {
+fn only_true() -> Object {
     ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).build()
 }
 
-fn no() -> Object {
+fn only_false() -> Object {
     ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false])).build()
 }
 
@@ -27,7 +27,7 @@ macro_rules! answers {
         /// An answer.
         #[derive(Serialize, ToSchema)]
         pub struct $name {
-            #[schema(schema_with = yes)]
+            #[schema(schema_with = only_true)]
             success: bool,
             data: $($data)+,
             #[schema(schema_with = null)]
@@ -63,7 +63,7 @@ answers! {
 /// An answer, with notes about the project.
 #[derive(Serialize, ToSchema)]
 pub struct StatusTableAnswer {
-    #[schema(schema_with = yes)]
+    #[schema(schema_with = only_true)]
     success: bool,
     data: Vec<view::Status>,
     #[schema(schema_with = null)]
@@ -96,7 +96,7 @@ lines! {
 /// An error.
 #[derive(Serialize, ToSchema)]
 pub struct Failed {
-    #[schema(schema_with = no)]
+    #[schema(schema_with = only_false)]
     success: bool,
     #[schema(schema_with = null)]
     data: (),
@@ -268,7 +268,7 @@ failures! {
 }
 
 /// The errors of every operation before it begins, with those of a body if it has one.
-pub(super) fn at_the_door(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
+pub(super) fn common_failures(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
     let always = [Stranger::responses(), Barred::responses(), Busy::responses()].into_iter();
     let of_bodies = [Large::responses(), Late::responses()].into_iter().filter(move |_| has_body);
     always.chain(of_bodies).flatten()

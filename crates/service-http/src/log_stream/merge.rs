@@ -20,9 +20,9 @@ pub(super) enum Source {
 }
 
 /// The logs of one reader.
-pub(super) struct LogMerger(Vec<Log>);
+pub(super) struct LogMerger(Vec<MergedLog>);
 
-struct Log {
+struct MergedLog {
     name: Name,
     source: Source,
     /// The lines that were read and not yet returned.
@@ -38,7 +38,7 @@ type TimedLine = (Timestamp, LogLine);
 
 impl FromIterator<(Name, Source)> for LogMerger {
     fn from_iter<I: IntoIterator<Item = (Name, Source)>>(logs: I) -> Self {
-        let log = |(name, source)| Log {
+        let log = |(name, source)| MergedLog {
             name,
             source,
             read: VecDeque::new(),
@@ -95,7 +95,7 @@ impl LogMerger {
     }
 }
 
-impl Log {
+impl MergedLog {
     /// Reads the next lines, if none are left.
     fn fill(&mut self) -> io::Result<()> {
         let mut lines = Vec::new();
