@@ -32,11 +32,17 @@ pub struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
 impl Clients {
     /// The client for this socket. It is not connected yet.
+    ///
+    /// # Errors
+    /// As [`Clients::for_address`].
     pub fn for_socket(&self, socket: &Path) -> Result<Client, Problem> {
         self.for_address(&DaemonAddress::local(socket))
     }
 
     /// The client for this address. It is not connected yet.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] if the URL or the `ca_file` cannot be used.
     pub fn for_address(&self, address: &DaemonAddress) -> Result<Client, Problem> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(address) {
@@ -109,6 +115,9 @@ impl Client {
     }
 
     /// Opens a bare connection. Also returns the headers that each request on it needs.
+    ///
+    /// # Errors
+    /// [`Code::DaemonUnreachable`] if no daemon answers.
     pub fn connect(&self) -> Result<(Connection, String), Problem> {
         let connection = Connection::connect(&self.address, self.tls.as_ref())
             .map_err(|error| self.connection_error(&error))?;
@@ -121,11 +130,17 @@ impl Client {
     }
 
     /// Sends a GET request.
+    ///
+    /// # Errors
+    /// The problem in the answer; [`Code::DaemonUnreachable`] if no daemon answers.
     pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
 
     /// Sends a GET request. Also returns the notes of the response.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
     pub fn get_with_notes<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -140,11 +155,17 @@ impl Client {
     }
 
     /// Sends a POST request with a single response.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
     pub fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.post(self.url(path, query)?))?)
     }
 
     /// Sends a POST request whose response is a stream of rows. Returns once the daemon has accepted it.
+    ///
+    /// # Errors
+    /// As [`Client::get`], if the daemon refuses the request.
     pub fn stream<T: DeserializeOwned, B: Serialize>(
         &self,
         path: &str,
@@ -159,6 +180,9 @@ impl Client {
     }
 
     /// Requests server-sent events and returns their lines, until the daemon ends.
+    ///
+    /// # Errors
+    /// As [`Client::get`], if the daemon refuses the request.
     pub fn follow(
         &self,
         path: &str,
@@ -312,6 +336,9 @@ fn daemon_ended() -> Problem {
 }
 
 /// Extracts the data, or the problem, from an envelope.
+///
+/// # Errors
+/// The problem in the answer; [`Code::Internal`] if the answer is no envelope.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     open::<T>(json)?.into_result()
 }

@@ -49,6 +49,9 @@ impl Drop for ShutdownHandle {
 
 impl Connection {
     /// Connects. The TLS handshake happens with the first read or write.
+    ///
+    /// # Errors
+    /// If nothing listens there, or the TLS handshake fails.
     pub fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let remote = match &address.endpoint {
             Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
@@ -75,6 +78,9 @@ impl Connection {
     }
 
     /// Sets the limit for the next reads.
+    ///
+    /// # Errors
+    /// If the kernel refuses the limit, such as zero.
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_read_timeout(limit),
@@ -124,6 +130,9 @@ impl Write for Connection {
 }
 
 /// The TLS configuration. It trusts the authority in `ca_file` alone, or else those that the machine trusts.
+///
+/// # Errors
+/// [`Code::BadRequest`] if the `ca_file` cannot be read or has no certificate.
 pub fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Problem> {
     let broken = |error: rustls::Error| Problem::new(Code::Internal, format!("cannot set up TLS: {error}"));
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

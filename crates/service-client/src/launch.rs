@@ -31,11 +31,17 @@ const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 const LOG_EXCERPT_LINES: usize = 5;
 
 /// The running daemon, whatever its version.
+///
+/// # Errors
+/// [`Code::Storage`] if the socket belongs to another user; [`Code::Internal`] if the state directory cannot be read.
 pub fn running(project: &Project, clients: &Clients) -> Result<Client, Problem> {
     client_at(&socket(project)?, clients)
 }
 
 /// A client for this socket, if only this user or root can have created it.
+///
+/// # Errors
+/// [`Code::Storage`] if the directory of the socket belongs to another user.
 pub fn client_at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
     check_socket_owner(socket)?;
     clients.for_socket(socket)
@@ -54,11 +60,17 @@ fn check_socket_owner(socket: &Path) -> Result<(), Problem> {
 }
 
 /// The running daemon, if its version matches.
+///
+/// # Errors
+/// [`Code::DaemonUnreachable`] if no daemon runs; [`Code::VersionMismatch`] if its API has another version.
 pub fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> {
     check_version(running(project, clients)?)
 }
 
 /// The daemon at this address, if its version matches. It is never started, because it runs on another machine.
+///
+/// # Errors
+/// As [`connect`].
 pub fn reach(address: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
     check_version(clients.for_address(address)?)
 }
@@ -77,6 +89,9 @@ fn check_version(client: Client) -> Result<Client, Problem> {
 }
 
 /// The daemon; it is started if it does not run.
+///
+/// # Errors
+/// As [`connect`], and the problem with which the daemon ended at its start.
 pub fn connect_or_start(
     project: &Project,
     clients: &Clients,
@@ -97,6 +112,9 @@ pub fn connect_or_start(
 
 /// Stops the running daemon and returns its last status. Waits until its process has ended, so that the next command
 /// reaches neither its socket nor its lock. Another shell may already have started the next daemon.
+///
+/// # Errors
+/// The problem in the answer; [`Code::Timeout`] if the process has not ended after 10 seconds.
 pub fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
     let daemon: view::Daemon = client.post(routes::DAEMON_STOP, options)?;
     // The pid of a remote daemon belongs to another machine.

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows Nushell. A front passes the environment of its caller ([`Caller`]).
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod client;
 pub mod connection;
 pub mod daemon_address;

@@ -27,6 +27,9 @@ pub struct NdjsonStream<T> {
 
 impl<T: DeserializeOwned> NdjsonStream<T> {
     /// Sends the request. Returns once the daemon has accepted it.
+    ///
+    /// # Errors
+    /// The problem in the answer, if the daemon refuses the request; [`Code::DaemonUnreachable`] if no daemon answers.
     pub fn open(
         client: &Client,
         path: &str,

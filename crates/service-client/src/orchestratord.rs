@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 const PROGRAM: &str = "orchestratord";
 
 /// Runs a one-shot command of the program, without a daemon.
+///
+/// # Errors
+/// The problem in the answer; [`Code::DaemonUnreachable`] if the program is not found or cannot be run.
 pub fn run_once<T: DeserializeOwned>(
     project: &Project,
     caller: Caller,
@@ -23,6 +26,9 @@ pub fn run_once<T: DeserializeOwned>(
 }
 
 /// Lists the projects.
+///
+/// # Errors
+/// The problem in the answer; [`Code::DaemonUnreachable`] if the program is not found or cannot be run.
 pub fn projects(caller: Caller) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut command = program(caller.environment)?;
     command.arg("projects");
@@ -30,6 +36,9 @@ pub fn projects(caller: Caller) -> Result<Vec<view::ProjectSummary>, Problem> {
 }
 
 /// Removes the state of projects that are gone.
+///
+/// # Errors
+/// The problem in the answer; [`Code::DaemonUnreachable`] if the program is not found or cannot be run.
 pub fn prune(caller: Caller) -> Result<Vec<Pruned>, Problem> {
     let mut command = program(caller.environment)?;
     command.args(["projects", "--prune"]);
@@ -43,6 +52,9 @@ pub fn has_running_services(caller: Caller, state_dir: &Path) -> bool {
 }
 
 /// Writes a first services.toml.
+///
+/// # Errors
+/// The problem in the answer; [`Code::DaemonUnreachable`] if the program is not found or cannot be run.
 pub fn init(caller: Caller, file: &Path, force: bool) -> Result<view::InitResult, Problem> {
     let mut command = program(caller.environment)?;
     command.arg("init").arg("--config").arg(file).args(force.then_some("--force"));

@@ -2,5 +2,7 @@
 //!
 //! Nothing here starts a process or talks to a daemon.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod init;
 pub mod load;

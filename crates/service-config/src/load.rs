@@ -49,6 +49,9 @@ pub fn plan(path: &Path) -> Result<Plan, Problem> {
 }
 
 /// As [`plan`], with the added services that fit. A service of the file wins over an added one of its name.
+///
+/// # Errors
+/// As [`plan`].
 pub fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);
@@ -62,6 +65,9 @@ pub fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Pla
 }
 
 /// As [`plan_with`]; the content of the file becomes the accepted content in force.
+///
+/// # Errors
+/// As [`plan`].
 pub fn plan_for(acceptance: &Acceptance, path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);

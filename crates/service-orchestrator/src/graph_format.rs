@@ -14,6 +14,9 @@ type Draw = fn(&[Node]) -> String;
 const FORMATS: [(&str, Draw); 3] = [("tree", tree), ("mermaid", mermaid), ("dot", dot)];
 
 /// The graph in one of the formats.
+///
+/// # Errors
+/// [`Code::BadRequest`] for an unknown format.
 pub fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
     let found = FORMATS.iter().find(|(name, _)| *name == format);
     found.map(|(_, draw)| draw(nodes)).ok_or_else(|| {

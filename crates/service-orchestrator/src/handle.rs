@@ -146,6 +146,9 @@ impl Builder {
     }
 
     /// As [`Builder::start`], with a plan instead of a configuration.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
     pub async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
             Problem::from_io(&error, format!("cannot create a temporary state directory: {error}"))
@@ -283,6 +286,9 @@ impl ServiceOrchestrator {
 
     /// Waits for a state without requesting it. A row arrives for each service when it has the state or cannot reach
     /// it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
     pub async fn watch(&self, watch: WaitRequest) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
         self.call(|reply| Command::Wait { watch, rows, reply }).await??;
@@ -304,6 +310,9 @@ impl ServiceOrchestrator {
     }
 
     /// The same. A result at most `kept` old is accepted.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
     pub async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
         let fleet = self.fleet_snapshot();
         let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
@@ -334,6 +343,9 @@ impl ServiceOrchestrator {
     }
 
     /// Changes to another plan. Running services continue.
+    ///
+    /// # Errors
+    /// [`Code::DaemonUnreachable`] after a shutdown.
     pub async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         let by = on_behalf();
         self.call(|reply| Command::Replan { plan, by, reply }).await
@@ -372,11 +384,17 @@ impl ServiceOrchestrator {
     }
 
     /// The past events of these services, or of all, and a subscription to later ones.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] of a service that is neither defined nor in the journal.
     pub async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
         self.call(|reply| Command::SubscribeJournal { names, reply }).await?
     }
 
     /// Whether the engine answers, and why it cannot write its journal.
+    ///
+    /// # Errors
+    /// [`Code::DaemonUnreachable`] after a shutdown.
     pub async fn examine(&self) -> Result<Option<String>, Problem> {
         self.call(|reply| Command::CheckHealth { reply }).await
     }

@@ -102,6 +102,8 @@
 //! # Ok(()) }
 //! ```
 
+#![warn(clippy::missing_errors_doc)]
+
 mod apply;
 mod checks_in_flight;
 mod engine;

@@ -6,6 +6,9 @@ use service_core::explain::help_for_unknown;
 use service_core::{Id, Name, Plan};
 
 /// The services of these names.
+///
+/// # Errors
+/// [`Code::NotFound`] with the most similar names.
 pub fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
     names.iter().map(|name| plan.id(name).ok_or_else(|| not_found(plan, name))).collect()
 }

@@ -193,6 +193,9 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
 }
 
 /// Refuses to start a service that runs, or may run, under the former path of the directory.
+///
+/// # Errors
+/// [`Code::Moved`] with the former path.
 pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result<(), Problem> {
     for (former, running) in former {
         let config = former.config.display();
