@@ -8,9 +8,9 @@ use crate::session::Session;
 use nu_protocol::{LabeledError, ShellError, Value};
 use service_api::{Code, Event, Problem, routes};
 use service_client::client::Client;
+use service_nushell::interruptible::{EventSender, Worker, WorkerEvent};
 use service_nushell::table::Row;
 use service_nushell::table::events::Long;
-use service_nushell::worker::{EventSender, Worker, WorkerEvent};
 use std::time::Duration;
 
 /// The delay before a reconnection.

@@ -11,7 +11,7 @@ use service_api::{Code, Problem, routes, view};
 use service_client::client::Client;
 use service_client::connection::ShutdownHandle;
 use service_client::ndjson_stream::NdjsonStream;
-use service_nushell::worker::{EventSender, Worker, WorkerEvent};
+use service_nushell::interruptible::{EventSender, Worker, WorkerEvent};
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

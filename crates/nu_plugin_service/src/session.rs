@@ -9,7 +9,7 @@ use service_client::client::{Client, Clients};
 use service_client::daemon_address::DaemonAddress;
 use service_client::{launch, orchestratord};
 use service_nushell::error::labeled;
-use service_nushell::worker::{Worker, WorkerEvent};
+use service_nushell::interruptible::{Worker, WorkerEvent};
 use service_nushell::{project, remote, shell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

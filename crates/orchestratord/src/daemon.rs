@@ -25,7 +25,7 @@ use service_host::fs::private_dir;
 use service_host::fs::write_private;
 use service_http::{self as http, ApiState, Definitions};
 use service_orchestrator::ServiceOrchestrator;
-use service_orchestrator::place::Presence;
+use service_orchestrator::renamed_project::Presence;
 use service_orchestrator::request::{Request, Verb};
 use std::fs::File;
 use std::io::{self, Write};

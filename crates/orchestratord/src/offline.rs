@@ -9,7 +9,7 @@ use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
 use service_orchestrator::graph_format;
 use service_orchestrator::lookup::resolve;
-use service_orchestrator::place::{self, Presence};
+use service_orchestrator::renamed_project::{self, Presence};
 use service_orchestrator::views;
 use service_process::liveness::{boot, count_supervised, entries, has_shim};
 use service_shim::Files;
@@ -175,7 +175,7 @@ fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
         containers: Some(0),
         managed: if daemon { 0 } else { managed(state_dir) },
         kept: count_supervised(state_dir, boot),
-        note: place::unreadable(state_dir),
+        note: renamed_project::unreadable(state_dir),
     }
 }
 

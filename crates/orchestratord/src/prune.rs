@@ -12,7 +12,7 @@ use service_api::view::ProjectSummary;
 use service_api::{Problem, Project};
 use service_host::clock;
 use service_host::paths::fallback_records;
-use service_orchestrator::place::Presence;
+use service_orchestrator::renamed_project::Presence;
 use service_shim::Files;
 use std::fs::File;
 use std::io;

@@ -67,7 +67,7 @@ pub struct Client {
 impl Client {
     fn new(address: &DaemonAddress) -> Result<Self, Problem> {
         let http = Http::builder()
-            // A start may take any time; the limit of a call is in [`Worker`](service_nushell::worker::Worker).
+            // A start may take any time; the limit of a call is in [`Worker`](service_nushell::interruptible::Worker).
             .timeout(None)
             // Connecting is cheaper than detecting that a pooled connection belonged to a daemon that has exited.
             .pool_max_idle_per_host(0)

@@ -1,10 +1,10 @@
 //! One service: its [`State`], its [`Event`]s, and the resulting [`Effect`]s.
 
-pub mod backoff;
 mod event;
 mod machine;
 mod persisted;
 mod request_origin;
+pub mod restart;
 mod state;
 
 pub use event::{Discovered, Effect, Event, Exit, Presence, signal_name};

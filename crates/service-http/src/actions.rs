@@ -1,7 +1,7 @@
 //! Start, stop, restart: all rows at once, or one by one when the client accepts NDJSON.
 
-use super::actor::Actor;
 use super::reply::{Failure, JsonBody, PathParam};
+use super::request_origin::Actor;
 use super::rows;
 use super::state::ApiState;
 use axum::extract::State;

@@ -1,9 +1,9 @@
 //! `add` and `remove`: services outside the file.
 
 use super::actions::{bad, parse_body, read, wait};
-use super::actor::Actor;
 use super::definitions::Unchanged;
 use super::reply::{Failure, JsonBody};
+use super::request_origin::Actor;
 use super::rows::outcomes;
 use super::state::ApiState;
 use axum::extract::State;

@@ -5,10 +5,10 @@
 
 use super::connections::Accepted;
 use super::peer::Peer;
+use super::read_role_filter::strip_quotations;
 use super::reply::Failure;
 use super::throttled_log::ThrottledLogs;
 use super::tokens::{Role, Tokens};
-use super::withheld::strip_quotations;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};

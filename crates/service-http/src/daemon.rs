@@ -1,8 +1,8 @@
 //! The daemon itself: version, state, health, end.
 
-use super::actor::Actor;
 use super::health::{self, HealthReport};
 use super::reply::{Data, JsonBody, QueryParams, Reply};
+use super::request_origin::Actor;
 use super::state::ApiState;
 use axum::extract::State;
 use serde::Deserialize;

@@ -5,7 +5,6 @@
 
 mod accept;
 mod actions;
-mod actor;
 mod added;
 mod auth;
 mod connection_count;
@@ -23,12 +22,14 @@ mod log_stream;
 mod logs;
 mod managers;
 mod metrics;
-mod notes;
 mod openapi;
 mod peer;
 mod plan;
+mod project_warnings;
 mod protocol_error;
+mod read_role_filter;
 mod reply;
+mod request_origin;
 mod router;
 mod rows;
 mod server;
@@ -39,7 +40,6 @@ mod tcp_listener;
 mod throttled_log;
 mod tokens;
 mod unix_listener;
-mod withheld;
 mod write_timeout;
 
 pub use definitions::Definitions;

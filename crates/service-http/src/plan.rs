@@ -1,8 +1,8 @@
 //! Plan and apply: the difference between the file and the running services, and its execution.
 
 use super::actions::{check_hash, parse_optional_body, wait};
-use super::actor::Actor;
 use super::reply::{Data, Failure, JsonBody, Reply};
+use super::request_origin::Actor;
 use super::rows;
 use super::state::ApiState;
 use axum::extract::State;

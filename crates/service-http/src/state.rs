@@ -10,7 +10,7 @@ use service_core::{Moment, Name};
 use service_host::clock;
 use service_host::procfs::CpuMeter;
 use service_orchestrator::ServiceOrchestrator;
-use service_orchestrator::place::Renames;
+use service_orchestrator::renamed_project::Renames;
 use service_shim::Files;
 use service_store::journal::RetainedStarts;
 use std::sync::{Arc, LazyLock, Mutex};

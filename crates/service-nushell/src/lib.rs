@@ -3,6 +3,7 @@
 //! Commands are in `nu_plugin_service`, and connections in `service-client`.
 
 pub mod error;
+pub mod interruptible;
 pub mod progress;
 pub mod project;
 pub mod remote;
@@ -10,4 +11,3 @@ pub mod shell;
 pub mod since;
 pub mod table;
 pub mod value_conversion;
-pub mod worker;

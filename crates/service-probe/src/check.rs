@@ -1,11 +1,11 @@
 //! [`Prober`]: one request to the endpoint of a service, answered within its timeout with a message, a latency and a
 //! time.
 
+use super::connect::Reach;
 use super::http;
 use super::names::Names;
 use super::port_owner::{self, HeldSockets, Holder};
 use super::port_watcher::PortWatcher;
-use super::reach::Reach;
 use super::tls::{Trust, is_about_certificate};
 use super::{dns, socket};
 use service_core::config::{Listener, Service};

@@ -1,9 +1,9 @@
 //! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each over a
 //! connection of its own. Proxies in the environment are ignored.
 
+use super::connect::{Question, Reach};
 use super::names::Names;
 use super::port_owner::HeldSockets;
-use super::reach::{Question, Reach};
 use super::tls::{self, Trust};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -2,13 +2,13 @@
 //! mean ready.
 
 mod check;
+mod connect;
 mod dns;
 mod http;
-pub mod log_pattern;
+pub mod legacy_log_pattern;
 mod names;
 mod port_owner;
 mod port_watcher;
-mod reach;
 mod sock_diag;
 mod socket;
 mod tls;

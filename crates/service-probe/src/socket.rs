@@ -1,6 +1,6 @@
 //! `tcp://` and `unix://`: a connection that is accepted.
 
-use super::reach::{Question, Reach, cannot_connect};
+use super::connect::{Question, Reach, cannot_connect};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};

@@ -1,55 +1,389 @@
-//! The launch message of a shim: command, directory, environment, user.
+//! The launch of a run, up to the first report of its shim.
+//!
+//! A sent launch may be lost: with a zygote that is killed before it has forked, or with a shim that is killed before
+//! it has begun. It may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these happened,
+//! and does not guess. The shim [claims](service_shim::shared_buffer) the launch before it creates a process, and the
+//! daemon withdraws the launch before it acts otherwise:
+//!
+//! - The connection or the zygote has ended: a withdrawn launch is repeated. If the withdrawal fails, the run has
+//!   begun, and has ended or continues.
+//! - A stop is requested: a withdrawn launch never began, which is reported. If the withdrawal fails, the run is
+//!   stopped like any other.
+//! - Neither: the daemon waits, and continues frozen processes on the way. A shim that hangs, for example in a file
+//!   system without an answer, is reported after [`SLOW`] and killed after [`MAX_TRIES`].
 
+use super::connection::ShimConnection;
+use super::launch_message::{compose, log_limits};
+use super::shim_client::{Ask, Direct, RunFollower, ShimHandle, Shims, by_signal, new_handle, obey};
+use super::zygote::{IdleShim, Lifeline};
 use super::{limits, orphans};
-use service_api::{Code, Problem};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use service_core::config::Service;
-use service_core::explain::STATE_NOT_WRITTEN;
-use service_host::credentials::resolve_identity;
-use service_host::environment::RUN_ID_VARIABLE;
-use service_host::environment::inherited_environment;
-use service_host::environment::read_environment;
-use service_host::paths::Paths;
-use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
-use std::path::Path;
+use service_core::service::Event;
+use service_host::clock;
+use service_host::descriptors::{DescriptorPermit, NoDescriptors};
+use service_host::environment::describe_slow_lookup;
+use service_host::report::Observation;
+use service_shim::shared_buffer::claim;
+use service_shim::{DroppedLines, Launch, OrphanedOutput, PROTOCOL_VERSION, Process, RunRecord, ShimRequest};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedReceiver;
 
-/// All parameters of a run. The error continues "cannot start `web`: ".
-pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
-    let files = paths.files(&service.name);
-    service_host::fs::private_dir(files.directory()).map_err(|error| {
-        let path = files.directory().display();
-        match Problem::from_io(&error, "").code {
-            Code::Storage => format!("{STATE_NOT_WRITTEN} `{path}` cannot be written: {error}"),
-            _ => format!("its state directory `{path}` cannot be used: {error}"),
-        }
-    })?;
-    let identity = resolve_identity(service)?;
-    let inherited = inherited_environment(service, identity.as_ref());
-    let env_clear = inherited.is_some();
-    let mut env = inherited.unwrap_or_default();
-    env.extend(read_environment(&paths.base_dir, service)?);
-    // At the end, so that no definition can set the mark of another run.
-    env.push((RUN_ID_VARIABLE.to_owned(), orphans::mark(paths, &service.name, run)));
-    Ok(Launch {
-        version: PROTOCOL_VERSION,
-        service: service.name.to_string(),
-        run,
-        directory: files.directory().to_path_buf(),
-        fallback_record: files.fallback_record().map(Path::to_path_buf),
-        argv: service.start_command.argv.clone(),
-        working_dir: paths.working_dir(service.working_dir.as_deref()),
-        env,
-        identity,
-        log: log_limits(service),
-        notify: service.ready.notify,
-        ready_log: service.ready.log.clone().filter(|_| !service.oneshot),
-        env_clear,
-        no_new_privileges: service.has_no_new_privileges(),
-        dropped_lines: DroppedLines::default(),
-        limits: limits::prepare(paths, &service.name, &service.limits, run),
-    })
+/// How long a shim may be silent after its launch before frozen processes on the way are continued.
+const SILENCE: Duration = Duration::from_secs(1);
+/// The number of these periods after which a claimed launch is reported as slow, and after which it is given up. A disk
+/// may be slow for long.
+const SLOW: u32 = 5;
+const MAX_TRIES: u32 = 300;
+/// The time limit for a killed shim to end.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The reason of a run whose shim hangs.
+const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
+                        directory or its log does not answer";
+/// The number of repetitions of a lost launch, and the delay after the second one, which doubles afterwards.
+const MAX_LAUNCHES: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// The time limit for an ending run to release its descriptors.
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+/// The time limit for the permit of a launch that is short of descriptors.
+const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time limit for reading env files and looking up a user.
+const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
+/// The reason of a run that was stopped before it began.
+const CALLED_OFF: &str = "it was stopped before its launch";
+
+impl Shims {
+    /// Starts a run.
+    pub fn launch(&self, definition: Arc<Service>, run: u64, missing: DroppedLines) -> ShimHandle {
+        let (handle, mut asked) = new_handle(PROTOCOL_VERSION);
+        let direct = Arc::clone(&handle.direct);
+        let shims = self.clone();
+        tokio::spawn(async move {
+            let follower =
+                RunFollower { name: definition.name.clone(), run, log: log_limits(&definition), shims };
+            let mut why = "the shim exited before it reported".to_owned();
+            for attempt in 0..MAX_LAUNCHES {
+                if attempt > 1 {
+                    tokio::time::sleep(RETRY_DELAY * (1 << (attempt - 2))).await;
+                }
+                let sent = tokio::select! {
+                    sent = send(&follower.shims, &definition, run, missing) => sent,
+                    // The launch is incomplete when it is dropped here, so no shim can begin it.
+                    Some(_) = asked.recv() => Err(Unsent::CalledOff),
+                };
+                match sent {
+                    Ok(sent) => match follower.await_word(sent, &mut asked, &direct).await {
+                        Fate::Lost => {}
+                        Fate::Over => return,
+                        Fate::CalledOff => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                        Fate::GivenUp => return follower.not_begun(GIVEN_UP.to_owned()).await,
+                    },
+                    Err(Unsent::Lost(error)) => why = cannot(&error),
+                    Err(Unsent::Refused(message)) => return follower.not_begun(message).await,
+                    Err(Unsent::CalledOff) => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                }
+            }
+            follower.not_begun(why).await;
+        });
+        handle
+    }
 }
 
-/// The limits of its log.
-pub(super) fn log_limits(service: &Service) -> LogLimits {
-    LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
+/// A launch that was sent.
+struct Sent {
+    connection: ShimConnection,
+    orphaned_output: OrphanedOutput,
+    zygote: Lifeline,
+    place: Place,
+}
+
+/// The descriptors of a launch.
+struct Place {
+    held: DescriptorPermit,
+    /// The descriptors of its output are closed once it has begun.
+    narrow: Option<OwnedSemaphorePermit>,
+}
+
+/// Why it was not sent.
+enum Unsent {
+    /// The zygote was killed. A new one may succeed.
+    Lost(io::Error),
+    Refused(String),
+    CalledOff,
+}
+
+/// The fate of a sent launch.
+enum Fate {
+    /// It has not begun, and never will.
+    Lost,
+    /// The same, because a stop was requested.
+    CalledOff,
+    /// The same, because its shim hangs.
+    GivenUp,
+    /// All reports were sent.
+    Over,
+}
+
+async fn send(
+    shims: &Shims,
+    definition: &Arc<Service>,
+    run: u64,
+    missing: DroppedLines,
+) -> Result<Sent, Unsent> {
+    let mut launch = composed(shims, definition, run).await.map_err(Unsent::Refused)?;
+    launch.dropped_lines = missing;
+    let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
+    line.push(b'\n');
+    let place = place(shims).await.map_err(|none| Unsent::Refused(none.to_string()))?;
+    let idle = shims.zygote.shim().await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+            Unsent::Lost(error)
+        }
+        _ => Unsent::Refused(cannot(&error)),
+    })?;
+    let IdleShim { mut stream, orphaned_output, zygote } = idle;
+    // A shim that has ended is noticed when its reports are read.
+    let _ = stream.write_all(&line).await;
+    Ok(Sent { connection: ShimConnection::over(stream), orphaned_output, zygote, place })
+}
+
+/// On a thread of its own if it may block: a file system or a name service may not answer.
+async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+    let Some(waits) = describe_slow_lookup(definition) else {
+        return compose(&shims.paths, definition, run);
+    };
+    let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
+    let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
+    match tokio::time::timeout(LOOKUP_TIMEOUT, composed).await {
+        Ok(composed) => {
+            composed.unwrap_or_else(|error| Err(format!("its launch cannot be prepared: {error}")))
+        }
+        Err(_) => Err(format!("{waits} within {} s", LOOKUP_TIMEOUT.as_secs())),
+    }
+}
+
+/// Takes the descriptors of one launch. Waits for those of an ending run.
+async fn place(shims: &Shims) -> Result<Place, NoDescriptors> {
+    let deadline = clock::now().plus(PERMIT_TIMEOUT);
+    let mut held = loop {
+        match DescriptorPermit::connection() {
+            Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
+            held => break held?,
+        }
+    };
+    if held.and_orphaned_output() {
+        return Ok(Place { held, narrow: None });
+    }
+    match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, Arc::clone(&shims.scarce_launches).acquire_owned())
+        .await
+    {
+        Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
+        _ => Err(NoDescriptors::now()),
+    }
+}
+
+fn cannot(error: &io::Error) -> String {
+    format!("its shim cannot be started: {error}")
+}
+
+impl RunFollower {
+    async fn not_begun(&self, message: String) {
+        limits::leave(&self.shims.paths, &self.name, self.run).await;
+        self.report(Event::LaunchFailed(message));
+    }
+
+    /// Waits for the first report of the shim, and follows it afterwards.
+    async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
+        let Sent { connection, orphaned_output, mut zygote, place: Place { held, narrow } } = sent;
+        let (mut lines, writer) = connection.split();
+        let memory = Arc::clone(&orphaned_output.shared_buffer);
+        if narrow.is_none() {
+            self.observed(Observation::SharedBuffer(Arc::clone(&memory)));
+        }
+        // Requests for a shim that has begun and has not reported yet.
+        let mut waiting = Vec::new();
+        let mut has_template = true;
+        let mut silence = tokio::time::interval(SILENCE);
+        silence.reset(); // the first one is not due at once
+        let mut silences = 0_u32;
+        let word = loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => {
+                        if let Some(record) = self.note(&line) {
+                            break Some(record);
+                        }
+                    }
+                    Ok(None) | Err(_) => break None,
+                },
+                Some(ask) = asked.recv() => match self.withdraw(&memory).await {
+                    true => return Fate::CalledOff,
+                    false => waiting.push(ask),
+                },
+                () = zygote.ended(), if has_template => match self.withdraw(&memory).await {
+                    true => return Fate::Lost,
+                    false => has_template = false,
+                },
+                _ = silence.tick() => {
+                    silences += 1;
+                    self.continue_frozen(&memory, &waiting);
+                    if silences == SLOW {
+                        self.report_slow(&memory);
+                    }
+                    if silences.is_multiple_of(MAX_TRIES) && self.give_up(&memory).await {
+                        return Fate::GivenUp;
+                    }
+                }
+            }
+        };
+        if silences >= SLOW {
+            self.observed(Observation::Unreachable(None));
+        }
+        if word.is_none() && self.withdraw(&memory).await {
+            return Fate::Lost;
+        }
+        let shim = word.as_ref().map(|record: &RunRecord| record.shim).or_else(|| claim::holder(&memory));
+        drop(memory);
+        let orphaned_output = narrow.is_none().then_some(orphaned_output);
+        drop(narrow);
+        let writer = Arc::new(writer);
+        for ask in waiting {
+            obey(&writer, ask).await;
+        }
+        let last = self.listen(lines, writer, word, asked, direct).await;
+        drop(held);
+        match shim {
+            Some(shim) => self.follow_run(shim, last, None, orphaned_output, asked, direct).await,
+            None => self.conclude(last, orphaned_output).await,
+        }
+        Fate::Over
+    }
+
+    /// Reports a shim that holds the launch for long. A launch in a queue is not reported.
+    fn report_slow(&self, memory: &File) {
+        let Some(shim) = claim::holder(memory) else { return };
+        let why = format!(
+            "its shim (pid {}) has not begun the launch: it waits for a disk or a file system",
+            shim.pid
+        );
+        self.observed(Observation::Unreachable(Some(why)));
+    }
+
+    /// Withdraws a launch. Returns whether it has not begun and never will. The shim that received it has ended then;
+    /// it may have held the lock of the service, and its socket.
+    async fn withdraw(&self, memory: &File) -> bool {
+        let Ok(shim) = claim::withdraw(memory) else { return false };
+        if let Some(shim) = shim {
+            while shim.is_alive() {
+                by_pid(shim, Signal::SIGKILL);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.remove_socket();
+        }
+        true
+    }
+
+    /// Removes the socket of a shim that was killed.
+    fn remove_socket(&self) {
+        let _ = std::fs::remove_file(self.shims.paths.files(&self.name).socket());
+    }
+
+    /// Kills a shim that hangs. Returns whether nothing of it remains. An attempt that fails is repeated.
+    async fn give_up(&self, memory: &File) -> bool {
+        let Some(shim) = claim::holder(memory) else { return false };
+        let has_begun = claim::withdraw(memory).is_err();
+        let deadline = clock::now().plus(EXIT_TIMEOUT);
+        while shim.is_alive() {
+            by_pid(shim, Signal::SIGKILL);
+            if clock::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if has_begun {
+            limits::kill(&self.shims.paths, &self.name, self.run);
+            orphans::end(&self.shims.paths, &self.name, self.run, None).await;
+        }
+        self.remove_socket();
+        true
+    }
+
+    /// Continues frozen processes on the way of a launch. A shim that has begun and does not report cannot receive a
+    /// kill request, and is killed together with its service.
+    fn continue_frozen(&self, memory: &File, waiting: &[Ask]) {
+        self.shims.zygote.wake();
+        let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
+        by_pid(shim, Signal::SIGCONT);
+        let kill = |ask: &&Ask| matches!(ask, Ask::ShimRequest(ShimRequest::Signal(nix::libc::SIGKILL)));
+        if let Some(Ask::ShimRequest(order)) = waiting.iter().find(kill) {
+            by_signal(shim, *order);
+        }
+    }
+}
+
+fn by_pid(process: Process, signal: Signal) {
+    if let Ok(pid) = process.pid.try_into() {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_core::Name;
+    use service_host::disk::Disk;
+    use service_host::paths::Paths;
+    use service_host::report::ReportSender;
+    use service_shim::{LaunchFds, LogLimits, shared_buffer::SharedBuffer};
+    use tokio::net::UnixStream;
+    use tokio::sync::watch;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shim_that_hangs_is_given_up_whether_it_has_claimed_its_launch_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            state_dir: directory.path().to_owned(),
+            fallback_state_file: None,
+            project: directory.path().to_owned(),
+            base_dir: directory.path().to_owned(),
+            nu: None,
+            boot_id: String::new(),
+            disk: Disk::default(),
+        };
+        let (reports, _incoming) = ReportSender::channel();
+        let shims = Shims::new(Arc::new(paths), "service-shim".into(), None, reports);
+        for claims in [false, true] {
+            let (launch_fds, stream, orphaned_output) = LaunchFds::create().unwrap();
+            let mut shim = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let buffer = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
+            buffer.set_holder(Process::find(shim.id()).unwrap());
+            assert!(!claims || buffer.claim());
+            stream.set_nonblocking(true).unwrap();
+            let (_alive, lifeline) = watch::channel(());
+            let sent = Sent {
+                connection: ShimConnection::over(UnixStream::from_std(stream).unwrap()),
+                orphaned_output,
+                zygote: Lifeline(lifeline),
+                place: place(&shims).await.unwrap(),
+            };
+            let follower = RunFollower {
+                shims: shims.clone(),
+                name: Name::new("web").unwrap(),
+                run: 1,
+                log: LogLimits { max_size: 1 << 20, max_files: 1 },
+            };
+            let (_handle, mut asked) = new_handle(PROTOCOL_VERSION);
+            let fate = follower.await_word(sent, &mut asked, &Direct::default()).await;
+            assert!(matches!(fate, Fate::GivenUp));
+            assert!(!shim.wait().unwrap().success());
+            assert!(!buffer.claim(), "it never begins");
+        }
+    }
 }

@@ -1,22 +1,22 @@
 //! The daemon's side of shims: launching, following and readopting them; and commands of services.
 
-mod begin;
 pub mod cgroup;
 pub mod command;
 mod connection;
 mod executable;
 mod launch;
+mod launch_message;
 pub mod limits;
 pub mod liveness;
-pub mod lost;
 mod nushell;
 pub mod orphans;
 mod preflight;
-mod reach;
+mod reconnect;
 mod shim_client;
 pub mod shim_program;
+pub mod shims_without_files;
 mod zygote;
 
 pub use preflight::{Blocker, blockers, unusable_commands};
-pub use reach::Reached;
+pub use reconnect::Reached;
 pub use shim_client::{ShimHandle, Shims, query_record};

@@ -20,10 +20,10 @@ pub mod orphaned_output;
 pub mod process;
 pub mod protocol;
 pub mod pump;
+pub mod ready_pattern;
 pub mod shared_buffer;
 pub mod tail;
 pub mod terminal_text;
-pub mod watch;
 
 pub use cri::Line;
 pub use files::Files;
@@ -34,8 +34,8 @@ pub use process::Process;
 pub use protocol::{
     DroppedLines, Exit, Launch, LogLimits, NotifyStatus, Phase, RunRecord, ShimRequest, Stage,
 };
+pub use ready_pattern::Watch;
 pub use tail::Tail;
-pub use watch::Watch;
 
 /// Version of [`protocol`]. A daemon sends an older shim only the requests that its version knows.
 pub const PROTOCOL_VERSION: u32 = 3;

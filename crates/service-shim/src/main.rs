@@ -9,11 +9,11 @@
 
 mod control;
 mod notify;
+mod process_tree;
 mod resource_limits;
 mod shim;
 mod spawn;
 mod supervisor;
-mod tree;
 mod zygote;
 
 use nix::sys::prctl;

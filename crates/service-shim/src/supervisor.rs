@@ -4,7 +4,7 @@ pub(crate) mod streams;
 
 use crate::control::Control;
 use crate::notify::{Notification, Notify};
-use crate::tree::{self, Reaped};
+use crate::process_tree::{self, Reaped};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
@@ -269,7 +269,7 @@ impl Supervisor {
     /// Signals the leader alone. After the leader's exit, the request means the rest of the tree.
     fn signal_first(&mut self, number: i32) {
         match (&self.record.phase, Signal::try_from(number)) {
-            (Phase::Running { leader, .. }, Ok(signal)) => tree::send(leader.pid, signal),
+            (Phase::Running { leader, .. }, Ok(signal)) => process_tree::send(leader.pid, signal),
             _ => self.signal(number),
         }
     }
@@ -277,12 +277,12 @@ impl Supervisor {
     fn signal_tree(&mut self, signal: Signal) {
         // A pending earlier signal is first sent to the rest of the tree.
         if let Some(earlier) = self.pending_signal.take() {
-            tree::signal_all(earlier.signal, earlier.signalled);
+            process_tree::signal_all(earlier.signal, earlier.signalled);
         }
         self.pending_signal = Some(PendingSignal {
             at: Instant::now() + TREE_SIGNAL_DELAY,
             signal,
-            signalled: tree::signal_children(signal),
+            signalled: process_tree::signal_children(signal),
         });
     }
 
@@ -290,14 +290,14 @@ impl Supervisor {
         if let Some(PendingSignal { signal, signalled, .. }) =
             self.pending_signal.take_if(|pending_signal| pending_signal.at <= now)
         {
-            tree::signal_all(signal, signalled);
+            process_tree::signal_all(signal, signalled);
         }
     }
 
     fn kill_if_due(&mut self) {
         let now = Instant::now();
         if let Some(kill_retry) = self.kill_retry.as_mut().filter(|kill_retry| kill_retry.at <= now) {
-            tree::signal_all(Signal::SIGKILL, HashSet::new());
+            process_tree::signal_all(Signal::SIGKILL, HashSet::new());
             kill_retry.at = now + kill_retry.pause;
             kill_retry.pause = (kill_retry.pause * 2).min(KILL_RETRY_DELAYS[1]);
         }
@@ -340,7 +340,7 @@ impl Supervisor {
         }
         let mut ended = None;
         loop {
-            match tree::reap() {
+            match process_tree::reap() {
                 Reaped::Ended(pid, exit) if self.is_leader(pid) => ended = Some((exit, process::boot_time())),
                 Reaped::Ended(..) => {}
                 Reaped::NoneYet => return self.leader_ended(ended),
@@ -359,7 +359,7 @@ impl Supervisor {
             self.output.drain(&self.shared_buffer, &mut self.log);
             self.check_ready_line();
             if !self.stop_requested {
-                self.record.leftover = tree::leftover();
+                self.record.leftover = process_tree::leftover();
             }
             self.enter(phase);
         }

@@ -5,8 +5,8 @@
 //! after its last shim, also when its daemon has exited. It flushes the output that a killed shim had not written, so
 //! that no output is lost while no daemon runs.
 
+use crate::process_tree::{self, Reaped};
 use crate::shim;
-use crate::tree::{self, Reaped};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
@@ -115,7 +115,7 @@ impl Zygote {
                 .as_ref()
                 .is_some_and(|orphaned_output| claim::withdraw(&orphaned_output.shared_buffer).is_ok())
             {
-                tree::send(*pid, Signal::SIGKILL);
+                process_tree::send(*pid, Signal::SIGKILL);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Zygote {
     fn clean_up(&mut self) {
         while let Ok(Some(_)) = self.ends.read_signal() {}
         self.has_children = loop {
-            match tree::reap() {
+            match process_tree::reap() {
                 // A shim that exited by itself leaves no output.
                 Reaped::Ended(pid, Exit::Code(_)) => drop(self.shims.remove(&pid)),
                 Reaped::Ended(pid, Exit::Signal(_)) => self.left.extend(self.shims.remove(&pid).flatten()),
@@ -133,9 +133,9 @@ impl Zygote {
         };
         // The children of the processes killed here are reparented to the zygote next, with another SIGCHLD.
         let orphans: Vec<u32> =
-            tree::children().into_iter().filter(|pid| !self.shims.contains_key(pid)).collect();
+            process_tree::children().into_iter().filter(|pid| !self.shims.contains_key(pid)).collect();
         for orphan in &orphans {
-            tree::send(*orphan, Signal::SIGKILL);
+            process_tree::send(*orphan, Signal::SIGKILL);
         }
         if orphans.is_empty() {
             for orphaned_output in self.left.drain(..) {

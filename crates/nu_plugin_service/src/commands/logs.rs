@@ -15,8 +15,8 @@ use nu_protocol::{
 use service_api::{Problem, routes, view};
 use service_client::client::Client;
 use service_nushell::error::invalid_call;
+use service_nushell::interruptible::WorkerEvent;
 use service_nushell::table::{Row, metadata, table};
-use service_nushell::worker::WorkerEvent;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;

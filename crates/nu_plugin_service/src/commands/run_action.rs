@@ -18,9 +18,9 @@ use serde::Serialize;
 use service_api::{ActionRequest, Outcome, Problem, printable};
 use service_client::client::Client;
 use service_nushell::error::invalid_call;
+use service_nushell::interruptible::{EventSender, Worker, WorkerEvent};
 use service_nushell::progress::Progress;
 use service_nushell::table::{Row, metadata, table};
-use service_nushell::worker::{EventSender, Worker, WorkerEvent};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

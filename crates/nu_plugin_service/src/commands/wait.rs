@@ -15,9 +15,9 @@ use service_api::{Code, Outcome, Problem, routes, view};
 use service_client::client::Client;
 use service_client::ndjson_stream::NdjsonStream;
 use service_nushell::error::invalid_call;
+use service_nushell::interruptible::{Worker, WorkerEvent};
 use service_nushell::progress::Progress;
 use service_nushell::table::{Row, table};
-use service_nushell::worker::{Worker, WorkerEvent};
 use std::time::{Duration, Instant};
 
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];

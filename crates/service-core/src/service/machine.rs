@@ -18,7 +18,7 @@ mod ended;
 mod external;
 mod probing;
 
-use super::backoff::{self, Backoff};
+use super::restart::{self, Backoff};
 use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, ProbeResult, Tracker};
 use crate::service::event::{Discovered, Effect, Event};
@@ -453,7 +453,7 @@ impl Machine {
 
     fn retry(&mut self, failure: Failure, was_ready: Option<Moment>, now: Moment, jitter: u32) -> State {
         match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
-            backoff::RestartDecision::Retry(pause) => {
+            restart::RestartDecision::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
                 // A run that never was ready is reported as failed before the retry.
                 if pause.is_zero() && was_ready.is_some() {
@@ -462,7 +462,7 @@ impl Machine {
                     State::Backoff { until: now.plus(pause), failure }
                 }
             }
-            backoff::RestartDecision::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
+            restart::RestartDecision::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`PersistedState`]: the state of a service that outlives the daemon, and its reconciliation with a new daemon's
 //! findings.
 
-use super::backoff::Backoff;
+use super::restart::Backoff;
 use crate::health::Tracker;
 use crate::service::event::{Discovered, Exit};
 use crate::service::request_origin::RequestOrigin;

@@ -9,7 +9,7 @@ use service_core::service::{Event, State};
 use service_host::clock;
 use service_host::report::{CheckResult, Observation};
 use service_host::text::CheckText;
-use service_probe::log_pattern;
+use service_probe::legacy_log_pattern;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -106,7 +106,8 @@ impl Drivers {
     /// Reports when a line of the log of a run matches `ready.log`.
     pub(super) fn watch_log(&self, service: &Arc<Service>, run: u64, launched: Moment) -> AbortHandle {
         let (reports, name) = (self.reports.clone(), service.name.clone());
-        let matched = log_pattern::wait_for_match(Arc::clone(&self.paths), Arc::clone(service), launched);
+        let matched =
+            legacy_log_pattern::wait_for_match(Arc::clone(&self.paths), Arc::clone(service), launched);
         let task = tokio::spawn(async move {
             if matched.await {
                 reports.event(&name, run, Event::ReadyNotified);

@@ -12,7 +12,7 @@ use service_host::clock;
 use service_host::descriptors::DescriptorBudget;
 use service_host::paths::Paths;
 use service_host::report::ManagerReport;
-use service_process::lost::Lost;
+use service_process::shims_without_files::Lost;
 use service_process::{self as process, Reached};
 use service_shim::{Files, Phase, RunRecord};
 use service_store::run_definition;
@@ -67,7 +67,8 @@ pub(super) async fn find_runs(
     memories: &BTreeMap<Name, PersistedState>,
 ) -> RecoveredRuns {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
-    let Lost { records: lost, unsearched } = process::lost::call_back(paths, memories, managed).await;
+    let Lost { records: lost, unsearched } =
+        process::shims_without_files::call_back(paths, memories, managed).await;
     wait_for_launches(paths, memories).await;
     let began = clock::now();
     let (mut runs, unlisted) = match names(paths) {
@@ -306,7 +307,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
     let record = files.read_record();
     let is_kept = match &record {
         Ok(Some(record)) if !record.is_end() => {
-            process::lost::keeps(record.shim, files).map_err(|why| unknown_because(&why))?
+            process::shims_without_files::keeps(record.shim, files).map_err(|why| unknown_because(&why))?
         }
         _ => false,
     };

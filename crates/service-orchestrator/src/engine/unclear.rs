@@ -13,7 +13,7 @@ use service_core::service::PersistedState;
 use service_core::{Id, Moment, Name};
 use service_host::paths::Paths;
 use service_process as process;
-use service_process::lost::Lost;
+use service_process::shims_without_files::Lost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,8 @@ impl Unclear {
             }
             self.unlisted = false;
         }
-        let lost = if self.unsearched { process::lost::search(paths).await } else { Lost::default() };
+        let lost =
+            if self.unsearched { process::shims_without_files::search(paths).await } else { Lost::default() };
         self.unsearched = lost.unsearched.is_some();
         names.retain(|name| !lost.records.contains_key(name));
         let unsearched = lost.unsearched.as_deref();

@@ -62,7 +62,7 @@ impl SegmentedLog {
     pub(super) fn append(&mut self, lines: &[u8], head: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
         let full = |written: &Written| written.length + lines.len() as u64 > self.limit;
         if self.closed || self.current.as_ref().is_none_or(full) {
-            match self.begin(&head()) {
+            match self.rotate(&head()) {
                 // For example without a free descriptor. The current file may grow a little beyond its limit.
                 Err(error) if self.may_go_on() => {
                     tracing::warn!(%error, path = %self.path.display(), "cannot begin a new file");
@@ -103,7 +103,7 @@ impl SegmentedLog {
     }
 
     /// Prepares a new file aside, so that a current one always exists.
-    fn begin(&mut self, head: &[u8]) -> io::Result<()> {
+    fn rotate(&mut self, head: &[u8]) -> io::Result<()> {
         let aside = self.path.with_extension("new");
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&aside)?;

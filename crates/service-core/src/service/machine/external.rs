@@ -7,9 +7,9 @@
 
 use super::{Machine, Probing};
 use crate::health::Tracker;
-use crate::service::backoff::Backoff;
 use crate::service::event::{Effect, Presence};
 use crate::service::persisted::StartedBy;
+use crate::service::restart::Backoff;
 use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::vec;

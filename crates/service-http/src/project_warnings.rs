@@ -5,14 +5,14 @@ use super::state::ApiState;
 use service_api::{Problem, Project, redact};
 use service_core::{Id, Plan};
 use service_host::text::single_line;
-use service_orchestrator::place::{self, Presence};
+use service_orchestrator::renamed_project::{self, Presence};
 
 impl ApiState {
     /// Loads a changed file. Returns one sentence for each warning about the project.
     pub(super) async fn notes(&self) -> Vec<String> {
         let definition = self.refresh().await.err().map(|problem| describe(&self.project, &problem));
         let former = self.renames.running(&self.project);
-        let notes = definition.into_iter().chain(former.iter().map(place::note));
+        let notes = definition.into_iter().chain(former.iter().map(renamed_project::note));
         notes.map(|note| single_line(&redact(&note))).collect()
     }
 
@@ -29,7 +29,7 @@ impl ApiState {
         let is_up = |name: &str| fleet.entry(name).is_some_and(|entry| entry.snapshot.state.is_alive());
         let starting = plan.with_dependencies(starting);
         let names = starting.into_iter().map(|id| &plan.service(id).name).filter(|name| !is_up(name));
-        place::refuse_second(&former, &names.collect::<Vec<_>>())
+        renamed_project::refuse_second(&former, &names.collect::<Vec<_>>())
     }
 }
 

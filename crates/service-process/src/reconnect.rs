@@ -6,7 +6,7 @@
 //! connection of its own.
 
 use super::connection::{ShimConnection, try_send};
-use super::launch::log_limits;
+use super::launch_message::log_limits;
 use super::shim_client::{Ask, Direct, RunFollower, SHARES_OUTPUT, ShimHandle, Shims, by_signal, new_handle};
 use service_core::config::Service;
 use service_host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
@@ -136,7 +136,7 @@ impl RunFollower {
                     told = Some(why);
                 }
                 if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
-                    super::lost::request_files(shim);
+                    super::shims_without_files::request_files(shim);
                 }
                 rounds += 1;
                 self.read_along(&files, &mut seen, last);

@@ -1,0 +1,55 @@
+//! The launch message of a shim: command, directory, environment, user.
+
+use super::{limits, orphans};
+use service_api::{Code, Problem};
+use service_core::config::Service;
+use service_core::explain::STATE_NOT_WRITTEN;
+use service_host::credentials::resolve_identity;
+use service_host::environment::RUN_ID_VARIABLE;
+use service_host::environment::inherited_environment;
+use service_host::environment::read_environment;
+use service_host::paths::Paths;
+use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
+use std::path::Path;
+
+/// All parameters of a run. The error continues "cannot start `web`: ".
+pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
+    let files = paths.files(&service.name);
+    service_host::fs::private_dir(files.directory()).map_err(|error| {
+        let path = files.directory().display();
+        match Problem::from_io(&error, "").code {
+            Code::Storage => format!("{STATE_NOT_WRITTEN} `{path}` cannot be written: {error}"),
+            _ => format!("its state directory `{path}` cannot be used: {error}"),
+        }
+    })?;
+    let identity = resolve_identity(service)?;
+    let inherited = inherited_environment(service, identity.as_ref());
+    let env_clear = inherited.is_some();
+    let mut env = inherited.unwrap_or_default();
+    env.extend(read_environment(&paths.base_dir, service)?);
+    // At the end, so that no definition can set the mark of another run.
+    env.push((RUN_ID_VARIABLE.to_owned(), orphans::mark(paths, &service.name, run)));
+    Ok(Launch {
+        version: PROTOCOL_VERSION,
+        service: service.name.to_string(),
+        run,
+        directory: files.directory().to_path_buf(),
+        fallback_record: files.fallback_record().map(Path::to_path_buf),
+        argv: service.start_command.argv.clone(),
+        working_dir: paths.working_dir(service.working_dir.as_deref()),
+        env,
+        identity,
+        log: log_limits(service),
+        notify: service.ready.notify,
+        ready_log: service.ready.log.clone().filter(|_| !service.oneshot),
+        env_clear,
+        no_new_privileges: service.has_no_new_privileges(),
+        dropped_lines: DroppedLines::default(),
+        limits: limits::prepare(paths, &service.name, &service.limits, run),
+    })
+}
+
+/// The limits of its log.
+pub(super) fn log_limits(service: &Service) -> LogLimits {
+    LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
+}
