@@ -97,7 +97,7 @@ pub enum Code {
     Cancelled,
     /// Something else has this name.
     NameTaken,
-    /// A file that is to be written is there already.
+    /// The file to write exists already.
     Exists,
     /// The request itself is malformed.
     BadRequest,

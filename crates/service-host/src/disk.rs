@@ -71,7 +71,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Notes that a file has something to be brought to the disk.
+    /// Marks a file for the next sync.
     pub fn mark(&self, path: &Path) {
         let mut pending = self.lock();
         if !pending.dirty.contains(path) {

@@ -27,7 +27,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 
-/// How long, and how often, the record of a shim that has ended is tried to be read.
+/// The time limit and the interval of reading the record of a shim that has ended.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(20);
 /// The first version of shims that share their output.

@@ -45,7 +45,7 @@ const MAX_IDLE: usize = 32;
 /// The delay before idle shims are forked, because running launches need the processors first.
 const LULL: Duration = Duration::from_millis(10);
 
-/// A shim that waits for its launch, or is to be.
+/// A shim without a launch, also one that is still being forked.
 #[derive(Debug)]
 pub struct IdleShim {
     /// The connection of the launch.

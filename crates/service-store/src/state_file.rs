@@ -162,7 +162,7 @@ impl Store {
         }
     }
 
-    /// Writes down now that so many events were numbered, if that is news.
+    /// Writes the number of the last event now, if it has changed.
     pub async fn write_numbers(
         &mut self,
         fleet: &Fleet,

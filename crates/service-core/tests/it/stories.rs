@@ -314,7 +314,7 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
 }
 
 /// Takes over another definition of `a` while it runs.
-/// What the daemon was asked before it died, and the next one cannot look at.
+/// A service that the next daemon cannot examine.
 fn dark(world: &mut World, name: &str) {
     let id = world.id(name);
     world.change_daemon_that_sees(true, Duration::ZERO, |other| other != id);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// Of so many services that are not defined any more the last run is remembered.
+/// The number of removed services whose last run number is retained.
 const MAX_RETIRED_COUNT: usize = 10_000;
 
 /// The numbers of the last runs of services that are not defined any more: a number that was given is not given again.

@@ -233,7 +233,7 @@ impl Engine {
         // The end of a run is written before the next run begins, and before it is published.
         self.journal.save(now);
         if self.journal.is_lagging() {
-            // Where the journal cannot be written, the state keeps the numbers of what is shown.
+            // If the journal cannot be written, the state file has the numbers of delivered events.
             self.store.write_numbers(&self.fleet, self.journal.last_taken(), now, &mut self.slice).await;
         }
         self.journal.show(now);

@@ -8,16 +8,16 @@ use service_host::paths::Paths;
 use service_shim::cri::Stream;
 use service_shim::{Line, Tail};
 
-/// The number of last lines that are read,
+/// The maximum number of lines that are read, from the end of the log.
 const MAX_LINES: usize = 1000;
-/// in so many of its last bytes,
+/// The maximum number of bytes that are read.
 const MAX_BYTES: usize = 1024 * 1024;
-/// and the number of lines that are shown.
-const MAX_TOLD: usize = 3;
-/// and so many are searched for that of the error,
-const MAX_SOUGHT: usize = 40;
-/// each up to so many characters.
-const MAX_LENGTH: usize = 200;
+/// The maximum number of lines that are shown.
+const MAX_SHOWN: usize = 3;
+/// The maximum number of lines that are searched for the error.
+const MAX_SEARCHED: usize = 40;
+/// The maximum number of characters of a shown line.
+const MAX_LINE_CHARS: usize = 200;
 
 /// The last output of a run.
 #[derive(Debug, Default)]
@@ -51,11 +51,11 @@ impl RunOutput {
             Stream::Stdout
         };
         let ends = lines.iter().rev().filter(|line| says(line, stream)).map(|line| short(&line.text, env));
-        let mut ends: Vec<String> = ends.filter(|line| !line.is_empty()).take(MAX_SOUGHT).collect();
+        let mut ends: Vec<String> = ends.filter(|line| !line.is_empty()).take(MAX_SEARCHED).collect();
         ends.reverse();
         let error = error_among(&ends).filter(|at| at + 1 < ends.len());
         let telling = error.map(|at| ends[at].clone());
-        let mut last = ends.split_off(ends.len().saturating_sub(MAX_TOLD));
+        let mut last = ends.split_off(ends.len().saturating_sub(MAX_SHOWN));
         // The line with the error comes first if it stands further up.
         if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
             last[0].clone_from(telling);
@@ -100,9 +100,9 @@ fn error_among(lines: &[String]) -> Option<usize> {
 
 /// A line without control sequences and secrets. It is cut first, so that a long one costs little.
 pub fn short(line: &str, env: &[(String, String)]) -> String {
-    let end = line.floor_char_boundary(4 * MAX_LENGTH);
+    let end = line.floor_char_boundary(4 * MAX_LINE_CHARS);
     let plain = redact::without(plain(&line[..end]).trim(), env);
-    match plain.char_indices().nth(MAX_LENGTH) {
+    match plain.char_indices().nth(MAX_LINE_CHARS) {
         Some((at, _)) => format!("{}…", &plain[..at]),
         None => plain,
     }
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(short("token=abcdefgh12345", &[]), "token=***");
         let env = [("API_KEY".to_owned(), "very-secret-value".to_owned())];
         assert_eq!(short("got very-secret-value", &env), "got ***");
-        assert_eq!(short(&"ä".repeat(100_000), &[]).chars().count(), MAX_LENGTH + 1);
+        assert_eq!(short(&"ä".repeat(100_000), &[]).chars().count(), MAX_LINE_CHARS + 1);
         assert_eq!(short("\x1b", &[]), "");
         assert_eq!(short("\x1b[", &[]), "");
     }

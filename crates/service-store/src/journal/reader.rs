@@ -150,7 +150,7 @@ pub struct EventQuery {
     pub since: Option<Since>,
     /// Events caused by an actor of this kind, or with this text; any without a value.
     pub by: Option<String>,
-    /// At most so many: the first with `since`, else the last.
+    /// The maximum number of events: the first ones with `since`, else the last ones.
     pub limit: Option<usize>,
 }
 

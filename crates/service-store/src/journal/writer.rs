@@ -59,7 +59,7 @@ pub struct Journal {
     /// Events of this turn, and their common time.
     fresh: Vec<Arc<EventRecord>>,
     turn: Option<(Timestamp, Moment)>,
-    /// Events that nobody was shown yet.
+    /// Events that have not been delivered yet.
     unshown: Vec<Arc<EventRecord>>,
     /// Events that are not in the file yet.
     waiting: VecDeque<Arc<EventRecord>>,
@@ -253,7 +253,7 @@ impl Journal {
         self.next - 1 - fresh
     }
 
-    /// Whether there are events that are not in the file: only somebody else keeps their numbers.
+    /// Whether events are missing in the file, so that only the state file has their numbers.
     pub fn is_lagging(&self) -> bool {
         !self.waiting.is_empty()
     }
