@@ -6,6 +6,7 @@ use service_core::suggest::nearest;
 use service_host::environment::RESERVED_VARIABLES;
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
@@ -249,13 +250,41 @@ impl<'t> Section<'t> {
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
             let mut diagnostic =
                 Diagnostic::new(key.span(), format!("unknown key `{}`{place}", key.get_ref()));
-            diagnostic.help = Some(match nearest(key.get_ref(), self.known.iter().copied()) {
+            let known = || self.known.iter().copied();
+            let ours = own_name(key.get_ref()).filter(|name| self.known.contains(name));
+            diagnostic.help = Some(match ours.or_else(|| nearest(key.get_ref(), known())) {
                 Some(word) => format!("did you mean `{word}`?"),
-                None => format!("known keys: {}", self.known.join(", ")),
+                None => {
+                    // A key may be read twice.
+                    let mut seen = BTreeSet::new();
+                    let keys: Vec<&str> = known().filter(|key| seen.insert(*key)).collect();
+                    format!("known keys: {}", keys.join(", "))
+                }
             });
             self.push(diagnostic);
         }
     }
+}
+
+/// The key that other supervisors call by this name: Compose, systemd, supervisord, process-compose, pm2.
+fn own_name(key: &str) -> Option<&'static str> {
+    let key = key.to_ascii_lowercase().replace(['-', '_'], "");
+    Some(match &*key {
+        "cmd" | "command" | "exec" | "execstart" | "run" | "script" | "program" | "entrypoint" => {
+            "start_command"
+        }
+        "execstop" | "stopcmd" | "shutdowncommand" => "stop_command",
+        "dependson" | "after" | "requires" | "needs" | "wants" | "bindsto" => "dependencies",
+        "cwd" | "dir" | "directory" | "workdir" | "workingdirectory" | "chdir" => "working_dir",
+        "environment" | "vars" | "variables" => "env",
+        "environmentfile" | "envfiles" | "dotenv" => "env_file",
+        "healthcheck" | "readinessprobe" | "livenessprobe" | "check" => "health_check_endpoint",
+        "autorestart" | "restartpolicy" => "restart",
+        "stopsignal" | "killsignal" => "stop_signal",
+        "stopgraceperiod" | "timeoutstopsec" | "stopwaitsecs" => "stop_timeout",
+        "memlimit" | "memorymax" | "maxmemoryrestart" => "memory_limit",
+        _ => return None,
+    })
 }
 
 /// A duration in jiff's "friendly" format, such as `1m 30s`. A negative one is refused.

@@ -184,6 +184,29 @@ fn separate_circles_are_all_shown() {
 }
 
 #[test]
+fn a_key_of_another_supervisor_is_answered_with_ours() {
+    for (key, ours) in [
+        ("cmd", "start_command"),
+        ("command", "start_command"),
+        ("exec", "start_command"),
+        ("ExecStart", "start_command"),
+        ("depends_on", "dependencies"),
+        ("after", "dependencies"),
+        ("requires", "dependencies"),
+        ("cwd", "working_dir"),
+        ("WorkingDirectory", "working_dir"),
+        ("environment", "env"),
+        ("healthcheck", "health_check_endpoint"),
+    ] {
+        let problem = wrong(&format!("[services.a]\nstart_command = 'true'\n{key} = 'x'"));
+        assert_eq!(problem.help, Some(format!("did you mean `{ours}`?")), "{key}");
+    }
+    let problem = wrong("[services.a]\nstart_command = 'true'\nnothing_like_it_at_all = 'x'");
+    let help = problem.help.unwrap();
+    assert_eq!(help.matches("start_command").count(), 1, "{help}");
+}
+
+#[test]
 fn an_unknown_dependency_names_the_service_that_may_be_meant() {
     let config = read(
         "[services.database]\nstart_command = 'a'\n[services.b]\nstart_command = 'b'\ndependencies = ['databse']",
