@@ -313,7 +313,6 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
     }
 }
 
-/// Takes over another definition of `a` while it runs.
 /// A service that the next daemon cannot examine.
 fn dark(world: &mut World, name: &str) {
     let id = world.id(name);
@@ -440,6 +439,7 @@ fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
 }
 
+/// Updates the running service `a` to another definition.
 fn update(world: &mut World, change: impl FnOnce(&mut Service)) {
     let id = world.id("a");
     let mut service = Service::clone(world.fleet.plan().service(id));
