@@ -34,7 +34,7 @@ pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
     })
 }
 
-/// A file may be checked on another machine than its services' one, so a missing file is a warning.
+/// A missing file is only a warning, because the check may run on another machine than the services.
 fn to_obstacle(fails_start: bool, blocker: Blocker) -> Obstacle {
     let Blocker { key, why, help, may_be_made, is_missing } = blocker;
     let severity = if fails_start && !is_missing { Severity::Error } else { Severity::Warning };
@@ -53,7 +53,7 @@ fn paths(project: &Project, nu: Option<PathBuf>) -> Paths {
     }
 }
 
-/// The services whose module cannot run them. A module that is there is run for it only if it was accepted.
+/// The services whose module cannot run them. A module is run for this check only if it was accepted.
 fn unfit_modules(project: &Project, nu: Option<PathBuf>) -> BTreeMap<Name, String> {
     let mut found = BTreeMap::new();
     let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, Disk::default()));

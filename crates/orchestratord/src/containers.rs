@@ -1,5 +1,5 @@
-//! The number of running containers of projects without a daemon. Only the engines with which services of a project were last
-//! started are asked, all at the same time, with a short timeout.
+//! The number of running containers of projects without a daemon. Only the container engines of a project's last runs are
+//! queried, all at the same time, with a short timeout.
 
 use serde::Deserialize;
 use service_core::config::Manager;
@@ -11,15 +11,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long an engine may take to answer.
+/// The timeout for an engine's answer.
 const ENGINE_TIMEOUT: Duration = Duration::from_millis(300);
-/// How often the process is checked for its exit.
+/// The interval between two checks for the exit of the process.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The managers whose containers have the labels of a project.
 pub(crate) const ENGINES: [&str; 2] = ["podman", "docker"];
 
-/// How many containers of each of these projects run, given its file and its state directory; `None` where an engine did
-/// not answer.
+/// The number of running containers of each of these projects, each given by its file and its state directory; `None` if an
+/// engine did not answer.
 pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
     let count_all = |(file, state_dir): (&str, &Path)| {
         engines(state_dir).iter().map(|engine| count_containers(engine, file)).sum::<Option<usize>>()
@@ -41,7 +41,7 @@ struct Definition {
     manager: Manager,
 }
 
-/// The engines that services of a project were last started with.
+/// The container engines of the project's last runs.
 fn engines(state_dir: &Path) -> BTreeSet<String> {
     let services = std::fs::read_dir(state_dir.join("services")).into_iter().flatten().flatten();
     let definitions = services.filter_map(|service| {
@@ -65,7 +65,7 @@ fn count_containers(engine: &str, file: &str) -> Option<usize> {
     descriptors::as_meant(&mut ask);
     let mut child = match ask.spawn() {
         Ok(child) => child,
-        // Without its engine no container runs.
+        // Without the engine no container runs.
         Err(error) if error.kind() == ErrorKind::NotFound => return Some(0),
         Err(_) => return None,
     };

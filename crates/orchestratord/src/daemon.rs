@@ -1,7 +1,7 @@
 //! `orchestratord run`: one daemon for one project. It locks the project, starts the orchestrator, binds the socket and prints
 //! its startup message; then it serves until it is asked to stop.
 //!
-//! The lock decides which process is the daemon; the socket only says where it listens. Services outlive the daemon.
+//! The lock decides which process is the daemon; the socket is only its address. Services outlive the daemon.
 
 mod idle;
 mod lock;
@@ -39,25 +39,25 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How long open requests may take to end when the daemon does.
+/// The timeout for open requests at the end of the daemon.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a daemon may take to begin an answer.
+/// The timeout for the start of a daemon's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a daemon that ends may hold the lock after it has stopped answering.
+/// The maximum time for which an ending daemon holds the lock after its last response.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often another daemon's lock and socket are tried until then.
+/// The interval between two tries of another daemon's lock and socket.
 const HANDOVER_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How a daemon was started.
+/// The parameters of a daemon's start.
 #[derive(Debug, Default)]
 pub(crate) struct DaemonOptions {
-    /// The Nushell that manager modules run in.
+    /// The path of the Nushell that runs manager modules.
     pub nu: Option<PathBuf>,
     /// The systemd unit of this process, and the services that it starts with a session.
     pub unit: Option<(String, StartSet)>,
     /// The variables that systemd has set.
     pub systemd: SystemdEnv,
-    /// Whether it ends when it is idle: a command has started it, and the next one can start another.
+    /// Whether the daemon ends when it is idle: a command has started it, and the next command can start another daemon.
     pub idle_exit: bool,
 }
 
@@ -68,21 +68,21 @@ enum Start {
     AlreadyRunning,
 }
 
-/// A daemon that listens. The lock is held as long as this lives.
+/// A listening daemon. It holds the lock until it is dropped.
 struct Running {
     api: Arc<ApiState>,
     listener: UnixListener,
     lock: Lock,
 }
 
-/// Runs until a signal or a request ends it. The first line of standard output says how it began.
+/// Runs until a signal or a request ends the daemon. The first line of standard output is the startup message.
 pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
     // Fails for a process group leader, which needs no session of its own.
     let _ = nix::unistd::setsid();
     let notifier = Notifier::new(&options.systemd);
     let mut began = start(project.clone(), &options).await;
     if let (Ok(Start::AlreadyRunning), Some(_)) = (&began, &options.unit) {
-        // A command has started the other daemon. The one of the unit replaces it, which no service notices.
+        // A command has started the other daemon. This one, of the unit, replaces it without an effect on services.
         stop_other(&project).await;
         began = start(project, &options).await;
     }
@@ -110,12 +110,12 @@ pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<
     }
 }
 
-/// Binds the socket again if its file is gone or no longer `own`: another process could not reach this daemon.
+/// Binds the socket again if its file is missing or is not `own`: other processes cannot reach this daemon then.
 fn rebind(api: &Arc<ApiState>, own: &mut Option<(u64, u64, u32)>) {
     let socket = &api.project.socket;
     if own.is_none() || identity(socket) != *own {
         match bind(socket) {
-            // This listener ends with the process; there is nothing to wait for.
+            // This listener ends with the process, so nothing waits for it.
             Ok(listener) => {
                 *own = identity(socket);
                 drop(tokio::spawn(http::serve(listener, Arc::clone(api), std::future::pending())));
@@ -132,7 +132,7 @@ fn identity(path: &Path) -> Option<(u64, u64, u32)> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino(), file.mode()))
 }
 
-/// Writes where the daemon listens, for clients that compute another path of the socket.
+/// Writes the path of the socket, for clients that compute another path.
 fn write_record(project: &Project, message: &StartupMessage) {
     let record = serde_json::to_vec(message).map_err(io::Error::from);
     if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
@@ -140,7 +140,7 @@ fn write_record(project: &Project, message: &StartupMessage) {
     }
 }
 
-/// Prints the one line that the parent process waits for, and closes standard output.
+/// Prints the startup message, which the parent process waits for, and closes standard output.
 fn print_startup_message(message: &StartupMessage) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(message)?)?;
@@ -172,9 +172,9 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         .map_err(|error| cannot("read what was added in", &project.state_dir, error))?;
     let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
-        // The file may be valid: a start with more descriptors reads it.
+        // The file may be valid: a start with more descriptors can read it.
         Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
-        // Running services are shown and can be stopped, also without a valid file.
+        // Without a valid file, running services are still shown and can be stopped.
         Err(problem) if offline::is_anything_running(&project.state_dir) => {
             tracing::error!(%problem, "cannot read the file; supervising the running services");
             let nothing = Plan::compile(Config::default())
@@ -202,7 +202,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     Ok(Start::Running(Running { api, listener, lock }))
 }
 
-/// Says that the project is gone, where its file is missing: that is not an invalid definition.
+/// Replaces the error of a missing file by one that the project is gone: its definition is not invalid.
 fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
     match Presence::check(&project.config, &project.state_dir) {
         Presence::Present => problem,
@@ -216,12 +216,12 @@ fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
 
 /// Whether a file cannot be read because no descriptor is free.
 fn lacks_descriptors(file: &Path) -> bool {
-    // A pipe in its place does not block.
+    // Non-blocking, for the case of a pipe at this path.
     read_regular(file, 0).is_err_and(|error| service_host::descriptors::is_short(&error))
 }
 
-/// Acquires the lock, unless a daemon that answers holds it. A daemon that is ending holds the lock without answering, until
-/// it has ended. A daemon that answers without holding it runs too: its state directory was deleted.
+/// Acquires the lock, unless another daemon runs. A daemon that responds runs, also without the lock: its state directory was
+/// deleted. A daemon that holds the lock without responding is ending, and its end is awaited.
 async fn acquire_lock(project: &Project) -> io::Result<Option<Lock>> {
     let deadline = clock::now().plus(HANDOVER_TIMEOUT);
     loop {
@@ -232,14 +232,14 @@ async fn acquire_lock(project: &Project) -> io::Result<Option<Lock>> {
             (Claim::Acquired(lock), false) => return Ok(Some(lock)),
             (Claim::HeldBy(_), true) if lock::has_file(&project.state_dir) => return Ok(None),
             (Claim::Acquired(_), true) if over => return Ok(None),
-            // A daemon that answers also locks its file again, which was deleted.
+            // A daemon that responds also locks its deleted file again.
             (Claim::HeldBy(pid), answers) if over || answers => return request_rebind(pid).map(|()| None),
             (Claim::Acquired(_) | Claim::HeldBy(_), _) => tokio::time::sleep(HANDOVER_POLL_INTERVAL).await,
         }
     }
 }
 
-/// Whether a daemon answers at a socket. A connection alone proves nothing: the kernel accepts for a moment after a kill.
+/// Whether a daemon responds at a socket. A connection is no proof: the kernel accepts it for a moment after a kill.
 async fn answers(socket: &Path) -> bool {
     let ask = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -250,7 +250,7 @@ async fn answers(socket: &Path) -> bool {
     tokio::time::timeout(ANSWER_TIMEOUT, ask).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Asks the daemon that has the project to stop, wherever it listens.
+/// Requests a stop of the project's daemon, whatever its socket path.
 async fn stop_other(project: &Project) {
     let record = std::fs::read(project.record()).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let socket = match record {
@@ -277,7 +277,7 @@ async fn stop_other(project: &Project) {
     }
 }
 
-/// Asks a daemon whose socket cannot be reached to bind it again.
+/// Requests that a daemon with an unreachable socket binds it again.
 fn request_rebind(pid: Option<i32>) -> io::Result<()> {
     let pid =
         pid.ok_or_else(|| io::Error::other("another daemon serves the project, with an unknown pid"))?;
@@ -285,11 +285,11 @@ fn request_rebind(pid: Option<i32>) -> io::Result<()> {
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }
 
-/// Binds the socket in a directory that only this user may enter, so that it is never open to others.
+/// Binds the socket in a directory that only this user may enter, so that other users never have access.
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     private_dir(directory)?;
-    // It gets its name once it has its mode.
+    // The socket gets its name after its mode.
     let fresh = idle::hidden_path(socket);
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -312,7 +312,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut end) = watch::channel(());
-    // It never changes; it is over when its sender is dropped.
+    // The value never changes; the channel ends when its sender is dropped.
     let server = http::serve(listener, Arc::clone(&api), async move { drop(end.changed().await) });
     let server = tokio::spawn(server);
     let remote = tokio::spawn(remote_api::serve(Arc::clone(&api), ended.subscribe()));
@@ -354,7 +354,7 @@ async fn serve(
     transient_gc.abort();
     lock_name.abort();
     trimmer.abort();
-    // Requests that wait for a service are answered first, so that they can end.
+    // Requests that wait for a service get their response first, so that they can end.
     api.orchestrator.shutdown().await;
     drop(ended);
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(server, remote) }).await;

@@ -41,7 +41,7 @@ All but run and defaults print JSON, and need no daemon. The project is --config
 
 /// Threads for blocking work: files, names, processes. Readers of logs and of the journal have permits of their own.
 const MAX_BLOCKING_THREADS: usize = 64;
-/// How long the process waits for them at its end.
+/// The maximum time for which the process waits for these threads at its end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The command line.
@@ -84,7 +84,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
             Long("by") => arguments.asked.by = Some(parser.value()?.string()?),
             Long("unit") => arguments.unit = Some(parser.value()?.string()?),
-            // The services that are marked `auto` are the default.
+            // The default is the services with `auto`.
             Long("auto") => {}
             Long("idle-exit") => arguments.idle_exit = true,
             Long("all") => arguments.all = true,
@@ -159,7 +159,7 @@ fn dispatch(arguments: Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A file with which nothing can be started is a failure, for CI.
+/// A file with an error is a failure, for CI.
 fn check(arguments: &Arguments) -> ExitCode {
     let findings = project(arguments).map(|project| check::check(&project, arguments.nu.clone()));
     let is_error = |finding: &Finding| finding.severity == Severity::Error;
@@ -173,7 +173,7 @@ fn project(arguments: &Arguments) -> Result<Project, Problem> {
 }
 
 fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
-    // The kernel has no path for a directory that is gone; the variable may still name it.
+    // The kernel has no path for a removed directory; the variable may still name it.
     let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
     let env = |name: &str| {
@@ -195,7 +195,7 @@ fn run(arguments: Arguments) -> ExitCode {
         .with_env_filter(filter)
         .with_writer(|| Redacting(std::io::stderr()))
         .with_ansi(colours)
-        // A log that cannot be written would be reported on the same standard error, and that error would end the process.
+        // An error of the log would be reported on the same standard error, and the next error would end the process.
         .log_internal_errors(false)
         .init();
     let project = match project(&arguments) {
@@ -217,7 +217,7 @@ fn run(arguments: Arguments) -> ExitCode {
         .build();
     let ended = runtime.and_then(|runtime| {
         let ended = runtime.block_on(daemon::run(project, options));
-        // A search that still runs has no reader any more.
+        // A search that still runs has no reader.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         ended
     });
@@ -251,7 +251,7 @@ fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
     code
 }
 
-/// Standard error, without secrets and terminal escapes. Each write is one whole line.
+/// Standard error without secrets and terminal escapes. Each write is one complete line.
 struct Redacting(std::io::Stderr);
 
 impl std::io::Write for Redacting {
@@ -266,13 +266,13 @@ impl std::io::Write for Redacting {
     }
 }
 
-/// Limits the arenas of glibc: it would keep one for each of the threads that come and go.
+/// Limits the arenas of glibc, which would otherwise retain one for each short-lived thread.
 fn limit_malloc_arenas() {
     #[cfg(target_env = "gnu")]
     {
         const MAX_ARENAS: i32 = 2;
         #[expect(unsafe_code, reason = "nix does not know it")]
-        // SAFETY: it has two numbers as arguments, and there is no other thread yet.
+        // SAFETY: the arguments are two numbers, and there is no other thread yet.
         unsafe {
             nix::libc::mallopt(nix::libc::M_ARENA_MAX, MAX_ARENAS)
         };

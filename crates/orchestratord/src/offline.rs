@@ -27,12 +27,12 @@ fn plan(project: &Project) -> Result<Plan, Problem> {
     load::plan_with(&project.config, &Additions::current(&project.state_dir, &boot))
 }
 
-/// The services as they are defined.
+/// The definitions of the services.
 pub(crate) fn list(project: &Project) -> Result<Vec<view::Service>, Problem> {
     plan(project).map(|plan| views::services(&plan))
 }
 
-/// The order in which these services, or all, are started.
+/// The start order of these services, or of all.
 pub(crate) fn order(project: &Project, names: &[String]) -> Result<Vec<view::Step>, Problem> {
     let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
@@ -42,9 +42,9 @@ pub(crate) fn order(project: &Project, names: &[String]) -> Result<Vec<view::Ste
 /// The selected rows of the journal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
-    /// About these services; about all, and the daemon, if there are none.
+    /// The services of the rows; if empty, all services and the daemon.
     pub names: Vec<String>,
-    /// Since this number, or this time.
+    /// The number or the time after which rows are selected.
     pub since: Option<String>,
     /// The maximum number of events: the first ones with `since`, else the last ones.
     pub limit: Option<usize>,
@@ -96,7 +96,7 @@ pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Nod
     Ok(views::graph(&plan, &ids, state))
 }
 
-/// The same, drawn.
+/// A drawing of the graph.
 pub(crate) fn drawing(project: &Project, names: &[String], format: &str) -> Result<String, Problem> {
     graph_format::draw(format, &graph(project, names)?)
 }
@@ -107,7 +107,7 @@ pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
         || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
 }
 
-/// The services that managers ran when the last daemon ended, as far as it could write that down.
+/// The services of managers that were up when the last daemon ended, according to its state file.
 pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
     let boot = service_shim::process::boot_id()?;
     let mut found = Vec::new();
@@ -122,13 +122,13 @@ pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
     Ok(found)
 }
 
-/// Whether services of the project with this state directory run, for all that is known.
+/// Whether services of the project with this state directory run or may run.
 pub(crate) fn runs(state_dir: &Path) -> bool {
     traces(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
 }
 
-/// Every project of this user that has a daemon, shims or containers; every one whose file is gone; and every one of which that
-/// cannot be read.
+/// The projects of this user with a daemon, shims or containers, those without a file, and those whose state directory cannot be
+/// read.
 pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|trace| {

@@ -1,7 +1,7 @@
-//! `orchestratord projects --prune`: removes the state of projects whose file is gone and of which nothing runs.
+//! `orchestratord projects --prune`: removes the state of projects without a file and without running services.
 //!
-//! A doubtful state is kept: on a disk that is not mounted, with a lock that is held or cannot be read, a manager that did not
-//! answer, a service that was up when the last daemon ended, or a unit of systemd.
+//! A state is kept in case of doubt: if the disk is not mounted, a lock is held or cannot be read, a manager did not answer, a
+//! service was up when the last daemon ended, or the project has a unit of systemd.
 
 use crate::daemon::try_lock;
 use crate::offline;
@@ -19,15 +19,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a daemon or a shim may hold its lock after it has ended its work.
+/// The maximum time for which a daemon or a shim holds its lock after its work.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a lock is tried until then.
+/// The interval between two tries of a lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Removes the state, and returns what was removed.
 ///
 /// # Errors
-/// If there is no directory for state.
+/// The parent of state directories is unknown.
 pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let found = offline::projects(around)?;
     let may_go =
@@ -35,14 +35,14 @@ pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;
-        // The state must be that of this spelling of the path.
+        // The state must belong to this spelling of the path.
         let is_its = project.state_dir == Path::new(&trace.state_dir) && !systemd::is_enabled(&project);
         is_its.then(|| remove_state(&project, trace)).flatten()
     });
     Ok(pruned.collect())
 }
 
-/// Removes the state of one project, unless something of it runs.
+/// Removes the state of one project, unless a service of it runs.
 fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     let state_dir = &project.state_dir;
     if !std::fs::symlink_metadata(state_dir).ok()?.is_dir() {
@@ -74,7 +74,7 @@ fn serves(state_dir: &Path) -> bool {
     state_dir.join(RECORD).exists()
 }
 
-/// Tries a lock until a process that is ending has released it.
+/// Tries a lock until an ending process has released it.
 fn wait_for_lock<T>(acquire: impl Fn() -> Option<T>) -> Option<T> {
     let deadline = clock::now().plus(LOCK_TIMEOUT);
     loop {

@@ -1,5 +1,5 @@
-//! A service as it is added: the keys of `services.toml`, which are read by `load/definition.rs`. Durations and sizes are
-//! written as there.
+//! The definition of an added service: the keys of `services.toml`, which `load/definition.rs` reads. Durations and sizes have
+//! the same form.
 
 use serde::Serialize;
 use std::collections::BTreeMap;

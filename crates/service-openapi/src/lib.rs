@@ -123,7 +123,7 @@ impl Examples {
         }
     }
 
-    /// Rows that are named have their own; everything else is made of its parts.
+    /// The example of a schema: a row of `examples.json` for a named type, otherwise the examples of the parts.
     fn example(&self, schema: &Value) -> Value {
         if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
             let made = || self.example(&self.schemas["schemas"][name]);
@@ -150,7 +150,7 @@ impl Examples {
     }
 }
 
-/// Says that a body may be left out, and not that it may be `null` as well: generators of clients stumble over that.
+/// Marks a body as optional, without allowing `null`: generators of clients do not support `null` there.
 fn mark_optional(body: &mut RequestBody) {
     for content in body.content.values_mut().filter_map(inline) {
         if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema {
@@ -160,7 +160,7 @@ fn mark_optional(body: &mut RequestBody) {
     }
 }
 
-/// The value itself, unless it is a reference.
+/// The inline value; `None` for a reference.
 fn inline<T>(place: &mut RefOr<T>) -> Option<&mut T> {
     match place {
         RefOr::T(value) => Some(value),

@@ -24,7 +24,7 @@ fn neither_or_both() -> Value {
     ]})
 }
 
-/// A service that stays and has no name.
+/// A persistent service without a name.
 fn persistent_without_name() -> Value {
     json!({
         "required": ["services"],

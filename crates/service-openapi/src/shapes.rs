@@ -1,5 +1,5 @@
-//! Shapes that exist in the document alone: an envelope whose answer is there and one whose error is, the bodies that
-//! are looser in code than in words, and the failures that operations share.
+//! Types that exist only in the document: envelopes with data and with an error, bodies whose type in code accepts more than
+//! the document describes, and the failures that operations have in common.
 #![expect(dead_code, reason = "the types are described and never constructed")]
 
 use serde::Serialize;
@@ -134,7 +134,7 @@ pub enum Graph {
     Drawn(String),
 }
 
-/// How a graph can be drawn.
+/// The format of a drawing.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Drawing {
@@ -150,15 +150,15 @@ pub enum Drawing {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
-    /// Dependents may go on.
+    /// The service is ready for its dependents.
     Ready,
-    /// Its last check passed.
+    /// The last health check passed.
     Healthy,
-    /// Its process is there.
+    /// The process of the service exists.
     Running,
-    /// Nothing of it runs.
+    /// No process of the service exists.
     Stopped,
-    /// It has ended by itself, and well.
+    /// The service has ended by itself with success.
     Completed,
 }
 
@@ -189,7 +189,7 @@ pub struct Service {
     name: String,
 }
 
-/// Where a client of server-sent events was.
+/// The position of a client of server-sent events.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct LastSeen {
@@ -198,7 +198,7 @@ pub struct LastSeen {
     last_event_id: Option<String>,
 }
 
-/// Answers that operations share: rows in one envelope, or line by line.
+/// Responses that operations have in common: rows in one envelope, or line by line.
 macro_rules! row_answers {
     ($($name:ident: $list:literal $line:literal, $description:literal;)*) => {$(
         pub enum $name {}
@@ -223,7 +223,7 @@ row_answers! {
     LogRows: "LogLinesAnswer" "LogLineOnALine", "the lines, oldest first";
 }
 
-/// Failures that an operation may end in. The status is that of the code.
+/// The failures of operations. The status is that of the code.
 macro_rules! failures {
     ($($name:ident: $code:ident, $message:literal, $when:literal;)*) => {$(
         pub enum $name {}

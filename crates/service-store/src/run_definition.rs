@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Beyond this size no further run is appended.
+/// The size at which no further run is appended.
 const MAX_NOTES_BYTES: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,7 @@ struct Again {
     run: u64,
 }
 
-/// Creates the files of a start in advance. An error is reported by the start.
+/// Creates the files of a start in advance. Errors are ignored, because the start reports them.
 pub fn prepare(files: &Files) {
     let made = private_dir(files.directory()).and_then(|()| files.prepare());
     let _ = made.and_then(|()| open_private(&path(files)));
@@ -56,7 +56,7 @@ pub fn save(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Re
     })
 }
 
-/// Replacing a file takes a file system ten times as long as appending to one.
+/// Writes the definition of a run; with `same`, appends only the number of the run, which is ten times as fast.
 fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let mut file = open_private(&path(files))?;
     match file.metadata()?.len() {
@@ -81,8 +81,8 @@ fn path(files: &Files) -> PathBuf {
     files.directory().join("definition.json")
 }
 
-/// The definition of this run, if it was stored and can be read. A variable with an unchanged value has the value of
-/// `now`; any other has only its hash.
+/// The definition of this run, if it was stored and can be read. A variable with an unchanged value gets the value of
+/// `now`; any other variable has only its hash.
 pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     // The first run has the number 1. The lookup is skipped because a project may have hundreds of services that never
     // ran.
@@ -103,7 +103,7 @@ pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
 }
 
-/// The number of the last run of a service of which a definition was written down; 0 if there is none that can be read.
+/// The number of the last run of a service with a stored definition; 0 without a readable one.
 pub fn last_run(files: &Files) -> u64 {
     let text = std::fs::read(path(files)).unwrap_or_default();
     let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<Again>(line).ok());
@@ -125,18 +125,18 @@ pub fn last_manager(files: &Files) -> io::Result<Manager> {
     Ok(disk::unseal::<Kept>(first)?.definition.manager)
 }
 
-/// The definition without variables of unknown value: a service without a definition is stopped without them.
+/// The definition without variables of unknown value, for the stop of a service that is no longer defined.
 pub fn without_unknown(mut definition: Service) -> Service {
     definition.env.retain(|(_, value)| !value.starts_with(TRACE));
     definition
 }
 
-/// Whether a value of the environment is not known, but for its trace.
+/// Whether a value is a hash, so that the variable's value is unknown.
 pub fn is_incomplete(definition: &Service) -> bool {
     definition.env.iter().any(|(_, value)| value.starts_with(TRACE))
 }
 
-/// No value of an environment can begin with this character.
+/// The first character of a hash. No value of an environment can contain it.
 const TRACE: char = '\0';
 /// The prefix of a fingerprint from a SHA-256. Fingerprints without it come from a hash of the standard library, which
 /// may differ in another Rust release.
@@ -149,7 +149,7 @@ fn fingerprint(salt: u64, key: &str, value: &str) -> String {
     format!("{TRACE}{SHA256}{}", &sha256(&parts.concat())[..32])
 }
 
-/// Whether a fingerprint is that of this variable.
+/// Whether a fingerprint belongs to this variable.
 fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
     let Some(hash) = found.strip_prefix(TRACE) else { return false };
     if hash.starts_with(SHA256) {
@@ -160,7 +160,7 @@ fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
     hash == format!("{:016x}", hasher.finish())
 }
 
-/// The services that are no news; all of this plan in a project that is new.
+/// The names of the last applied file; of this plan if nothing was applied.
 pub fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
     let read = disk::peek(&applied(paths), |json| Ok(serde_json::from_slice(json)?));
     read.unwrap_or_else(|| {
@@ -170,7 +170,7 @@ pub fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
     })
 }
 
-/// Writes down which services are no news from now on.
+/// Saves the names of the applied file.
 pub fn know(paths: &Paths, names: &BTreeSet<Name>) {
     let json = serde_json::to_vec(names).map_err(io::Error::from);
     if let Err(error) = json.and_then(|json| paths.disk.replace(&applied(paths), &json)) {

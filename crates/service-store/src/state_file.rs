@@ -27,13 +27,13 @@ use std::time::Duration;
 
 /// Format of the file. Version 1 had only the first line.
 const VERSION: u32 = 2;
-/// The size of changes at which the file is replaced.
+/// The total size of changes at which the file is replaced.
 const MAX_CHANGES_BYTES: u64 = 64 * 1024;
-/// How long other changes are collected.
+/// The time for which other changes are collected.
 const GATHER: Duration = Duration::from_millis(200);
 /// The number of services that are written without releasing the thread.
 const MAX_INLINE_COUNT: usize = 128;
-/// After a write that failed, for example because the disk is full. Changes go to the fallback file meanwhile.
+/// The delay after a failed write, for example with a full disk. Changes go to the fallback file meanwhile.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The file and its deadline.
@@ -60,7 +60,7 @@ struct Target {
 /// The written state.
 struct Written {
     services: BTreeMap<Name, PersistedState>,
-    /// Bytes in all, and of the first line.
+    /// The size of the file, and of its first line, in bytes.
     length: u64,
     first: u64,
 }
@@ -74,13 +74,13 @@ struct Contents {
     change: Change,
 }
 
-/// A line: some services as they are now.
+/// A further line: the present states of some services.
 #[derive(Serialize, Deserialize)]
 struct Change {
     /// The time of writing, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
-    /// The number of the last event by then: the journal may lose more than this file does.
+    /// The number of the last event at that time: the journal may lose more than this file.
     #[serde(default)]
     events: u64,
     services: BTreeMap<Name, PersistedState>,
@@ -121,7 +121,7 @@ impl Store {
         Ok((Self { target, due, try_again, written, fresh, last_event }, memories))
     }
 
-    /// Notes that a service changed.
+    /// Records that a service has changed.
     pub fn changed(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         if let Some(fresh) = &mut self.fresh {
             fresh.insert(after.id);
@@ -140,12 +140,12 @@ impl Store {
         self.fresh = None;
     }
 
-    /// When [`Store::write_if_due`] should be called.
+    /// The time of the next call of [`Store::write_if_due`].
     pub fn due(&self) -> Option<Moment> {
         self.due.into_iter().chain(self.try_again).min()
     }
 
-    /// The number of the last event that this file knows of.
+    /// The last event number in this file.
     pub fn last_event(&self) -> u64 {
         self.last_event
     }
@@ -182,7 +182,7 @@ impl Store {
         self.write(fleet, slice).await;
     }
 
-    /// Writes everything to the fallback file, while the disk is not tried.
+    /// Writes the complete state to the fallback file, between two tries of the disk.
     async fn write_fallback(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.due = None;
         if self.target.fallback_state_file.is_none() {
@@ -226,7 +226,7 @@ impl Store {
     }
 }
 
-/// Does work proportional to the number of services; for many services, the thread is released meanwhile.
+/// Calls `work`, which takes time proportional to the number of services. For many services, other tasks run meanwhile.
 async fn aside<T: Send + 'static>(
     count: usize,
     slice: &mut TimeSlice,
@@ -271,14 +271,14 @@ impl Target {
             }
         })?;
         if let Some(fallback_state_file) = &self.fallback_state_file {
-            // The fallback file is older now.
+            // The fallback file is now outdated.
             let _ = std::fs::remove_file(fallback_state_file);
         }
         let length = line.len() as u64;
         Ok(Written { services: contents.change.services, length, first: length })
     }
 
-    /// Everything, and its line.
+    /// The complete state, and its line.
     fn serialize_state(
         &self,
         services: BTreeMap<Name, PersistedState>,
@@ -307,13 +307,13 @@ impl Target {
 }
 
 impl Written {
-    /// Whether the file can grow further. Rewriting takes time proportional to the number of services, so a file of
-    /// many services may be longer.
+    /// Whether the file may grow further. To replace it takes time proportional to the number of services, so the limit is
+    /// higher for many services.
     fn is_short(&self) -> bool {
         self.length < self.first + MAX_CHANGES_BYTES.max(self.first)
     }
 
-    /// Whether the file has no removed service.
+    /// Whether no service of the file was removed.
     fn is_within(&self, services: &BTreeMap<Name, PersistedState>) -> bool {
         self.services.keys().all(|name| services.contains_key(name))
     }
@@ -363,7 +363,7 @@ fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Opt
     }
 }
 
-/// The combined state of the lines of a file.
+/// The state in a file, combined from its lines.
 fn parse(bytes: &[u8]) -> io::Result<Contents> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
@@ -408,7 +408,7 @@ mod tests {
         })
         .unwrap()
         .0;
-        // A directory in place of the new file: nothing can be written there, by root either.
+        // A directory in place of the new file prevents a write, also by root.
         std::fs::create_dir(directory.path().join("state.new")).unwrap();
         let mut slice = TimeSlice::new(Arc::default());
         let began = clock::now();

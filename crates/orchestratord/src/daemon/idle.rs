@@ -1,8 +1,8 @@
-//! The end of a daemon that a command has started and that is idle: nothing runs or is wanted, nothing is scheduled, and no
-//! client is connected. The next command starts another daemon.
+//! The end of an idle daemon that a command has started: no service runs, has goal up or is scheduled, and no client is
+//! connected. The next command starts another daemon.
 //!
-//! No client is refused for it. First the socket loses its name, so that a later client finds no daemon and starts one. Then
-//! earlier connections are accepted; if there was one, the socket gets its name back.
+//! No client is refused meanwhile. First the socket loses its name, so that a later client finds no daemon and starts one. Then
+//! earlier connections are accepted; if there is one, the socket gets its name back.
 
 use super::transient_gc;
 use service_core::service::{Goal, State};
@@ -14,21 +14,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// In this time a connection that is queued in the kernel is accepted.
+/// The time within which a connection in the kernel's queue is accepted.
 const ACCEPT_GRACE: Duration = Duration::from_millis(2);
 
-/// Returns once the daemon has been idle for as long as `services.toml` says; its socket has no name then.
+/// Returns when the daemon has been idle for the time in `services.toml`, after its socket has lost its name.
 pub(super) async fn wait_until_idle(api: &ApiState) {
     loop {
         let limit = wait_for_timeout(api).await;
         let (left, socket) = (api.connections.last_seen(), &api.project.socket);
-        // If the socket has no name already, or cannot be renamed, there is no name to restore either.
+        // If the socket has no name, or cannot be renamed, there is no name to restore.
         let hidden = std::fs::rename(socket, hidden_path(socket));
-        // The first sleep ends after queued connections have woken the listener, the second after they are accepted.
+        // After the first sleep queued connections have woken the listener; after the second they are accepted.
         tokio::time::sleep(ACCEPT_GRACE).await;
         tokio::time::sleep(ACCEPT_GRACE).await;
         let is_alone = left.is_some() && api.connections.last_seen() == left;
-        // A SIGHUP may have made the daemon bind it again meanwhile.
+        // A SIGHUP may have made the daemon bind the socket again meanwhile.
         let is_hidden = hidden.is_err() || !socket.exists();
         if is_alone && is_hidden && idle_timeout(&api.orchestrator.fleet_snapshot()).is_some() {
             tracing::info!(
@@ -50,7 +50,7 @@ pub(super) fn hidden_path(socket: &Path) -> PathBuf {
     socket.with_extension("new")
 }
 
-/// Returns once the idle timeout is over, with its length.
+/// Returns the length of the idle timeout when it has expired.
 async fn wait_for_timeout(api: &ApiState) -> Duration {
     let mut boards = api.orchestrator.snapshots();
     let mut inactive_since = None;
@@ -73,19 +73,19 @@ async fn wait_for_timeout(api: &ApiState) -> Duration {
     }
 }
 
-/// When to check again: the timeout is over then unless a client has connected. A client that is connected may stay long.
+/// The time of the next check: the timeout has then expired, unless a client has connected. A connection may last long.
 fn due(limit: Duration, inactive_since: Moment, last_seen: Option<Moment>, now: Moment) -> Moment {
     last_seen.map_or(now, |left| left.max(inactive_since)).plus(limit)
 }
 
-/// The idle timeout of the daemon; none if it has none, or if it is not idle.
+/// The idle timeout of the daemon; `None` without a timeout, or if the daemon is not idle.
 fn idle_timeout(fleet: &FleetSnapshot) -> Option<Duration> {
     let settings = fleet.plan.settings();
     let may_end = !settings.idle_timeout.is_zero() && settings.api.is_none();
     (may_end && fleet.plan.ids().all(|id| is_idle(fleet, id))).then_some(settings.idle_timeout)
 }
 
-/// Whether nothing of a service runs, is wanted or is scheduled.
+/// Whether a service has no process, goal down, and no scheduled start.
 fn is_idle(fleet: &FleetSnapshot, id: Id) -> bool {
     let snapshot = &fleet.at(id).snapshot;
     let is_inactive = match snapshot.state {

@@ -1,9 +1,9 @@
 //! The lock of a state directory: the process that holds it is the daemon of the project.
 //!
-//! There are two locks. The file in the directory is visible wherever the directory is, also in another network namespace; but it
-//! can be deleted and created again, alone or with the directory. So the path is locked too, by a name in the abstract
-//! namespace of Unix sockets: that cannot be deleted, and the kernel releases it when its holder ends. If another user has
-//! bound the name, the file alone decides.
+//! There are two locks. The lock file is visible wherever the directory is, also in another network namespace, but it can be
+//! deleted and created again, alone or with the directory. The path is therefore also locked by a name in the abstract namespace
+//! of Unix sockets. This name cannot be deleted, and the kernel releases it when its holder ends. If another user has bound the
+//! name, the file alone decides.
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
@@ -18,10 +18,10 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// After a connection that could not be accepted.
+/// The delay after a connection that could not be accepted.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Both locks, held as long as this lives.
+/// Both locks, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     path: PathBuf,
@@ -33,7 +33,7 @@ pub(crate) struct Lock {
 #[derive(Debug)]
 pub(crate) enum Claim {
     Acquired(Lock),
-    /// Another process holds it, of this pid if that is known.
+    /// Another process holds a lock, with this pid if it is known.
     HeldBy(Option<i32>),
 }
 
@@ -74,7 +74,7 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
         Ok(()) => {
             let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             if let Err(error) = named {
-                // The lock holds without it.
+                // The lock is held also without the abstract name.
                 tracing::warn!(%error, "cannot write the pid into the lock file");
             }
             Ok(Some(file))
@@ -88,7 +88,7 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
 enum Name {
     Bound(UnixListener),
     HeldBy(i32),
-    /// It cannot be bound, or another user holds it.
+    /// The name cannot be bound, or another user holds it.
     Unavailable,
 }
 
@@ -119,7 +119,7 @@ fn bind_name(state_dir: &Path) -> io::Result<Name> {
     }
 }
 
-/// The process that has bound a name, unless it is another user's.
+/// The process that has bound a name; `None` for a process of another user.
 fn name_holder(name: &str) -> nix::Result<Option<i32>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;

@@ -6,9 +6,9 @@ use service_http::ApiState;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Without a change for so long, the heap is trimmed.
+/// The time without a change after which the heap is trimmed.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
-/// The longest delay where something changes all the time, as checks do.
+/// The maximum delay if changes do not cease, as with checks.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// Never returns while the orchestrator lives.
@@ -29,7 +29,7 @@ pub(super) async fn trim_when_idle(api: Arc<ApiState>) {
                 Err(_) => break,
             }
         }
-        // It takes some milliseconds.
+        // The call takes some milliseconds.
         let _ = tokio::task::spawn_blocking(trim_heap).await;
         if !changed().await {
             return;

@@ -9,10 +9,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// After a listener that could not be opened.
+/// The delay after a listener that could not be opened.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Opens the listener and serves there until `end`. The settings are those with which the daemon began.
+/// Opens the listener and serves it until `end`, with the settings of the daemon's start.
 pub(super) async fn serve(api: Arc<ApiState>, mut end: Receiver<()>) {
     let Some(settings) = api.orchestrator.plan().settings().api.clone() else { return };
     let base = api.project.config.parent().unwrap_or(Path::new("/")).to_path_buf();
@@ -38,7 +38,7 @@ pub(super) async fn serve(api: Arc<ApiState>, mut end: Receiver<()>) {
     }
 }
 
-/// Sets the address, or the error, that the status shows. Returns whether it differs from the one before.
+/// Sets the address, or the error, for the status. Returns whether it differs from the previous one.
 fn set_address(api: &ApiState, address: String) -> bool {
     let mut shown = api.tcp_address.lock().unwrap_or_else(PoisonError::into_inner);
     let is_new = shown.as_ref() != Some(&address);

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The least time to live of a service that has never run: it is about to be started.
+/// The minimum time to live of a service that has never run: a start of it is about to come.
 const MIN_NEVER_RUN_TTL: Duration = Duration::from_mins(1);
-/// After a removal that failed, for example because the disk is full.
+/// The delay after a failed removal, for example with a full disk.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Never returns while the orchestrator lives.

@@ -1,4 +1,4 @@
-//! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Either all of it is done or none.
+//! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Each command succeeds completely or changes nothing.
 
 use super::unit::{self, StartSet, StartTrigger};
 use nix::unistd::{Uid, User};
@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The caller's variables that the unit sets: where programs are, and where its state is.
+/// The caller's variables that the unit sets: the search path of programs, and the directories of state.
 const INHERITED_VARIABLES: [&str; 7] = [
     "PATH",
     "XDG_STATE_HOME",
@@ -21,14 +21,14 @@ const INHERITED_VARIABLES: [&str; 7] = [
     "ORCHESTRATORD_LOG",
     "LANG",
 ];
-/// Where logind keeps a file for each user whose systemd runs without a login.
+/// The directory of logind with a file for each user whose systemd runs without a login.
 const LINGER_DIR: &str = "/var/lib/systemd/linger";
 
-/// Writes the unit of a project and has systemd start it from now on; at once, too, if `now`.
+/// Writes the unit of a project and enables it in systemd; with `now`, also starts it.
 ///
 /// # Errors
-/// [`Code::NoSystemd`] if there is no systemd of this user, [`Code::Internal`] if it refuses: nothing is left behind.
-/// [`Code::NotFound`] if a service is named that the project has not.
+/// [`Code::NoSystemd`] without a systemd of this user, [`Code::Internal`] if it refuses: nothing is changed then.
+/// [`Code::NotFound`] if a named service does not exist.
 pub(crate) fn enable(
     project: &Project,
     nu: Option<&Path>,
@@ -85,7 +85,7 @@ pub(crate) fn enable(
     let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
     if now {
         let _ = fs::remove_file(project.session_mark());
-        // A daemon that runs already is replaced, which no service notices.
+        // A running daemon is replaced, without an effect on services.
         systemctl(&["restart", &name]).map_err(|why| {
             let help = format!(
                 "the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details"
@@ -100,7 +100,7 @@ pub(crate) fn enable(
 /// Stops the daemon of a unit, and removes the unit. Services keep running.
 ///
 /// # Errors
-/// [`Code::BadRequest`] if there is no such unit, the others as with [`enable`].
+/// [`Code::BadRequest`] without such a unit, and the errors of [`enable`].
 pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
     let (name, path) = (unit::name(project), unit_path(project)?);
     let text = fs::read_to_string(&path).map_err(|_| {
@@ -125,12 +125,12 @@ pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
     Ok(describe(name, &path, starts.to_owned(), Some(note)))
 }
 
-/// Whether there is a unit of a project.
+/// Whether a project has a unit.
 pub(crate) fn is_enabled(project: &Project) -> bool {
     unit_path(project).is_ok_and(|path| path.exists())
 }
 
-/// Has systemd start the daemon of a project whose unit it has already started in this login, instead of this process. Returns
+/// Makes systemd start the daemon, instead of this process, if it has already started the project's unit in this login. Returns
 /// whether it did.
 pub(crate) fn start_instead(project: &Project) -> bool {
     let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
@@ -178,7 +178,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 /// The version of the user's systemd.
 ///
 /// # Errors
-/// [`Code::NoSystemd`] if it does not answer.
+/// [`Code::NoSystemd`] if systemd does not answer.
 fn require_systemd() -> Result<Option<u32>, Problem> {
     let run = "run `orchestratord run` from another supervisor of this machine";
     let no = |why: &str, help: &str| {

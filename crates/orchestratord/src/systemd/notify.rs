@@ -56,7 +56,7 @@ impl SystemdEnv {
     }
 }
 
-/// The socket to systemd, if the daemon runs as a unit.
+/// The socket of systemd, if the daemon runs as a unit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notifier {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
@@ -99,7 +99,7 @@ impl Notifier {
     }
 }
 
-/// A path, or an abstract name that is written with `@`.
+/// Parses a path, or an abstract name with a leading `@`.
 fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -114,7 +114,7 @@ fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 /// Sends the status sentence whenever it changes, and the watchdog notification, for as long as it is polled.
 pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
     let mut boards = api.orchestrator.snapshots();
-    // Half the time, as sd_watchdog_enabled(3) recommends.
+    // The interval is half the timeout, as sd_watchdog_enabled(3) recommends.
     let interval = notifier.watchdog.map(|watchdog| watchdog / 2);
     let mut ticks = interval.map(tokio::time::interval);
     let mut sent = String::new();

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// How long systemd may take to answer whether it is being shut down.
+/// The timeout for systemd's answer whether it is shutting down.
 const SYSTEMCTL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Starts the services of the session, unless an earlier daemon of the session has: a daemon that is restarted does not start
+/// Starts the services of the session, unless an earlier daemon of the session has done so: a restarted daemon does not start
 /// services that were stopped meanwhile.
 pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     let mark = api.project.session_mark();
@@ -73,7 +73,7 @@ pub(crate) async fn is_session_ending() -> bool {
     }
 }
 
-/// Saves the services that are wanted and not completed, so that the next session starts them.
+/// Saves the services with goal up that are not completed, so that the next session starts them.
 pub(crate) fn save_services_to_resume(api: &ApiState) {
     let _ = std::fs::remove_file(api.project.session_mark());
     let fleet = api.orchestrator.fleet_snapshot();

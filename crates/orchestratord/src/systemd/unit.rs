@@ -11,28 +11,28 @@ use std::path::{Path, PathBuf};
 /// process of it runs.
 const MIN_SUBGROUP_VERSION: u32 = 254;
 
-/// Which services are started with the session.
+/// The services that start with the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartSet {
-    /// Those that are marked `auto = true`.
+    /// The services with `auto = true`.
     Auto,
-    /// All.
+    /// All services.
     All,
-    /// These.
+    /// The named services.
     Named(Vec<String>),
 }
 
-/// When systemd starts the daemon.
+/// The moment at which systemd starts the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum StartTrigger {
-    /// When its user logs in.
+    /// The login of the user.
     #[default]
     Login,
-    /// When the machine starts.
+    /// The boot of the machine.
     Boot,
 }
 
-/// All that a unit says.
+/// The contents of a unit.
 pub(super) struct Unit<'a> {
     pub(super) program: &'a Path,
     pub(super) project: &'a Project,
@@ -43,7 +43,7 @@ pub(super) struct Unit<'a> {
 }
 
 impl StartSet {
-    /// The set that `--all` and the names of a command line ask for.
+    /// The services that `--all` and the names of a command line select.
     pub(crate) fn from_arguments(all: bool, names: Vec<String>) -> Self {
         match (all, names.is_empty()) {
             (true, _) => Self::All,
@@ -77,13 +77,13 @@ impl StartSet {
     }
 }
 
-/// The name of a project's unit: recognisable, and of no other project.
+/// The unique and readable name of a project's unit.
 pub(super) fn name(project: &Project) -> String {
     let slug = project.state_dir.file_name().unwrap_or_default().to_string_lossy();
     format!("service-orchestrator-{slug}.service")
 }
 
-/// The text of a unit. An error says which value it cannot contain.
+/// The text of a unit. The error names a value that a unit cannot contain.
 pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
     let config = utf8(&unit.project.config)?;
     let mut text = String::new();
@@ -122,7 +122,7 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
 }
 
 fn command(unit: &Unit<'_>, config: &str) -> Result<String, String> {
-    // Without the colon `$` would stand for variables.
+    // Without the colon, systemd would replace variables at `$`.
     let mut words = vec![quote(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
     words.extend(["--config".to_owned(), quote(config)]);
     if let Some(nu) = unit.nu {
@@ -137,7 +137,7 @@ fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
 }
 
-/// Quotes one word: systemd splits lines like a shell and expands `%`.
+/// Quotes one word: systemd splits a line like a shell and expands `%`.
 fn quote(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "/.-_=:,+".contains(c);
     if !word.is_empty() && word.chars().all(safe) {

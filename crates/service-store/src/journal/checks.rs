@@ -1,4 +1,4 @@
-//! [`Checks`]: the results of health checks, which lie in a file of their own.
+//! [`Checks`]: the results of health checks, which have their own file.
 
 use super::line_reader::LineReader;
 use super::record::shorten;
@@ -36,7 +36,7 @@ impl CheckRow {
         }
     }
 
-    /// Its line in the file.
+    /// The line of this result in the file.
     pub(super) fn line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');

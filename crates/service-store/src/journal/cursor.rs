@@ -24,18 +24,18 @@ pub trait RowCursor {
     fn advance(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
 }
 
-/// All of them.
+/// Collects all rows.
 pub(super) fn all<A: RowCursor>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
     let mut rows = Vec::new();
     let more = ahead.advance(&mut |row| {
         rows.push(row);
         ControlFlow::Continue(())
     })?;
-    debug_assert!(!more, "nobody said that it is enough");
+    debug_assert!(!more, "the callback never breaks");
     Ok(rows)
 }
 
-/// Events.
+/// A cursor for events.
 pub struct Events {
     past: Backlog,
     question: EventQuery,
@@ -43,8 +43,10 @@ pub struct Events {
 }
 
 impl Events {
+    /// A cursor at the first selected event.
+    ///
     /// # Errors
-    /// As [`Backlog::find`].
+    /// The errors of [`Backlog::find`].
     pub fn new(past: Backlog, question: EventQuery) -> Result<Self, Problem> {
         let way = past.way(&question)?;
         Ok(Self { past, question, way })
@@ -59,10 +61,10 @@ impl RowCursor for Events {
     }
 }
 
-/// The number of [`RetainedStarts`] at the same time.
+/// The maximum number of [`RetainedStarts`] at the same time.
 const MAX_RETAINED: usize = 8;
 
-/// Permits of readers of starts to retain their rows. The events of a start may be far apart, so all rows have to be
+/// Limits the readers of starts: each retains all of its rows. The events of a start may be far apart, so all rows are
 /// computed before the first is delivered. Without a permit, a reader computes them again for each chunk.
 #[derive(Debug, Clone)]
 pub struct RetainedStarts(Arc<Semaphore>);

@@ -29,8 +29,10 @@ pub struct History {
 }
 
 impl History {
+    /// A cursor at the first selected row.
+    ///
     /// # Errors
-    /// As [`Backlog::find`].
+    /// The errors of [`Backlog::find`].
     pub fn new(past: Backlog, checks: Checks, question: &EventQuery) -> Result<Self, Problem> {
         let question = question.clone();
         let way = past.way(&EventQuery { limit: None, ..question.clone() })?;

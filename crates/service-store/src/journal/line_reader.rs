@@ -1,5 +1,5 @@
-//! [`LineReader`]: the lines of a log from an offset on, read in blocks, so that a chunk of an answer costs no more than
-//! its own lines.
+//! [`LineReader`]: the lines of a log from an offset on. It reads in blocks, so that a chunk of a response costs no more
+//! than its own lines.
 
 use super::segment::{Part, SegmentSnapshot};
 use serde::de::DeserializeOwned;
@@ -109,7 +109,7 @@ mod tests {
         let mut log = SegmentedLog::open(directory.path().join("x.jsonl"), 4 * BLOCK_BYTES as u64, None);
         let (mut expected, mut offset) = (Vec::new(), 0);
         for number in 1..=5_u64 {
-            // Spaces are no part of a JSON value.
+            // Spaces are not part of a JSON value.
             let padding = " ".repeat(BLOCK_BYTES / 3 * usize::try_from(number).unwrap());
             let line = format!("{number}{padding}\n");
             log.append(line.as_bytes(), Vec::new).unwrap();

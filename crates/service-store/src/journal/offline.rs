@@ -14,7 +14,7 @@ fn past(state_dir: &Path) -> Result<Backlog, Problem> {
     SegmentSnapshot::at(&path(state_dir)).map(Backlog::from_files).map_err(|error| unreadable(&error))
 }
 
-/// The events.
+/// The selected events.
 pub fn events(state_dir: &Path, question: &EventQuery) -> Result<Vec<Event>, Problem> {
     past(state_dir)?.find(question)
 }

@@ -1,5 +1,5 @@
-//! Reading events: the understood part of a file ([`Pages`]), selected events ([`EventQuery`]), and a reader's way
-//! through past events ([`Backlog`]).
+//! Reading events: the readable part of a file ([`Pages`]), selected events ([`EventQuery`]), and past events from a
+//! reader's position on ([`Backlog`]).
 
 use super::line_reader::LineReader;
 use super::record::{EventRecord, VERSION, unreadable};
@@ -21,14 +21,14 @@ use std::sync::Arc;
 #[derive(Debug, Deserialize)]
 struct Head {
     journal: u32,
-    /// The last number given when this file could not be written.
+    /// The last assigned number at a time when this file could not be written.
     given: String,
-    /// How every service was when this file was begun.
+    /// The states of all services at the start of this file.
     #[serde(default)]
     seen: BTreeMap<String, StateTracker>,
 }
 
-/// The part of a line that is useful without understanding the rest.
+/// The part of a line that can be read whatever the rest is.
 #[derive(Deserialize)]
 struct Numbered {
     seq: u64,
@@ -37,15 +37,15 @@ struct Numbered {
 /// The result of reading both files from their beginning.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// The highest number that was ever given.
+    /// The highest assigned number.
     pub(super) highest: u64,
-    /// How every service was at last.
+    /// The last states of all services.
     pub(super) seen: BTreeMap<String, StateTracker>,
-    /// How the daemon was at last.
+    /// The last state of the daemon.
     pub(super) daemon: Option<String>,
-    /// In which boot that was.
+    /// The boot of that state.
     pub(super) boot_id: Option<String>,
-    /// Lines that could not be understood.
+    /// The number of lines that could not be parsed.
     pub(super) broken: usize,
     /// The current file has another format version, so nothing may be appended.
     pub(super) is_foreign_version: bool,
@@ -118,9 +118,9 @@ fn placed<T: DeserializeOwned>(texts: &[Vec<u8>; 2]) -> impl DoubleEndedIterator
 /// The start of the selected events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// After this number.
+    /// The events after this number.
     After(u64),
-    /// From this time on.
+    /// The events from this time on.
     Time(Timestamp),
 }
 
@@ -144,36 +144,36 @@ impl std::str::FromStr for Since {
 /// Selected events.
 #[derive(Debug, Clone, Default)]
 pub struct EventQuery {
-    /// Of these services; of all, and of the daemon, if none is named.
+    /// The services; if empty, all services and the daemon.
     pub names: Vec<String>,
-    /// Events before this number or time are left out.
+    /// The number or the time before which events are left out.
     pub since: Option<Since>,
-    /// Events caused by an actor of this kind, or with this text; any without a value.
+    /// The kind of the actor, or a text of its description; `None` for any actor.
     pub by: Option<String>,
     /// The maximum number of events: the first ones with `since`, else the last ones.
     pub limit: Option<usize>,
 }
 
 impl EventQuery {
-    /// Whether the contents of this event match.
+    /// Whether this event matches, without regard to numbers and times.
     pub fn takes(&self, event: &Event) -> bool {
         self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
     }
 
-    /// Whether an event concerns one of the services.
+    /// Whether an event is about one of the services.
     pub fn is_about(&self, service: Option<&str>) -> bool {
         self.names.is_empty() || service.is_some_and(|service| self.names.iter().any(|name| name == service))
     }
 }
 
-/// The position of a reader: a few words of memory.
+/// The position of a reader.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     /// The offset in the files, as if concatenated.
     pub(super) from: usize,
-    /// The number of the last event that is behind.
+    /// The number of the last event before the position.
     pub(super) delivered: Option<u64>,
-    /// The number of events left to deliver.
+    /// The number of events still to deliver.
     pub(super) left: usize,
 }
 
@@ -186,12 +186,12 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// The files, and events that could not be written yet, up to the last number that was given.
+    /// The files, and the events that are not yet written, up to the last assigned number.
     pub(super) fn new(segments: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
         Self { segments, unwritten, last }
     }
 
-    /// The files alone.
+    /// The files without unwritten events.
     pub(super) fn from_files(segments: SegmentSnapshot) -> Self {
         Self { segments, unwritten: Vec::new(), last: u64::MAX }
     }
@@ -209,7 +209,7 @@ impl Backlog {
         Ok(found)
     }
 
-    /// Whether there is any event about this service.
+    /// Whether an event is about this service.
     pub fn mentions(&self, name: &str) -> Result<bool, Problem> {
         let (mut delivered, question) =
             (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
@@ -223,7 +223,7 @@ impl Backlog {
     /// The position of the first selected event.
     ///
     /// # Errors
-    /// As [`Backlog::find`].
+    /// The errors of [`Backlog::find`].
     pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
         let mut way = Position { from: 0, delivered: None, left: question.limit.unwrap_or(usize::MAX) };
         let segments = self.understood()?;
@@ -239,7 +239,7 @@ impl Backlog {
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
                 .filter(|(_, event)| question.takes(event))
                 .skip(most);
-            // The last event before the selection.
+            // This is the last event before the selection.
             way.delivered = back.next().map(|(_, event)| event.seq);
         }
         // Numbers ascend, so everything before the position of the first selected event is skipped.
@@ -273,7 +273,7 @@ impl Backlog {
         failed.take().map_or(Ok(false), |error| Err(unreadable(&error)))
     }
 
-    /// The events from a position on, each with the offset after it. `segments` are those of [`Backlog::understood`].
+    /// The events from a position on, each with the offset after it. `segments` are those of [`Backlog::readable_segments`].
     pub(super) fn ahead<'a>(
         &'a self,
         segments: &'a SegmentSnapshot,
@@ -289,7 +289,7 @@ impl Backlog {
         )
     }
 
-    /// The files. One of another format version is left out.
+    /// The files with this format version.
     pub(super) fn understood(&self) -> Result<SegmentSnapshot, Problem> {
         self.segments.clone().retain(is_ours).map_err(|error| unreadable(&error))
     }
@@ -311,13 +311,13 @@ impl Backlog {
 }
 
 impl Position {
-    /// Leaves an event behind.
+    /// Advances past an event.
     pub(super) fn pass(&mut self, after: usize, event: &Event) {
         (self.from, self.delivered) = (after, Some(event.seq));
     }
 }
 
-/// Whether a written time is at or after `since`.
+/// Whether a recorded time is at or after `since`.
 pub(super) fn is_since(time: &str, since: Option<Since>) -> bool {
     match since {
         Some(Since::Time(since)) => time.parse::<Timestamp>().is_ok_and(|time| time >= since),

@@ -22,9 +22,9 @@ pub struct EventRecord {
 /// A live message to followers.
 #[derive(Debug, Clone)]
 pub enum LiveMessage {
-    /// Something happened.
+    /// A new event.
     Event(Arc<EventRecord>),
-    /// Nothing happened since this number, and the daemon is there.
+    /// A sign of life: there was no event after this number.
     Heartbeat(u64),
 }
 
@@ -48,7 +48,7 @@ pub(super) fn checks_path(state_dir: &Path) -> PathBuf {
     state_dir.join("checks.jsonl")
 }
 
-/// The text of another program, within a limit.
+/// The text of another program, cut at a limit.
 pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MAX_REASON_BYTES {
         text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));

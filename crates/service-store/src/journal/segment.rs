@@ -1,8 +1,8 @@
-//! [`SegmentedLog`]: a file of JSON lines with a size limit. A full file becomes the old one, replacing the previous
-//! old one, and a new file is begun.
+//! [`SegmentedLog`]: a file of JSON lines with a size limit. A full file is rotated: it replaces the old file, and a new
+//! file is begun.
 //!
-//! A line counts when its line end is written. A partial line, left by a full disk or a killed writer, is overwritten
-//! by the next line.
+//! A line counts when its line end is written. The next line overwrites a partial line of a full disk or a killed
+//! writer.
 
 use service_host::disk::Disk;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,7 @@ pub(super) struct SegmentedLog {
     current: Option<Written>,
     old: Option<Written>,
     closed: bool,
-    /// Syncs the file, if it is worth it.
+    /// Syncs the file; `None` for files that are not synced.
     disk: Option<Disk>,
 }
 
@@ -48,7 +48,7 @@ impl SegmentedLog {
         };
         let (current, old) = (take_up(&path), take_up(&old(&path)));
         if let Some(Written { file, length }) = &current {
-            let _ = file.set_len(*length); // else the next line overwrites the torn one
+            let _ = file.set_len(*length); // otherwise the next line overwrites the torn one
         }
         Self { path, limit, current, old, closed: false, disk }
     }
@@ -63,7 +63,7 @@ impl SegmentedLog {
         let full = |written: &Written| written.length + lines.len() as u64 > self.limit;
         if self.closed || self.current.as_ref().is_none_or(full) {
             match self.rotate(&head()) {
-                // For example without a free descriptor. The current file may grow a little beyond its limit.
+                // A rotation can fail, for example without a free descriptor. The current file then grows beyond its limit.
                 Err(error) if self.may_go_on() => {
                     tracing::warn!(%error, path = %self.path.display(), "cannot begin a new file");
                 }
@@ -79,8 +79,8 @@ impl SegmentedLog {
                 }
             }
             Err(error) => {
-                let _ = file.set_len(*length); // what was written in part must not be taken for lines
-                // It could only be opened for reading. When the disk is writable again, a new file is begun.
+                let _ = file.set_len(*length); // a partly written text must not count as lines
+                // The file could only be opened for reading. When the disk is writable again, a new file is begun.
                 self.closed |= error.raw_os_error() == Some(nix::libc::EBADF);
                 return Err(error);
             }
@@ -102,7 +102,7 @@ impl SegmentedLog {
         self.current.as_ref().map_or(Ok(()), |current| current.file.write_all_at(bytes, at))
     }
 
-    /// Prepares a new file aside, so that a current one always exists.
+    /// Prepares a new file under another name, so that a current file always exists.
     fn rotate(&mut self, head: &[u8]) -> io::Result<()> {
         let aside = self.path.with_extension("new");
         let file =
@@ -137,7 +137,7 @@ impl SegmentSnapshot {
         [Part(self.old.as_ref()), Part(self.current.as_ref())]
     }
 
-    /// Leaves the files out whose first line is refused.
+    /// Removes the files whose first line is refused.
     pub(super) fn retain(mut self, accepts: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
         for file in [&mut self.old, &mut self.current] {
             if !accepts(&Part(file.as_ref()).first_line()?) {
@@ -202,7 +202,7 @@ fn old(path: &Path) -> PathBuf {
 
 fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
     let opened = match how.open(path) {
-        // It can at least be read.
+        // A read-only file can at least be read.
         Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EROFS | nix::libc::EACCES)) => {
             File::open(path)
         }

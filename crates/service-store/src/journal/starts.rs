@@ -7,7 +7,7 @@ use service_api::Event;
 use service_api::event::{StartRecord, kind};
 use std::collections::BTreeMap;
 
-/// A start without a result.
+/// An unfinished start.
 struct Open {
     start: StartRecord,
     wanted: f64,
@@ -81,7 +81,7 @@ fn settle(open: Open, event: &Event, result: &str) -> StartRecord {
     StartRecord { took_ms, result: result.to_owned(), ..open.start }
 }
 
-/// Zero over a boot of the machine, from which no time can be counted.
+/// The milliseconds between two times; zero across a boot of the machine.
 fn span(from: f64, to: f64) -> f64 {
     ((to - from).max(0.0) * 1_000.0).round() / 1_000.0
 }

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 pub struct Subscription {
     pub(super) segments: SegmentSnapshot,
     pub(super) checks: Checks,
-    /// Events that could not be written yet.
+    /// The events that are not yet written.
     pub(super) unwritten: Vec<Arc<EventRecord>>,
     /// The last assigned number. Every later event arrives over `live`.
     pub last: u64,

@@ -12,7 +12,7 @@ use service_core::health::Health;
 use service_core::service::Exit;
 use std::collections::BTreeMap;
 
-/// Stopped, and wanted: a run that ended and is followed by the next at once passes through here.
+/// Stopped with goal up: the state between a run that ended and a next run that follows at once.
 const WAITING: &str = "waiting";
 const STOPPED: &str = "stopped";
 const STOPPING: &str = "stopping";
@@ -24,12 +24,12 @@ pub(super) struct StateTracker {
     state: Option<String>,
     run: u64,
     health: Option<String>,
-    /// It is no longer defined.
+    /// Whether the service is no longer defined.
     pub(super) removed: bool,
     /// Whether it was alive before its state became unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     doubted: bool,
-    /// The dependency it waited for at the last observation.
+    /// The dependency that the service waited for at the last observation.
     #[serde(skip)]
     need: Option<String>,
 }
@@ -40,7 +40,7 @@ pub struct ObservedState {
     alive: bool,
     run: u64,
     health: Health,
-    /// How a run ended, and which.
+    /// The exit of a run, and the number of the run.
     exit: Option<(u64, Exit)>,
     /// The manager's message on the end of the previous run.
     ending: Option<String>,
@@ -131,7 +131,7 @@ impl StateTracker {
         let later = observed.run > self.run;
         let ended = !observed.alive && (later || (self.was_alive() && observed.run == self.run));
         if self.was_alive() && later {
-            // It has ended and was started again between two observations.
+            // The service has ended and was started again between two observations.
             let exit = observed.exit_of(self.run);
             drafts.push(EventDraft {
                 event: kind::STATE,
@@ -174,12 +174,12 @@ impl StateTracker {
             ..draft()
         });
         self.need = observed.need;
-        // A service that is stopped for its health was unhealthy first.
+        // A service that is stopped because of its health was unhealthy before.
         let (first, second) = if observed.state == STOPPING { (health, state) } else { (state, health) };
         drafts.into_iter().chain(first).chain(second).collect()
     }
 
-    /// How its health went, unless that follows from its state or was not known before.
+    /// The change of health, unless it follows from the state or the previous health was unknown.
     fn health(&mut self, observed: &ObservedState, moved: bool) -> Option<(Option<String>, String)> {
         if !(observed.alive && (observed.health.is_good() || observed.health == Health::Unhealthy)) {
             return None;
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_launch_that_is_taken_back_has_not_the_exit_of_the_run_before() {
         let before = Some((4, Exit::Code(3)));
-        // Observed while it ran, and only after its end.
+        // The health was observed during the run, and only reported after its end.
         for state in ["starting", "failed"] {
             let run = if state == "starting" { 5 } else { 4 };
             let mut seen = StateTracker { state: Some(state.into()), run, ..StateTracker::default() };
@@ -313,7 +313,7 @@ mod tests {
             let mut seen = StateTracker { state: Some(before.into()), run: 4, ..StateTracker::default() };
             let drafts = seen.observe("web", ObservedState { alive: true, ..unknown() });
             assert_eq!(words(&drafts), [format!("state {before} unknown")]);
-            // Another daemon reads what this one wrote.
+            // Another daemon reads the events of this one.
             let mut seen: StateTracker = serde_json::from_slice(&serde_json::to_vec(&seen).unwrap()).unwrap();
             let drafts = seen.observe("web", stopped(Exit::Code(3)));
             assert_eq!(words(&drafts), ["state unknown stopped"]);

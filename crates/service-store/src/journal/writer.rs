@@ -33,21 +33,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// A file of this size is full; there are two of them.
+/// The maximum size of a file; the journal has two files.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Events that wait in memory for a disk that cannot be written.
+/// The maximum number of events that wait in memory while the disk cannot be written.
 const MAX_WAITING_COUNT: usize = 4096;
-/// Results of checks that wait likewise.
+/// The maximum number of check results that wait in memory while the disk cannot be written.
 const MAX_WAITING_CHECKS: usize = 256;
-/// How far behind a follower may be before it is disconnected.
+/// The number of unread events at which a follower is disconnected.
 const LIVE_CAPACITY: usize = 4096;
-/// After a write that failed.
+/// The delay after a failed write.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// How often followers hear that the daemon is still there.
+/// The interval between heartbeats for followers.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The maximum number of delivered events that are not on disk.
 const MAX_LOST_COUNT: u64 = 100_000;
-/// The length that is searched for secrets. A secret at the end is recognized by the text before it.
+/// The length of the text that is searched for secrets. A secret at the end is recognized by the text before it.
 const MAX_READ_BYTES: usize = 4 * MAX_REASON_BYTES;
 
 /// The journal of one project.
@@ -56,19 +56,19 @@ pub struct Journal {
     checks: SegmentedLog,
     next: u64,
     seen: BTreeMap<String, StateTracker>,
-    /// Events of this turn, and their common time.
+    /// The events of this turn, and their common time.
     fresh: Vec<Arc<EventRecord>>,
     turn: Option<(Timestamp, Moment)>,
     /// Events that have not been delivered yet.
     unshown: Vec<Arc<EventRecord>>,
-    /// Events that are not in the file yet.
+    /// The events that are not yet in the file.
     waiting: VecDeque<Arc<EventRecord>>,
     lost: u64,
     fresh_checks: Vec<CheckRow>,
-    /// The last check of each start that is under way.
+    /// The last check of each unfinished start.
     held: BTreeMap<String, CheckRow>,
     try_again: Option<Moment>,
-    /// Why waiting events cannot be written.
+    /// The error of the last write; `None` after a success.
     trouble: Option<String>,
     next_heartbeat: Option<Moment>,
     live: broadcast::Sender<LiveMessage>,
@@ -100,7 +100,7 @@ impl Journal {
         let (fresh, turn, unshown, waiting, fresh_checks, held, lost) = Default::default();
         let (try_again, trouble, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
-        // Delivered events that were not written are lost. Their numbers must not be reused.
+        // Events that were delivered without being written are lost. Their numbers must not be reused.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
             && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != paths.boot_id);
         let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
@@ -162,7 +162,7 @@ impl Journal {
         }
     }
 
-    /// Records the defined services. A running service without a definition is not forgotten.
+    /// Records the defined services. A running service without a definition is retained.
     pub fn defined<'n>(
         &mut self,
         names: impl Iterator<Item = &'n Name>,
@@ -193,7 +193,7 @@ impl Journal {
         }
     }
 
-    /// Notes that a service is defined otherwise.
+    /// Records a changed definition.
     pub fn changed(&mut self, name: &Name, by: Option<&str>) {
         self.record(EventDraft::about(kind::CHANGED, name, by));
     }
@@ -204,7 +204,7 @@ impl Journal {
         self.record(EventDraft { to, reason, run, ..EventDraft::about(kind::STOP, name, None) });
     }
 
-    /// Notes the result of a check; `deciding` while nothing has decided yet whether the service is healthy.
+    /// Records the result of a check; `deciding` while the health of the service is undecided.
     pub fn checked(&mut self, name: &Name, run: u64, check: &CheckResult, deciding: bool) {
         let row = CheckRow::new(name, run, check);
         if deciding {
@@ -214,7 +214,7 @@ impl Journal {
         }
     }
 
-    /// Notes that the daemon ends, and writes everything down.
+    /// Records the end of the daemon, and writes all events.
     pub fn end(&mut self, now: Moment) {
         let (from, to) = (Some("running".to_owned()), Some("ended".to_owned()));
         self.try_again = None;
@@ -227,7 +227,7 @@ impl Journal {
         let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
         self.next += 1;
         let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
-        // Serialized one by one, and not for a whole turn at once.
+        // Each event is serialized by itself, not a whole turn at once.
         self.fresh.extend(EventRecord::new(Event {
             seq,
             time: time.to_string(),
@@ -246,8 +246,8 @@ impl Journal {
         }));
     }
 
-    /// The last number that must not be given again: that of the last event that is in the file or was shown. While the file
-    /// cannot be written, it is the last number at all.
+    /// The last number that must not be assigned again: that of the last written or delivered event. While the file cannot be
+    /// written, it is the last assigned number.
     pub fn last_taken(&self) -> u64 {
         let fresh = if self.is_lagging() { 0 } else { self.fresh.len() as u64 };
         self.next - 1 - fresh
@@ -258,12 +258,12 @@ impl Journal {
         !self.waiting.is_empty()
     }
 
-    /// Why events cannot be written at present.
+    /// The reason why events cannot be written at present.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    /// When [`Journal::commit`] should be called, events or not.
+    /// The time of the next call of [`Journal::commit`], with or without events.
     pub fn due(&self) -> Option<Moment> {
         self.try_again.into_iter().chain(self.next_heartbeat).min()
     }
@@ -274,7 +274,7 @@ impl Journal {
         self.show(now);
     }
 
-    /// Writes what this turn has brought. [`Journal::show`] follows.
+    /// Writes the events of this turn. [`Journal::publish`] follows.
     pub fn save(&mut self, now: Moment) {
         self.turn = None;
         let fresh = std::mem::take(&mut self.fresh);
@@ -287,10 +287,10 @@ impl Journal {
         }
     }
 
-    /// Shows what this turn has brought.
+    /// Delivers the events of this turn to followers.
     pub fn show(&mut self, now: Moment) {
         for recorded in std::mem::take(&mut self.unshown) {
-            let _ = self.live.send(LiveMessage::Event(recorded)); // perhaps nobody follows
+            let _ = self.live.send(LiveMessage::Event(recorded)); // there may be no follower
         }
         if !self.fresh_checks.is_empty() {
             self.write_checks();
@@ -327,7 +327,7 @@ impl Journal {
         }
     }
 
-    /// Limits the waiting events, and keeps their numbers from being reused.
+    /// Limits the waiting events, and prevents a reuse of their numbers.
     fn mark_lagging(&mut self) {
         let surplus = self.waiting.len().saturating_sub(MAX_WAITING_COUNT);
         self.waiting.drain(..surplus);
@@ -358,7 +358,7 @@ impl Journal {
         }
     }
 
-    /// Whether anything is known of a service of this name.
+    /// Whether the journal has a state of a service of this name.
     pub fn knows(&self, name: &str) -> bool {
         self.seen.contains_key(name)
     }

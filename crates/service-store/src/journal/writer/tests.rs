@@ -1,4 +1,4 @@
-//! The journal on disks that work and that do not, and after daemons that were killed.
+//! Tests of the journal with working and failing disks, and after killed daemons.
 
 use super::*;
 use crate::journal::History;
@@ -184,7 +184,7 @@ fn a_number_that_was_shown_is_not_given_again_although_it_could_not_be_written()
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.commit(clock::now());
-    // As on a full disk: existing bytes can be overwritten, and none appended.
+    // Simulates a full disk: existing bytes can be overwritten, and none appended.
     journal.try_again = Some(clock::now().plus(RETRY_DELAY));
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2]);
@@ -265,7 +265,7 @@ fn the_number_of_an_event_that_cannot_be_written_is_taken_before_it_is_shown() {
     let mut journal = open(dir.path());
     change(&mut journal, "web");
     assert_eq!((journal.last_taken(), journal.is_lagging()), (2, false));
-    // As on a disk that cannot be written.
+    // Simulates a disk that cannot be written.
     journal.try_again = Some(clock::now().plus(RETRY_DELAY));
     let mut shown = journal.view(clock::now());
     journal.changed(&Name::new("web").unwrap(), None);
