@@ -7,6 +7,11 @@ use std::process::{Command, Stdio};
 pub(crate) fn run() -> TaskResult {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    let mut documentation =
+        cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
+    command::run(
+        documentation.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"),
+    )?;
     if is_installed(Command::new("typos"), "cargo install --locked typos-cli")? {
         command::run(Command::new("typos").current_dir(paths::root()))?;
     }

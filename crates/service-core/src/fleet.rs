@@ -103,7 +103,7 @@ impl Fleet {
         &self.machines[id.index()]
     }
 
-    /// When [`Fleet::elapsed`] should be called.
+    /// When [`Fleet::handle_timeouts`] should be called.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.deadlines.first().map(|(at, _)| *at)
     }

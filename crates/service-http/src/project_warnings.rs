@@ -19,7 +19,7 @@ impl ApiState {
     /// Refuses a start of services that still run under the former path of the project's directory.
     ///
     /// # Errors
-    /// [`Code::Moved`].
+    /// [`service_api::Code::Moved`].
     pub(super) fn refuse_second(&self, plan: &Plan, starting: &[Id]) -> Result<(), Problem> {
         let former = self.renames.running(&self.project);
         if former.is_empty() {

@@ -16,7 +16,7 @@ mod writer;
 
 pub use cursor::{Events, RetainedStarts, RowCursor, Starts, pieces_of_starts};
 pub use history::History;
-pub use reader::{EventQuery, Since};
+pub use reader::{Backlog, EventQuery, Since};
 pub use record::{EventRecord, LiveMessage};
 pub use subscription::Subscription;
 pub use tracker::ObservedState;

@@ -342,7 +342,7 @@ fn is_gone(files: &Files) -> bool {
 /// - Without a shim: the record was read while the daemon held the lock. A shim writes its last record before it
 ///   releases the lock, and no shim starts without the lock. The record is therefore final.
 /// - With a shim that answered, or that lives and has written so: the run continues for the daemon, whatever happens
-///   afterwards. [`adopt`](process::adopt) receives later events, and reads the record when the shim has ended.
+///   afterwards. [`Shims::reattach`](process::Shims::reattach) receives later events, and reads the record when the shim has ended.
 async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
     let run = record.run;
     match &record.phase {
