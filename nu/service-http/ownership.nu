@@ -2,8 +2,12 @@
 #
 # The rule is that of `crates/service-api/src/ownership.rs`; `tests/tests/security/ownership.rs` tests both with one table.
 
+use printable.nu
+
 # The size limits of a services.toml and of the files that it names.
 const MAX_FILE_SIZE = 16mib
+# Commands of Nushell remove control characters from a path, and would find another file or none.
+const CONTROL = '\p{Cc}'
 # The limit of consecutive links.
 const MAX_LINKS = 40
 
@@ -70,13 +74,18 @@ export def must-be-regular [file: string]: nothing -> nothing {
     let wrong = if $found == null { "there is no such file" } else if $found.type != file { "it is not a regular file" } else if $found.size > $MAX_FILE_SIZE {
         $"it has more than ($MAX_FILE_SIZE)"
     }
-    if $wrong != null { error make --unspanned { msg: $"cannot read `($file)`: ($wrong)" code: "service::bad_definition" } }
+    if $wrong != null { error make --unspanned { msg: $"cannot read `($file | printable plain)`: ($wrong)" code: "service::bad_definition" } }
 }
 
 # The contents of such a TOML file.
 export def read-toml [file: string]: nothing -> any {
+    content $file | decode utf-8 | from toml
+}
+
+# The contents of such a file.
+export def content [file: string]: nothing -> binary {
     must-be-regular $file
-    open --raw $file | decode utf-8 | from toml
+    if $file =~ $CONTROL { ^cat -- $file | into binary } else { open --raw $file | into binary }
 }
 
 # The user of this Nushell.
@@ -84,8 +93,26 @@ def me []: nothing -> string { (look $"/proc/($nu.pid)").user }
 
 def look [path: string]: nothing -> any {
     # A user without a name is a number.
+    if $path =~ $CONTROL { return (stat $path) }
     let found = try { ls --long --directory $path | get 0 } catch { return null }
     $found | merge { user: $"($found.user)" group: $"($found.group)" }
+}
+
+# The same for a path with control characters; null if there is no such file.
+def stat [path: string]: nothing -> any {
+    if not ($path | path exists --no-symlink) { return null }
+    let said = ^stat --format "%u/%U/%g/%G/%A/%s" -- $path | complete
+    if $said.exit_code != 0 { error make --unspanned { msg: $"cannot inspect `($path | printable plain)`: ($said.stderr | printable plain)" } }
+    let fields = $said.stdout | str trim | split row "/"
+    let name = {|number: string, name: string| if $name == UNKNOWN { $number } else { $name } }
+    {
+        type: (match ($fields.4 | str substring 0..0) { d => "dir", l => "symlink", "-" => "file", _ => "other" })
+        user: (do $name $fields.0 $fields.1)
+        group: (do $name $fields.2 $fields.3)
+        mode: ($fields.4 | str substring 1..)
+        size: ($fields.5 | into filesize)
+        target: (if ($fields.4 | str starts-with l) { ^readlink -- $path | str trim --right --char (char newline) })
+    }
 }
 
 # A directory in which everybody may write, but only owners may replace files, does not endanger its files.

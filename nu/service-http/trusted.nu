@@ -37,8 +37,7 @@ export def digest [file: string]: nothing -> record<hash: string, modules: list<
 }
 
 def hash-of [file: string]: nothing -> string {
-    ownership must-be-regular $file
-    open --raw $file | hash sha256
+    ownership content $file | hash sha256
 }
 
 # The hash by which this file is trusted; null if it is not, or has changed.

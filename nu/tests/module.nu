@@ -1,5 +1,6 @@
 # The composed commands: up, down, prompt, hook, trust, paint, top, watch.
 
+use ../service-http/ownership.nu
 use support.nu *
 
 const HERE = path self .
@@ -209,3 +210,18 @@ def marked [wrong: closure]: nothing -> string {
 def states []: nothing -> list { service status db web once | get state }
 
 def prompt-file []: nothing -> list { glob $"($env.XDG_CACHE_HOME)/service-orchestrator/prompt/*" --exclude ["*.asked" "**/*.asked"] }
+
+export def "test the owner of a file below a directory whose name commands the terminal is checked" [] {
+    let directory = $"($env.PWD)/a(char --integer 27)[31mb"
+    let file = $"($directory)/services.toml"
+    # The commands of Nushell remove escape sequences from their arguments.
+    ^mkdir $directory
+    ^touch $file
+    equal (ownership foreign $file) null
+    ownership must-be-regular $file
+    ^chmod 666 $file
+    equal (ownership foreign $file) "others can write to it"
+    ^rm $file
+    let error = error-of { ownership must-be-regular $file }
+    holds ($error.msg =~ "there is no such file" and $error.msg !~ (char --integer 27)) "the error is printable"
+}
