@@ -16,7 +16,7 @@ const SLOW: i64 = 3_000_000_000;
 const EXIT_DELAY: i64 = 500_000_000;
 
 /// Error codes that a client may receive while faults are injected.
-const EXPECTED: [&str; 10] = [
+const EXPECTED: [&str; 11] = [
     "timeout",
     "cancelled",
     "start_failed",
@@ -25,6 +25,7 @@ const EXPECTED: [&str; 10] = [
     "not_found",
     "daemon_unreachable",
     "storage",
+    "busy",
     "exists",
     "name_taken",
 ];

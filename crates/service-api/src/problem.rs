@@ -111,7 +111,7 @@ pub enum Code {
     Forbidden,
     /// The body of a request is too large.
     TooLarge,
-    /// Too many clients are connected.
+    /// Too many clients are connected, or too many files are open.
     Busy,
     /// The daemon cannot be reached or started.
     DaemonUnreachable,
@@ -232,6 +232,7 @@ impl Problem {
         let mut problem = Self::new(if is_disk { Code::Storage } else { Code::Internal }, message);
         problem.help = ownership::remedy(error).map(str::to_owned);
         if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+            problem.code = Code::Busy;
             problem.help =
                 Some("try again, or raise the limit of open files (`ulimit -n`) for the daemon".to_owned());
         }
@@ -342,6 +343,7 @@ mod tests {
     fn the_way_out_of_a_full_table_of_descriptors_is_not_that_of_a_full_disk() {
         let problem =
             |errno| Problem::from_io(&io::Error::from_raw_os_error(errno), "cannot").or_help("free space");
+        assert_eq!(problem(EMFILE).code, Code::Busy);
         assert!(problem(EMFILE).help.is_some_and(|help| help.contains("open files")));
         assert_eq!(problem(nix::libc::ENOSPC).code, Code::Storage);
         assert_eq!(problem(nix::libc::ENOSPC).help.as_deref(), Some("free space"));

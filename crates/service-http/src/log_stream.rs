@@ -12,7 +12,7 @@ pub(super) use watcher::LogWatcher;
 use super::envelope_body::{EnvelopeWriter, Form};
 use jiff::Timestamp;
 use merge::{LogMerger, Source};
-use service_api::{Code, Envelope, Problem, view};
+use service_api::{Envelope, Problem, view};
 use service_core::Name;
 use service_host::blocking::run_blocking;
 use service_host::descriptors::DescriptorBudget;
@@ -195,7 +195,7 @@ impl LogStream {
         match self.form {
             Form::List => Err(error),
             Form::Lines => {
-                let problem = Problem::new(Code::Internal, format!("cannot read a log: {error}"));
+                let problem = Problem::from_io(&error, format!("cannot read a log: {error}"));
                 let mut writer = EnvelopeWriter::new(Form::Lines);
                 writer.write_envelope(&Envelope::<()>::failure(problem));
                 Ok(writer.next_chunk())

@@ -114,7 +114,7 @@ async fn answer(
     let managed = read_manager_logs(&api, &request, follow).await?;
     let paths = api.orchestrator.paths();
     let form = if by_line { Form::Lines } else { Form::List };
-    let cannot = |error: io::Error| Problem::new(Code::Internal, format!("cannot read the logs: {error}"));
+    let cannot = |error: io::Error| Problem::from_io(&error, format!("cannot read the logs: {error}"));
     let stream =
         LogStream::open(&api.log_readers, paths, request, managed, form, follow).await.map_err(cannot)?;
     let (reader, chunks) = channel(1);

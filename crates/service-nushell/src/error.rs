@@ -81,7 +81,7 @@ pub fn label(code: Code) -> &'static str {
         Code::Unauthorized => "needs a token",
         Code::Forbidden => "not allowed",
         Code::TooLarge => "request too large",
-        Code::Busy => "too many streams or readers",
+        Code::Busy => "too many streams, readers or open files",
         Code::DaemonUnreachable => "needs the daemon",
         Code::Unfit => "the daemon cannot work",
         Code::Storage => "the state directory is not writable",

@@ -1,6 +1,6 @@
 //! [`EventRecord`]: an event with its line; and properties of the files that all parts of the journal share.
 
-use service_api::{Code, Event, Problem};
+use service_api::{Event, Problem};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,5 +58,5 @@ pub(super) fn shorten(mut text: String) -> String {
 }
 
 pub(super) fn unreadable(error: &io::Error) -> Problem {
-    Problem::new(Code::Internal, format!("cannot read the journal: {error}"))
+    Problem::from_io(error, format!("cannot read the journal: {error}"))
 }
