@@ -243,6 +243,18 @@ export def lost [error: record, way: record]: nothing -> any {
         error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $way.span } }
     }
     let whom = $way.url? | default "the daemon"
+    let redirect = $"($error.debug? | default '') ($error.rendered? | default '')"
+        | parse --regex 'Redirect encountered[^(]*\((?<status>[^)]+)\)' | get 0?.status
+    if $redirect != null {
+        return {
+            success: false
+            error: {
+                code: daemon_unreachable
+                message: $"cannot reach `($whom)`: it answers with a redirect \(($redirect)\)"
+                help: "something else answers there, such as a proxy or a login page: correct the address"
+            }
+        }
+    }
     {
         success: false
         error: {

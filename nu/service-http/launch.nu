@@ -48,7 +48,15 @@ export def main [project: record, span: record]: nothing -> any {
     if $kind == ready { return }
     if $kind == failed { problem raise $said.failed $span }
     let words = open --raw $project.log | lines | last $LAST_WORDS | str join "\n"
-    let silent = { code: daemon_unreachable message: "cannot start the daemon: it said nothing" help: $"it wrote to `($project.log)`:\n($words)" }
+    let limit = ^sh -c "ulimit -f" | str trim
+    let silent = if $words != "" {
+        { code: daemon_unreachable message: "cannot start the daemon: it said nothing" help: $"it wrote to `($project.log)`:\n($words)" }
+    } else if $limit != unlimited {
+        { code: daemon_unreachable message: $"cannot start the daemon: it said nothing, and this shell allows no files of more than ($limit) blocks"
+            help: "raise the limit of file sizes: `ulimit -f unlimited`" }
+    } else {
+        { code: daemon_unreachable message: "cannot start the daemon: it said nothing" }
+    }
     problem raise $silent $span
 }
 

@@ -160,6 +160,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         Ok(None) => return Ok(Start::AlreadyRunning),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
+    check_socket_directory(&project.socket)?;
     if let Err(error) = disk::write_now(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
         tracing::warn!(%error, "cannot save the path of the project");
     }
@@ -200,6 +201,20 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     let unit = options.unit.as_ref().map(|(unit, _)| unit.clone());
     let api = Arc::new(http::state(orchestrator, project, definitions, began, unit));
     Ok(Start::Running(Running { api, listener, lock }))
+}
+
+/// Creates the directory of the socket, in which also states and records are stored that cannot be written elsewhere.
+fn check_socket_directory(socket: &Path) -> Result<(), Problem> {
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    private_dir(directory).map_err(|error| {
+        let message = format!("cannot use `{}`, the directory of the socket: {error}", directory.display());
+        let mut problem = Problem::from_io(&error, message)
+            .or_help("set $env.XDG_RUNTIME_DIR to a directory of your own, or unset it");
+        if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) {
+            problem.code = Code::Storage;
+        }
+        problem
+    })
 }
 
 /// Replaces the error of a missing file by one that the project is gone: its definition is not invalid.

@@ -8,7 +8,7 @@ use crate::connection::{CONNECT_TIMEOUT, Connection, tls_config};
 use crate::daemon_address::DaemonAddress;
 use reqwest::blocking::{Client as Http, RequestBuilder, Response};
 use reqwest::redirect::Policy;
-use reqwest::{Url, header};
+use reqwest::{StatusCode, Url, header};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -202,7 +202,22 @@ impl Client {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        request.send().map_err(|error| self.request_error(&error))
+        let response = request.send().map_err(|error| self.request_error(&error))?;
+        if response.status().is_redirection() {
+            return Err(self.redirect_error(response.status()));
+        }
+        Ok(response)
+    }
+
+    /// A daemon never redirects, and the token is meant for the daemon alone.
+    fn redirect_error(&self, status: StatusCode) -> Problem {
+        let address = match &self.address.endpoint {
+            Endpoint::Unix(socket) => socket.display().to_string(),
+            Endpoint::Tcp(remote) => remote.to_string(),
+        };
+        let message = format!("cannot reach `{address}`: it answers with a redirect ({status})");
+        Problem::new(Code::DaemonUnreachable, message)
+            .help("something else answers there, such as a proxy or a login page: correct the address")
     }
 
     /// A host name of valid characters may still be invalid, such as `256.1.1.1`.
@@ -378,6 +393,17 @@ mod tests {
             .unwrap_err();
         assert_eq!((problem.code, problem.message.as_str()), (Code::NotFound, "no `a/b`"));
         assert!(daemon.requests()[0].starts_with("GET /api/v1/services/a%2Fb/logs?tail=5&since=1%3A2 "));
+    }
+
+    #[test]
+    fn a_redirect_is_named_and_not_followed() {
+        for status in [301, 302, 303, 307, 308] {
+            let daemon = MockDaemon::serving(move |_| Reply::Json(status, String::new()));
+            let problem = request_version(&daemon).unwrap_err();
+            assert_eq!(problem.code, Code::DaemonUnreachable);
+            assert!(problem.message.contains(&format!("a redirect ({status} ")), "{}", problem.message);
+            assert_eq!(daemon.requests().len(), 1);
+        }
     }
 
     #[test]

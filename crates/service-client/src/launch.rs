@@ -14,8 +14,9 @@ use service_api::{API_VERSION, Code, Problem, Project, StartupMessage, routes, v
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -200,23 +201,58 @@ fn message(child: Child, log: &Path, already_there: u64) -> Result<StartupMessag
         }
     };
     match first_line(child).recv_timeout(START_TIMEOUT) {
-        Ok(line) if line.is_empty() => Err(silent("it exited at once".into())),
-        Ok(line) => {
+        Ok(Greeting::Nothing(status)) => {
+            let problem = silent(describe_exit(status));
+            Err(match status.and_then(|status| status.signal()) {
+                Some(nix::libc::SIGXFSZ) => {
+                    problem.or_help("raise the limit of file sizes: `ulimit -f unlimited`")
+                }
+                _ => problem,
+            })
+        }
+        Ok(Greeting::Line(line)) => {
             serde_json::from_str(&line).map_err(|_| silent(format!("its output was `{}`", line.trim())))
         }
         Err(_) => Err(silent(format!("it did not report within {} s", START_TIMEOUT.as_secs()))),
     }
 }
 
+/// What a daemon has written first.
+enum Greeting {
+    Line(String),
+    /// It has exited so.
+    Nothing(Option<ExitStatus>),
+}
+
+fn describe_exit(status: Option<ExitStatus>) -> String {
+    match status.and_then(|status| status.signal()) {
+        Some(nix::libc::SIGXFSZ) => {
+            "it was killed by SIGXFSZ, because a file of it has the maximum size that this shell allows"
+                .to_owned()
+        }
+        Some(signal) => match signal_name(signal) {
+            Some(name) => format!("it was killed by {name}"),
+            None => format!("it was killed by signal {signal}"),
+        },
+        None => "it exited at once".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+}
+
 /// The daemon's first line. The thread then waits for the process, so that it does not become a zombie.
-fn first_line(mut child: Child) -> Receiver<String> {
+fn first_line(mut child: Child) -> Receiver<Greeting> {
     let (say, line) = channel();
     std::thread::spawn(move || {
         let mut text = String::new();
         if let Some(stdout) = child.stdout.take() {
             let _ = BufReader::new(stdout).read_line(&mut text); // an unreadable line counts as none
         }
-        let _ = say.send(text); // the call may have returned after a ctrl-c
+        let greeting =
+            if text.is_empty() { Greeting::Nothing(child.wait().ok()) } else { Greeting::Line(text) };
+        let _ = say.send(greeting); // the call may have returned after a ctrl-c
         let _ = child.wait();
     });
     line
@@ -293,6 +329,21 @@ mod tests {
         let problem = message(child, &project.log(), 4).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert!(problem.help.unwrap().ends_with(":\none\ntwo"));
+    }
+
+    #[test]
+    fn a_daemon_that_is_killed_before_its_greeting_is_told_with_the_signal() {
+        let dir = tempfile::tempdir().unwrap();
+        let killed = |signal: &str| {
+            let mut sh = Command::new("sh");
+            let child =
+                sh.args(["-c", &format!("kill -{signal} $$")]).stdout(Stdio::piped()).spawn().unwrap();
+            message(child, &project(dir.path()).log(), 0).unwrap_err()
+        };
+        assert!(killed("KILL").message.ends_with("it was killed by SIGKILL"));
+        let problem = killed("XFSZ");
+        assert!(problem.message.contains("SIGXFSZ"), "{}", problem.message);
+        assert!(problem.help.unwrap().contains("ulimit -f"));
     }
 
     /// Its next daemon answers at once, so that only the process id differs.

@@ -117,3 +117,31 @@ fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
         assert!(told.contains("neither HOME nor XDG_STATE_HOME is set"), "{word}: {told}");
     }
 }
+
+#[test]
+fn a_file_in_place_of_the_directory_of_the_socket_is_named() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"sleep 1000\"") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let file = project.write("run/service-orchestrator", "");
+    for front in fronts() {
+        let error = project.error(&format!("{front}service start web"));
+        let (message, help) = (error["msg"].as_str().unwrap(), error["help"].as_str().unwrap());
+        assert_eq!(error["code"], "service::storage", "{error}");
+        assert!(message.contains(&format!("cannot use `{}`", file.display())), "{error}");
+        assert!(help.contains("XDG_RUNTIME_DIR") && !help.contains("remove"), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_that_kills_the_daemon_is_named() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"sleep 1000\"") else { return };
+    let project = project.env("ORCHESTRATORD", program("orchestratord").display().to_string());
+    let [nu, ..] = project.shell();
+    let [_, plain] = fronts();
+    let mut command = project.command(Path::new("sh"));
+    command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh"]).arg(&nu);
+    let options = ["--no-config-file", "--no-std-lib", "--commands", &format!("{plain}service start web")];
+    let output = command.args(options).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot start the daemon") && said.contains("`ulimit -f unlimited`"), "{said}");
+}

@@ -197,7 +197,8 @@ fn a_token_goes_to_no_proxy_and_no_redirect_is_followed() {
         here.value(&format!("{}service restart web", to(&address)));
         for command in ["service status", "service stop web", "service logs web"] {
             let error = here.error(&format!("{}{command}", to(&redirect)));
-            assert!(error["code"].as_str().is_some_and(|code| code.starts_with("service::")), "{error}");
+            assert_eq!(error["code"], "service::daemon_unreachable", "{error}");
+            assert!(error["msg"].as_str().is_some_and(|said| said.contains("a redirect (307")), "{error}");
         }
     }
     for heard in [proxy_heard, elsewhere_heard] {
