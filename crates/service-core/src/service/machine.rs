@@ -17,8 +17,10 @@
 mod ended;
 mod external;
 mod probing;
+mod restart_policy;
+mod stopping;
 
-use super::restart::{self, Backoff};
+use super::restart::Backoff;
 use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, ProbeResult, Tracker};
 use crate::service::event::{Discovered, Effect, Event};
@@ -28,10 +30,6 @@ use crate::time::Moment;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// A killed tree that is still there is killed again after this long.
-const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// The schedule of the checks of a run. At most one check is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,13 +370,6 @@ impl Machine {
         }
     }
 
-    fn stop(&mut self, cause: Cause, now: Moment) -> Vec<Effect> {
-        let kill_at = now.plus(self.definition.stop_timeout);
-        let was_ready = self.memory.state.ready();
-        self.memory.state = State::Stopping { since: now, cause, was_ready, kill_at, kills: 0 };
-        vec![Effect::Terminate]
-    }
-
     fn handle_timeouts(&mut self, state: State, now: Moment) -> Vec<Effect> {
         match state {
             State::Launching { since } if self.launch_timeout(since).is_some_and(|due| now >= due) => {
@@ -391,9 +382,7 @@ impl Machine {
                 }
             }
             State::Stopping { since, cause, was_ready, kill_at, kills } if now >= kill_at => {
-                let (kill_at, kills) = (now.plus(KILL_AGAIN), kills.saturating_add(1));
-                self.memory.state = State::Stopping { since, cause, was_ready, kill_at, kills };
-                vec![Effect::Kill]
+                self.kill(since, cause, was_ready, kills, now)
             }
             State::Backoff { until, .. } if now >= until => {
                 self.memory.state = State::Stopped;
@@ -405,64 +394,6 @@ impl Machine {
             },
             State::Stopped | State::Completed { .. } | State::Failed { .. } => self.check_presence(now),
             _ => Vec::new(),
-        }
-    }
-
-    /// Nothing is left of the run: the next state. `was_ready` tells a stable run from one that never was ready.
-    fn rest_after(
-        &mut self,
-        cause: &Cause,
-        was_ready: Option<Moment>,
-        now: Moment,
-        jitter: u32,
-    ) -> Vec<Effect> {
-        self.schedule_presence_check(now.plus(self.definition.health.interval));
-        self.memory.ended = self.ended(cause);
-        self.memory.state = match (self.memory.goal, cause) {
-            (Goal::Down | Goal::Restart, _) | (Goal::Up, Cause::Requested) => State::Stopped,
-            (Goal::Up, Cause::Failure(failure)) => {
-                self.after_failure(failure.clone(), was_ready, now, jitter)
-            }
-        };
-        if self.memory.goal == Goal::Restart {
-            self.memory.goal = Goal::Up;
-        }
-        Vec::new()
-    }
-
-    /// The restart policy.
-    fn after_failure(&mut self, failure: Failure, ready: Option<Moment>, now: Moment, jitter: u32) -> State {
-        let one_shot = self.definition.oneshot;
-        match (&failure, self.definition.restart) {
-            (Failure::Exited(exit), policy)
-                if exit.is_success() && (one_shot || matches!(policy, Restart::No | Restart::OnFailure)) =>
-            {
-                State::Completed { at: now, exit: *exit }
-            }
-            (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
-            // A request is answered at once with the failure. A restart by the policy continues: the obstacle may be
-            // temporary.
-            (Failure::LaunchFailed(_), _) if self.memory.restarts == 0 => {
-                State::Failed { at: now, failure, attempts: 1 }
-            }
-            (_, Restart::OnFailure | Restart::Always | Restart::UnlessStopped) => {
-                self.retry(failure, ready, now, jitter)
-            }
-        }
-    }
-
-    fn retry(&mut self, failure: Failure, was_ready: Option<Moment>, now: Moment, jitter: u32) -> State {
-        match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
-            restart::RestartDecision::Retry(pause) => {
-                self.memory.restarts = self.memory.restarts.saturating_add(1);
-                // A run that never was ready is reported as failed before the retry.
-                if pause.is_zero() && was_ready.is_some() {
-                    State::Stopped
-                } else {
-                    State::Backoff { until: now.plus(pause), failure }
-                }
-            }
-            restart::RestartDecision::GiveUp { attempts } => State::Failed { at: now, failure, attempts },
         }
     }
 }
