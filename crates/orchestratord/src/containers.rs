@@ -33,11 +33,11 @@ pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
 
 #[derive(Deserialize)]
 struct RunDefinition {
-    definition: Definition,
+    definition: RunManager,
 }
 
 #[derive(Deserialize)]
-struct Definition {
+struct RunManager {
     manager: Manager,
 }
 

@@ -161,7 +161,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
     check_socket_directory(&project.socket)?;
-    if let Err(error) = disk::write_now(&project.note(), project.config.as_os_str().as_encoded_bytes()) {
+    if let Err(error) = disk::write_now(&project.path_note(), project.config.as_os_str().as_encoded_bytes()) {
         tracing::warn!(%error, "cannot save the path of the project");
     }
     let began = clock::now();
@@ -191,7 +191,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         .project(&project.config)
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .acceptance(acceptance)
-        .fallback_state_file(project.refuge())
+        .fallback_state_file(project.fallback_state_file())
         .disk(disk)
         .descriptors(service_host::descriptors::raise())
         .nu(options.nu.clone());

@@ -60,7 +60,7 @@ struct Arguments {
     force: bool,
     prune: bool,
     format: Option<String>,
-    asked: offline::Asked,
+    asked: offline::RowSelection,
 }
 
 fn main() -> ExitCode {

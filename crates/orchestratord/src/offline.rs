@@ -41,7 +41,7 @@ pub(crate) fn order(project: &Project, names: &[String]) -> Result<Vec<view::Ste
 
 /// The selected rows of the journal.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RowSelection {
     /// The services of the rows; if empty, all services and the daemon.
     pub names: Vec<String>,
     /// The number or the time after which rows are selected.
@@ -52,8 +52,8 @@ pub(crate) struct Asked {
     pub by: Option<String>,
 }
 
-impl Asked {
-    fn question(&self, project: &Project) -> Result<EventQuery, Problem> {
+impl RowSelection {
+    fn event_query(&self, project: &Project) -> Result<EventQuery, Problem> {
         if let Some(names) = (!self.names.is_empty()).then_some(&self.names) {
             let known = journal::events(&project.state_dir, &EventQuery::default())?;
             let has_past = |name: &String| known.iter().any(|event| event.service.as_ref() == Some(name));
@@ -67,18 +67,18 @@ impl Asked {
 }
 
 /// The numbered events.
-pub(crate) fn events(project: &Project, asked: &Asked) -> Result<Vec<Event>, Problem> {
-    journal::events(&project.state_dir, &asked.question(project)?)
+pub(crate) fn events(project: &Project, asked: &RowSelection) -> Result<Vec<Event>, Problem> {
+    journal::events(&project.state_dir, &asked.event_query(project)?)
 }
 
 /// Events of services, and results of checks.
-pub(crate) fn history(project: &Project, asked: &Asked) -> Result<Vec<HistoryEntry>, Problem> {
-    journal::history(&project.state_dir, &asked.question(project)?)
+pub(crate) fn history(project: &Project, asked: &RowSelection) -> Result<Vec<HistoryEntry>, Problem> {
+    journal::history(&project.state_dir, &asked.event_query(project)?)
 }
 
 /// The critical path of starts.
-pub(crate) fn starts(project: &Project, asked: &Asked) -> Result<Vec<StartRecord>, Problem> {
-    journal::starts(&project.state_dir, &asked.question(project)?)
+pub(crate) fn starts(project: &Project, asked: &RowSelection) -> Result<Vec<StartRecord>, Problem> {
+    journal::starts(&project.state_dir, &asked.event_query(project)?)
 }
 
 /// These services with all their dependencies, or all services, with their states as far as known without a daemon.
@@ -104,11 +104,11 @@ pub(crate) fn drawing(project: &Project, names: &[String], format: &str) -> Resu
 /// Whether services of a project run according to its state directory; unknown counts as running.
 pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
     count_supervised(state_dir, boot().as_deref()) > 0
-        || elsewhere(state_dir).map_or(true, |names| !names.is_empty())
+        || manager_services(state_dir).map_or(true, |names| !names.is_empty())
 }
 
 /// The services of managers that were up when the last daemon ended, according to its state file.
-pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
+pub(crate) fn manager_services(state_dir: &Path) -> io::Result<Vec<Name>> {
     let boot = service_shim::process::boot_id()?;
     let mut found = Vec::new();
     for name in store::were_up(state_dir, &boot)? {
@@ -124,40 +124,41 @@ pub(crate) fn elsewhere(state_dir: &Path) -> io::Result<Vec<Name>> {
 
 /// Whether services of the project with this state directory run or may run.
 pub(crate) fn runs(state_dir: &Path) -> bool {
-    traces(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
+    inspect_state_directories(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
 }
 
 /// The projects of this user with a daemon, shims or containers, those without a file, and those whose state directory cannot be
 /// read.
 pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
-    let mut found = traces(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
-    found.retain(|trace| {
-        let is_gone = trace.file.as_deref() == Some(Presence::Gone.as_str());
-        trace.daemon || trace.runs() || is_gone || trace.note.is_some()
+    let mut found =
+        inspect_state_directories(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
+    found.retain(|summary| {
+        let is_gone = summary.file.as_deref() == Some(Presence::Gone.as_str());
+        summary.daemon || summary.runs() || is_gone || summary.note.is_some()
     });
     found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
     Ok(found)
 }
 
 /// The summaries of these state directories, with the containers of lost projects according to their engines.
-pub(crate) fn traces(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
+pub(crate) fn inspect_state_directories(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
     let boot = boot();
     let mut found: Vec<view::ProjectSummary> =
-        state_dirs.into_iter().map(|state_dir| trace(&state_dir, boot.as_deref())).collect();
-    let lost = |trace: &view::ProjectSummary| !trace.daemon && trace.path.is_some();
+        state_dirs.into_iter().map(|state_dir| inspect(&state_dir, boot.as_deref())).collect();
+    let lost = |summary: &view::ProjectSummary| !summary.daemon && summary.path.is_some();
     let asked: Vec<(&str, &Path)> = found
         .iter()
-        .filter(|trace| lost(trace))
-        .filter_map(|trace| Some((trace.path.as_deref()?, Path::new(&trace.state_dir))))
+        .filter(|summary| lost(summary))
+        .filter_map(|summary| Some((summary.path.as_deref()?, Path::new(&summary.state_dir))))
         .collect();
     let answers = containers::running(&asked);
-    for (trace, answer) in found.iter_mut().filter(|trace| lost(trace)).zip(answers) {
-        trace.containers = answer;
+    for (summary, answer) in found.iter_mut().filter(|summary| lost(summary)).zip(answers) {
+        summary.containers = answer;
     }
     found
 }
 
-fn trace(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
+fn inspect(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     let daemon = project::gone::has_daemon(state_dir);
     let record = std::fs::read(state_dir.join(project::RECORD)).ok().filter(|_| daemon);
     let (pid, socket) = match record.and_then(|record| serde_json::from_slice(&record).ok()) {
@@ -185,6 +186,6 @@ fn managed(state_dir: &Path) -> usize {
         let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));
         matches!(manager, Ok(Manager::BuiltIn(engine)) if containers::ENGINES.contains(&engine.as_str()))
     };
-    let Ok(names) = elsewhere(state_dir) else { return 1 };
+    let Ok(names) = manager_services(state_dir) else { return 1 };
     names.len() - names.iter().filter(is_asked).count()
 }

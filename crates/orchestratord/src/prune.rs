@@ -51,16 +51,16 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     // While the locks are held, no daemon and no shim of the project can start.
     let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
     let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
-    let elsewhere = offline::elsewhere(state_dir).ok()?;
-    if !elsewhere.is_empty() || Presence::check(&project.config, state_dir) != Presence::Gone {
+    let managed = offline::manager_services(state_dir).ok()?;
+    if !managed.is_empty() || Presence::check(&project.config, state_dir) != Presence::Gone {
         return None;
     }
     let size = directory_size(state_dir);
     let removed = std::fs::remove_dir_all(state_dir);
-    for beside in [project.socket.clone(), project.refuge(), project.session_mark()] {
+    for beside in [project.socket.clone(), project.fallback_state_file(), project.session_mark()] {
         let _ = std::fs::remove_file(beside);
     }
-    let _ = std::fs::remove_dir_all(fallback_records(&project.refuge()));
+    let _ = std::fs::remove_dir_all(fallback_records(&project.fallback_state_file()));
     Some(Pruned {
         path: trace.path.unwrap_or_default(),
         state_dir: trace.state_dir,

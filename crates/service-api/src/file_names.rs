@@ -6,7 +6,7 @@ pub const FILE: &str = "services.toml";
 pub const RECORD: &str = "orchestratord.json";
 /// The name of the file in a state directory that a running daemon holds locked.
 pub const LOCK: &str = "orchestratord.lock";
-/// The name of [`Project::note`](crate::Project::note) in a state directory.
+/// The name of [`Project::path_note`](crate::Project::path_note) in a state directory.
 pub const NOTE: &str = "project";
 /// The directory of this program inside the XDG directories.
 pub(crate) const FOLDER: &str = "service-orchestrator";

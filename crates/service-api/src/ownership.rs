@@ -31,19 +31,19 @@ pub fn foreign(file: &Path, uid: u32) -> Option<String> {
         let directory = directory.unwrap_or(Path::new(".")).to_path_buf();
         // An inaccessible file cannot be read either, which is reported by the attempt to read it.
         let inside = std::fs::metadata(&directory).ok()?;
-        if let Some(why) = suspicion(&inside, uid) {
+        if let Some(why) = find_risk(&inside, uid) {
             return Some(why.about(Some(&directory)));
         }
         let found = std::fs::symlink_metadata(&path).ok()?;
         if found.is_symlink() {
             if found.uid() != uid && found.uid() != 0 {
-                return Some(Suspicion::Belongs(found.uid()).about((path != file).then_some(&path)));
+                return Some(Risk::Belongs(found.uid()).about((path != file).then_some(&path)));
             }
             path = directory.join(std::fs::read_link(&path).ok()?);
         } else if found.is_dir() {
             path = path.join(FILE);
         } else {
-            return suspicion(&found, uid).map(|why| why.about((path != file).then_some(&path)));
+            return find_risk(&found, uid).map(|why| why.about((path != file).then_some(&path)));
         }
     }
     Some("too many links lead to it".to_owned())
@@ -51,14 +51,14 @@ pub fn foreign(file: &Path, uid: u32) -> Option<String> {
 
 /// The reason why the owner or the mode of a file or directory is not acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Suspicion {
+enum Risk {
     /// Its owner is this user.
     Belongs(u32),
     /// Its mode allows others to write.
     Writable,
 }
 
-impl Suspicion {
+impl Risk {
     fn about(self, place: Option<&PathBuf>) -> String {
         match (self, place) {
             (Self::Belongs(uid), None) => format!("it belongs to user {}", user(uid)),
@@ -77,16 +77,16 @@ fn user(uid: u32) -> String {
 }
 
 /// A world-writable directory with the sticky bit is acceptable: its files cannot be replaced by others.
-fn suspicion(found: &std::fs::Metadata, uid: u32) -> Option<Suspicion> {
+fn find_risk(found: &std::fs::Metadata, uid: u32) -> Option<Risk> {
     let (owner, mode) = (found.uid(), found.mode());
     if owner != uid && owner != 0 {
-        return Some(Suspicion::Belongs(owner));
+        return Some(Risk::Belongs(owner));
     }
     if found.is_dir() && mode & STICKY != 0 {
         return None;
     }
     let by_group = mode & GROUP_WRITES != 0 && !is_private_group(found.gid(), owner);
-    (by_group || mode & OTHERS_WRITE != 0).then_some(Suspicion::Writable)
+    (by_group || mode & OTHERS_WRITE != 0).then_some(Risk::Writable)
 }
 
 /// Whether a group is the private group of a user, as many systems have it: with the user's name, and no other member.
@@ -101,7 +101,7 @@ fn is_private_group(gid: u32, owner: u32) -> bool {
 pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
     let found = directory.ancestors().find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
     let (place, found) = found?;
-    suspicion(&found, uid).map(|why| why.about(Some(&place.to_path_buf())))
+    find_risk(&found, uid).map(|why| why.about(Some(&place.to_path_buf())))
 }
 
 /// Why a directory is not used, and the next step.
@@ -125,15 +125,15 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
 }
 
 /// The remedy for `place`, a parent of `target`. A home directory or a directory of a login must never be removed.
-fn remedy_for(why: Suspicion, place: &Path, target: &Path) -> String {
+fn remedy_for(why: Risk, place: &Path, target: &Path) -> String {
     // The socket lies in the directory of this program itself, state below it.
     let variable = if target.ends_with(FOLDER) { "XDG_RUNTIME_DIR" } else { "XDG_STATE_HOME" };
     match why {
-        Suspicion::Writable => format!("run `chmod go-w '{}'`", place.display()),
-        Suspicion::Belongs(_) if place.starts_with(target) => {
+        Risk::Writable => format!("run `chmod go-w '{}'`", place.display()),
+        Risk::Belongs(_) if place.starts_with(target) => {
             format!("make it your own with `chown`, or set ${variable} to a directory of your own")
         }
-        Suspicion::Belongs(_) => {
+        Risk::Belongs(_) => {
             format!("unset ${variable}, or set it to a directory of your own; HOME must be your own as well")
         }
     }
@@ -147,14 +147,14 @@ fn remedy_for(why: Suspicion, place: &Path, target: &Path) -> String {
 /// Worded for the user if it cannot be trusted; otherwise those of creating it.
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
-    let refused = |why: Suspicion, place: &Path| {
+    let refused = |why: Risk, place: &Path| {
         let refusal =
             Refusal { why: why.about(Some(&place.to_path_buf())), remedy: remedy_for(why, place, path) };
         io::Error::new(io::ErrorKind::PermissionDenied, refusal)
     };
     let exists = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
     for place in path.ancestors().skip(1).filter(exists).take(2) {
-        if let Some(why) = suspicion(&std::fs::metadata(place)?, uid) {
+        if let Some(why) = find_risk(&std::fs::metadata(place)?, uid) {
             return Err(refused(why, place));
         }
     }
@@ -164,7 +164,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
             && found.uid() != uid
             && found.uid() != 0
         {
-            return Err(refused(Suspicion::Belongs(found.uid()), link));
+            return Err(refused(Risk::Belongs(found.uid()), link));
         }
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -182,7 +182,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     };
     let found = directory.metadata()?;
     if found.uid() != uid {
-        return Err(refused(Suspicion::Belongs(found.uid()), path));
+        return Err(refused(Risk::Belongs(found.uid()), path));
     }
     if found.mode() & 0o777 != 0o700 {
         directory.set_permissions(Permissions::from_mode(0o700))?;
@@ -192,7 +192,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
         if let Ok(owner) = entry.metadata().map(|found| found.uid())
             && owner != uid
         {
-            return Err(refused(Suspicion::Belongs(owner), &entry.path()));
+            return Err(refused(Risk::Belongs(owner), &entry.path()));
         }
     }
     Ok(directory)

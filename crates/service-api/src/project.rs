@@ -152,7 +152,7 @@ impl Project {
     }
 
     /// The file with the path of the project's file, which the name of the state directory does not contain.
-    pub fn note(&self) -> PathBuf {
+    pub fn path_note(&self) -> PathBuf {
         self.state_dir.join(NOTE)
     }
 
@@ -163,7 +163,7 @@ impl Project {
     }
 
     /// The file of goals while the state directory cannot be written.
-    pub fn refuge(&self) -> PathBuf {
+    pub fn fallback_state_file(&self) -> PathBuf {
         self.socket.with_extension("state.json")
     }
 

@@ -21,7 +21,7 @@ pub const MAX_FILE_BYTES: u64 = 16 << 20;
 pub const TRUSTED: &str = "trusted.nuon";
 
 #[derive(Deserialize)]
-struct Row {
+struct TrustEntry {
     file: PathBuf,
     hash: String,
     #[serde(default)]
@@ -57,7 +57,7 @@ pub fn is_trusted(store: &Path, file: &Path, hash: &str, uid: u32) -> bool {
     trusted_hash(store, file, uid).is_some_and(|row| row.hash == hash)
 }
 
-fn trusted_hash(store: &Path, file: &Path, uid: u32) -> Option<Row> {
+fn trusted_hash(store: &Path, file: &Path, uid: u32) -> Option<TrustEntry> {
     let owner = std::fs::symlink_metadata(store).ok()?;
     if owner.uid() != uid || owner.mode() & 0o022 != 0 {
         return None;
@@ -65,11 +65,11 @@ fn trusted_hash(store: &Path, file: &Path, uid: u32) -> Option<Row> {
     let rows: Vec<serde_json::Value> =
         serde_json::from_slice(&read_regular(store, MAX_FILE_BYTES).ok()?).ok()?;
     // A row that another version has written costs only itself.
-    let rows = rows.into_iter().filter_map(|row| serde_json::from_value::<Row>(row).ok());
+    let rows = rows.into_iter().filter_map(|row| serde_json::from_value::<TrustEntry>(row).ok());
     rows.into_iter().find(|row| row.file == file)
 }
 
-impl Row {
+impl TrustEntry {
     fn modules_match(&self, file: &Path) -> bool {
         let Ok(bytes) = read_regular(file, MAX_FILE_BYTES) else { return false };
         let modules = self.modules.iter().map(String::as_str);

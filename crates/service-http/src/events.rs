@@ -46,7 +46,7 @@ pub(super) struct EventRange {
 }
 
 impl EventRange {
-    fn question(self, names: &Names, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
+    fn query(self, names: &Names, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
         let (last_seen, since) =
             (last_seen.map(str::parse).transpose(), self.since.as_deref().map(str::parse).transpose());
         let last_seen = last_seen.map_err(|problem: Problem| {
@@ -179,12 +179,12 @@ pub(super) async fn events(
     }
     // A header that is not text is also not a number.
     let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
-    let mut question = range.question(&names, last_seen)?;
-    if question.since.is_none() {
-        question.limit.get_or_insert(if follow { 0 } else { DEFAULT_LIMIT });
+    let mut query = range.query(&names, last_seen)?;
+    if query.since.is_none() {
+        query.limit.get_or_insert(if follow { 0 } else { DEFAULT_LIMIT });
     }
-    let view = journal(&api, &question.names).await?;
-    let (past, asked) = (view.past(), question.clone());
+    let view = journal(&api, &query.names).await?;
+    let (past, asked) = (view.past(), query.clone());
     let write = match form {
         Form::List => journal_body::Form::List,
         Form::Lines => journal_body::Form::Each(|event| Form::Lines.format(event)),
@@ -195,7 +195,7 @@ pub(super) async fn events(
     let body = match follow {
         // The first heartbeat is sent at once: a client without an event can continue from its number.
         true => {
-            let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, question, form));
+            let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, query, form));
             body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))
         }
         false => finite_body(first, rest),
@@ -242,17 +242,17 @@ pub(super) async fn history(
     QueryParams(range): QueryParams<EventRange>,
     QueryParams(Starts { starts }): QueryParams<Starts>,
 ) -> Result<Response, Failure> {
-    let question = range.question(&names, None)?;
-    let view = journal(&api, &question.names).await?;
+    let query = range.query(&names, None)?;
+    let view = journal(&api, &query.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
     let body = if starts {
         let retained = api.retained_starts.clone();
-        let open = move || Ok(journal::Starts::new(past, question, retained));
+        let open = move || Ok(journal::Starts::new(past, query, retained));
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
         finite_body(first, rest)
     } else {
-        let open = move || journal::History::new(past, checks, &question);
+        let open = move || journal::History::new(past, checks, &query);
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
         finite_body(first, rest)
     };
@@ -273,11 +273,11 @@ where
 }
 
 /// The new events. A client that reads too slowly gets an error as the last line.
-fn live(view: Subscription, question: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
+fn live(view: Subscription, query: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |received| match received {
         _ if over => None,
-        Ok(LiveMessage::Event(recorded)) => Some(matching(&recorded, &question, last).map(|event| {
+        Ok(LiveMessage::Event(recorded)) => Some(matching(&recorded, &query, last).map(|event| {
             last = event.seq;
             form.event(event, &recorded.json)
         })),
@@ -290,9 +290,9 @@ fn live(view: Subscription, question: EventQuery, form: Form) -> impl Stream<Ite
     Live::new(view.live).map_while(text).filter_map(|text| text)
 }
 
-fn matching<'r>(recorded: &'r EventRecord, question: &EventQuery, last: u64) -> Option<&'r Event> {
+fn matching<'r>(recorded: &'r EventRecord, query: &EventQuery, last: u64) -> Option<&'r Event> {
     let event = &recorded.event;
-    (event.seq > last && question.takes(event)).then_some(event)
+    (event.seq > last && query.matches(event)).then_some(event)
 }
 
 type Received = Result<LiveMessage, RecvError>;
@@ -350,7 +350,7 @@ mod tests {
         let range =
             |since: Option<&str>| EventRange { since: since.map(str::to_owned), limit: None, by: None };
         let names = || serde_json::from_str("{}").unwrap();
-        let told = |range: EventRange, seen| range.question(&names(), seen).map(drop).unwrap_err().message;
+        let told = |range: EventRange, seen| range.query(&names(), seen).map(drop).unwrap_err().message;
         assert_eq!(told(range(None), Some("x")), "`Last-Event-ID` is neither a number nor a time: `x`");
         assert_eq!(told(range(Some("x")), None), "`since` is neither a number nor a time: `x`");
     }

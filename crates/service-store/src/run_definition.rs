@@ -24,7 +24,7 @@ use std::path::PathBuf;
 const MAX_NOTES_BYTES: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredRun {
     run: u64,
     /// The salt of this file.
     #[serde(default)]
@@ -33,7 +33,7 @@ struct Kept {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Again {
+struct RepeatedRun {
     run: u64,
 }
 
@@ -63,7 +63,7 @@ fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Resul
         0 => file.write_all(&serialize(definition, run)?),
         // The previous line may be incomplete.
         1..=MAX_NOTES_BYTES if same => {
-            file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&Again { run })?)].concat())
+            file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&RepeatedRun { run })?)].concat())
         }
         _ => write_private(&path(files), &serialize(definition, run)?),
     }
@@ -74,7 +74,7 @@ fn serialize(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     for (key, value) in &mut definition.env {
         *value = fingerprint(salt, key, value);
     }
-    Ok(disk::seal(serde_json::to_vec(&Kept { run, salt, definition })?))
+    Ok(disk::seal(serde_json::to_vec(&StoredRun { run, salt, definition })?))
 }
 
 fn path(files: &Files) -> PathBuf {
@@ -91,7 +91,7 @@ pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     }
     let text = std::fs::read(path(&paths.files(&now.name))).ok()?;
     let mut lines = text.split(|&byte| byte == b'\n');
-    let Kept { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
+    let StoredRun { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
     let last = lines.rev().find_map(|line| disk::unseal(line).ok());
     for (key, value) in &mut definition.env {
         let same =
@@ -100,44 +100,45 @@ pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
             value.clone_from(known);
         }
     }
-    (last.map_or(first, |Again { run }| run) == run && definition.name == now.name).then_some(definition)
+    (last.map_or(first, |RepeatedRun { run }| run) == run && definition.name == now.name)
+        .then_some(definition)
 }
 
 /// The number of the last run of a service with a stored definition; 0 without a readable one.
 pub fn last_run(files: &Files) -> u64 {
     let text = std::fs::read(path(files)).unwrap_or_default();
-    let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<Again>(line).ok());
-    runs.map(|Again { run }| run).max().unwrap_or(0)
+    let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<RepeatedRun>(line).ok());
+    runs.map(|RepeatedRun { run }| run).max().unwrap_or(0)
 }
 
 /// The manager of a service's last run.
 pub fn last_manager(files: &Files) -> io::Result<Manager> {
     #[derive(Deserialize)]
-    struct Kept {
-        definition: Definition,
+    struct StoredRun {
+        definition: RunManager,
     }
     #[derive(Deserialize)]
-    struct Definition {
+    struct RunManager {
         manager: Manager,
     }
     let text = std::fs::read(path(files))?;
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Ok(disk::unseal::<Kept>(first)?.definition.manager)
+    Ok(disk::unseal::<StoredRun>(first)?.definition.manager)
 }
 
 /// The definition without variables of unknown value, for the stop of a service that is no longer defined.
 pub fn without_unknown(mut definition: Service) -> Service {
-    definition.env.retain(|(_, value)| !value.starts_with(TRACE));
+    definition.env.retain(|(_, value)| !value.starts_with(HASH_MARK));
     definition
 }
 
 /// Whether a value is a hash, so that the variable's value is unknown.
 pub fn is_incomplete(definition: &Service) -> bool {
-    definition.env.iter().any(|(_, value)| value.starts_with(TRACE))
+    definition.env.iter().any(|(_, value)| value.starts_with(HASH_MARK))
 }
 
 /// The first character of a hash. No value of an environment can contain it.
-const TRACE: char = '\0';
+const HASH_MARK: char = '\0';
 /// The prefix of a fingerprint from a SHA-256. Fingerprints without it come from a hash of the standard library, which
 /// may differ in another Rust release.
 const SHA256: &str = "2:";
@@ -146,12 +147,12 @@ const SHA256: &str = "2:";
 fn fingerprint(salt: u64, key: &str, value: &str) -> String {
     let length = u64::try_from(key.len()).unwrap_or(u64::MAX);
     let parts = [&salt.to_le_bytes()[..], &length.to_le_bytes(), key.as_bytes(), value.as_bytes()];
-    format!("{TRACE}{SHA256}{}", &sha256(&parts.concat())[..32])
+    format!("{HASH_MARK}{SHA256}{}", &sha256(&parts.concat())[..32])
 }
 
 /// Whether a fingerprint belongs to this variable.
 fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
-    let Some(hash) = found.strip_prefix(TRACE) else { return false };
+    let Some(hash) = found.strip_prefix(HASH_MARK) else { return false };
     if hash.starts_with(SHA256) {
         return found == fingerprint(salt, key, value);
     }
@@ -161,17 +162,17 @@ fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
 }
 
 /// The names of the last applied file; of this plan if nothing was applied.
-pub fn known(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
+pub fn load_applied_names(paths: &Paths, plan: &Plan) -> BTreeSet<Name> {
     let read = disk::peek(&applied(paths), |json| Ok(serde_json::from_slice(json)?));
     read.unwrap_or_else(|| {
         let names = plan.ids().map(|id| plan.service(id).name.clone()).collect();
-        know(paths, &names);
+        save_applied_names(paths, &names);
         names
     })
 }
 
 /// Saves the names of the applied file.
-pub fn know(paths: &Paths, names: &BTreeSet<Name>) {
+pub fn save_applied_names(paths: &Paths, names: &BTreeSet<Name>) {
     let json = serde_json::to_vec(names).map_err(io::Error::from);
     if let Err(error) = json.and_then(|json| paths.disk.replace(&applied(paths), &json)) {
         tracing::warn!(%error, "cannot save the applied definitions");

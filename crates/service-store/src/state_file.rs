@@ -30,19 +30,19 @@ const VERSION: u32 = 2;
 /// The total size of changes at which the file is replaced.
 const MAX_CHANGES_BYTES: u64 = 64 * 1024;
 /// The time for which other changes are collected.
-const GATHER: Duration = Duration::from_millis(200);
+const COLLECT_DELAY: Duration = Duration::from_millis(200);
 /// The number of services that are written without releasing the thread.
 const MAX_INLINE_COUNT: usize = 128;
 /// The delay after a failed write, for example with a full disk. Changes go to the fallback file meanwhile.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The file and its deadline.
 pub struct Store {
     target: Target,
     due: Option<Moment>,
     /// The next attempt after a write error; `None` after a success.
-    try_again: Option<Moment>,
-    written: Option<Written>,
+    retry_at: Option<Moment>,
+    written: Option<WrittenState>,
     /// The services changed since the last write; `None` if another plan has renumbered them.
     fresh: Option<BTreeSet<Id>>,
     last_event: u64,
@@ -58,7 +58,7 @@ struct Target {
 }
 
 /// The written state.
-struct Written {
+struct WrittenState {
     services: BTreeMap<Name, PersistedState>,
     /// The size of the file, and of its first line, in bytes.
     length: u64,
@@ -71,12 +71,12 @@ struct Contents {
     version: u32,
     boot_id: String,
     #[serde(flatten)]
-    change: Change,
+    change: StateChange,
 }
 
 /// A further line: the present states of some services.
 #[derive(Serialize, Deserialize)]
-struct Change {
+struct StateChange {
     /// The time of writing, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
@@ -117,8 +117,8 @@ impl Store {
         memories.retain(|_, memory| *memory != PersistedState::default());
         let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
         let target = Target { path, fallback_state_file, boot_id, disk };
-        let (due, try_again, written, fresh) = (None, None, None, None);
-        Ok((Self { target, due, try_again, written, fresh, last_event }, memories))
+        let (due, retry_at, written, fresh) = (None, None, None, None);
+        Ok((Self { target, due, retry_at, written, fresh, last_event }, memories))
     }
 
     /// Records that a service has changed.
@@ -131,7 +131,7 @@ impl Store {
         } else if (&before.state, before.restarts, before.health)
             != (&after.state, after.restarts, after.health)
         {
-            self.due.get_or_insert(now.plus(GATHER));
+            self.due.get_or_insert(now.plus(COLLECT_DELAY));
         }
     }
 
@@ -141,8 +141,8 @@ impl Store {
     }
 
     /// The time of the next call of [`Store::write_if_due`].
-    pub fn due(&self) -> Option<Moment> {
-        self.due.into_iter().chain(self.try_again).min()
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.due.into_iter().chain(self.retry_at).min()
     }
 
     /// The last event number in this file.
@@ -153,11 +153,11 @@ impl Store {
     /// Writes due changes, and the number of the last event.
     pub async fn write_if_due(&mut self, fleet: &Fleet, last_event: u64, now: Moment, slice: &mut TimeSlice) {
         self.last_event = last_event;
-        if self.due().is_none_or(|due| due > now) {
+        if self.next_deadline().is_none_or(|due| due > now) {
             return;
         }
-        match self.try_again {
-            Some(try_again) if try_again > now => self.write_fallback(fleet, slice).await,
+        match self.retry_at {
+            Some(retry_at) if retry_at > now => self.write_fallback(fleet, slice).await,
             _ => self.write(fleet, slice).await,
         }
     }
@@ -197,7 +197,7 @@ impl Store {
     }
 
     async fn write(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
-        (self.due, self.try_again) = (None, None);
+        (self.due, self.retry_at) = (None, None);
         let fresh = self.fresh.replace(BTreeSet::new());
         let services = match &fresh {
             Some(fresh) => memories(fleet, fresh.iter().copied(), slice).await,
@@ -205,7 +205,7 @@ impl Store {
         };
         let events = self.last_event;
         let may_grow =
-            |written: &Written| written.is_short() && (fresh.is_some() || written.is_within(&services));
+            |written: &WrittenState| written.is_short() && (fresh.is_some() || written.is_within(&services));
         if let Some(written) = self.written.take().filter(may_grow) {
             let (target, count) = (self.target.clone(), services.len());
             match aside(count, slice, move || target.append(written, &services, events)).await {
@@ -220,7 +220,7 @@ impl Store {
             Err(error) => {
                 let path = self.target.path.display();
                 tracing::error!(%error, %path, "cannot write the state; trying again");
-                self.try_again = Some(clock::now().plus(TRY_AGAIN));
+                self.retry_at = Some(clock::now().plus(RETRY_DELAY));
             }
         }
     }
@@ -243,14 +243,14 @@ impl Target {
     /// Appends the changes.
     fn append(
         &self,
-        mut written: Written,
+        mut written: WrittenState,
         services: &BTreeMap<Name, PersistedState>,
         events: u64,
-    ) -> io::Result<Written> {
+    ) -> io::Result<WrittenState> {
         let is_new = |(name, memory): &(&Name, &PersistedState)| written.services.get(*name) != Some(*memory);
         let services: BTreeMap<Name, PersistedState> =
             services.iter().filter(is_new).map(|(name, memory)| (name.clone(), memory.clone())).collect();
-        let change = Change { written: clock::now().as_nanos(), events, services };
+        let change = StateChange { written: clock::now().as_nanos(), events, services };
         let line = line(&change)?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&self.path)?;
         if file.metadata()?.len() != written.length {
@@ -263,7 +263,7 @@ impl Target {
         Ok(written)
     }
 
-    fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<Written> {
+    fn replace(&self, services: BTreeMap<Name, PersistedState>, events: u64) -> io::Result<WrittenState> {
         let (contents, line) = self.serialize_state(services, events)?;
         self.write_whole(&line).inspect_err(|_| {
             if let Err(error) = self.write_fallback(&line) {
@@ -275,7 +275,7 @@ impl Target {
             let _ = std::fs::remove_file(fallback_state_file);
         }
         let length = line.len() as u64;
-        Ok(Written { services: contents.change.services, length, first: length })
+        Ok(WrittenState { services: contents.change.services, length, first: length })
     }
 
     /// The complete state, and its line.
@@ -284,7 +284,7 @@ impl Target {
         services: BTreeMap<Name, PersistedState>,
         events: u64,
     ) -> io::Result<(Contents, Vec<u8>)> {
-        let change = Change { written: clock::now().as_nanos(), events, services };
+        let change = StateChange { written: clock::now().as_nanos(), events, services };
         let contents = Contents { version: VERSION, boot_id: self.boot_id.clone(), change };
         let line = line(&contents)?;
         Ok((contents, line))
@@ -306,7 +306,7 @@ impl Target {
     }
 }
 
-impl Written {
+impl WrittenState {
     /// Whether the file may grow further. To replace it takes time proportional to the number of services, so the limit is
     /// higher for many services.
     fn is_short(&self) -> bool {
@@ -372,7 +372,7 @@ fn parse(bytes: &[u8]) -> io::Result<Contents> {
         return Err(io::Error::other(format!("it has version {version}, this program reads {VERSION}")));
     }
     // A power failure may have damaged the last lines. Each line is valid without the others.
-    for change in lines.filter_map(|line| disk::unseal::<Change>(line).ok()) {
+    for change in lines.filter_map(|line| disk::unseal::<StateChange>(line).ok()) {
         contents.change.written = change.written;
         contents.change.events = change.events;
         contents.change.services.extend(change.services);
@@ -414,7 +414,7 @@ mod tests {
         let began = clock::now();
         let states = [
             (State::Launching { since: began }, began),
-            (State::Completed { at: began, exit: Exit::Code(0) }, began.plus(GATHER)),
+            (State::Completed { at: began, exit: Exit::Code(0) }, began.plus(COLLECT_DELAY)),
         ];
         for (state, due) in states {
             let before = fleet.snapshot(id);

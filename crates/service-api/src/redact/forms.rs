@@ -72,7 +72,7 @@ const WEBHOOKS: [&[u8]; 6] = [
 const BEARER: &[u8] = b"bearer ";
 const BASIC: &[u8] = b"basic ";
 /// The number of bytes that decide whether a word is a secret.
-const GLANCE: usize = 64;
+const MAX_TOKEN_PREFIX_BYTES: usize = 64;
 
 /// A secret that begins at `at`, or after the word there.
 pub(super) fn standalone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
@@ -109,14 +109,14 @@ pub(super) fn standalone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     }
     let (before, least) = TOKENS.iter().find(|(before, _)| rest.starts_with(before))?;
     let token = &rest[before.len()..];
-    let glance = &token[..credentials(token, GLANCE)];
-    let has = |is: fn(&u8) -> bool| glance.iter().any(is);
+    let prefix = &token[..credentials(token, MAX_TOKEN_PREFIX_BYTES)];
+    let has = |is: fn(&u8) -> bool| prefix.iter().any(is);
     let has_form = match *before {
         SK => has(u8::is_ascii_digit),
         HF => !has(|byte| !byte.is_ascii_alphanumeric()) && has(|byte| !byte.is_ascii_lowercase()),
         _ => true,
     };
-    let is_one = glance.len() >= *least && has_form;
+    let is_one = prefix.len() >= *least && has_form;
     // The whole token: it may be part of a path, and contains no `/`.
     let end = || token.iter().position(|byte| !is_of_token(*byte)).unwrap_or(token.len());
     is_one.then(|| at..at + before.len() + end())
@@ -130,7 +130,7 @@ pub(super) fn scheme(rest: &[u8]) -> usize {
 
 /// Whether the word after a scheme is not a word of a sentence.
 fn is_shown(scheme: &[u8], rest: &[u8]) -> bool {
-    let word = &rest[..credentials(rest, GLANCE)];
+    let word = &rest[..credentials(rest, MAX_TOKEN_PREFIX_BYTES)];
     let digit = word.iter().any(u8::is_ascii_digit);
     let upper = word.iter().skip(1).any(u8::is_ascii_uppercase);
     let lower = word.iter().any(u8::is_ascii_lowercase);
@@ -153,7 +153,7 @@ fn is_of_token(byte: u8) -> bool {
 /// A private key between its two marker lines; to the end, if the second is missing.
 pub(super) fn pem(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let head = bytes[at..].strip_prefix(b"-----BEGIN ")?;
-    let head = &head[..head.len().min(GLANCE)];
+    let head = &head[..head.len().min(MAX_TOKEN_PREFIX_BYTES)];
     let kind = &head[..find(head, b"-----")?];
     find(kind, b"PRIVATE KEY")?;
     let start = at + b"-----BEGIN ".len() + kind.len() + b"-----".len();

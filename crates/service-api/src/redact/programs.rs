@@ -6,7 +6,7 @@ use crate::redact::forms::is_quote;
 use crate::redact::scan::{around, begins_word, is_name, next_word, password_of, value};
 use std::ops::Range;
 
-/// Where the password stands.
+/// The position of the password.
 #[derive(Clone, Copy, PartialEq)]
 enum ArgumentRule {
     /// In the same word.
@@ -16,7 +16,7 @@ enum ArgumentRule {
     Either,
     /// In the same word or the next, after a user and a colon.
     Pair,
-    /// The same, after a comma.
+    /// In the same word or the next, after a user and a comma.
     CommaPair,
     /// A cookie in the same word or the next; without `=` it is a file.
     Cookie,
@@ -27,9 +27,9 @@ enum ArgumentRule {
 /// The word that identifies a program.
 #[derive(Clone, Copy)]
 enum ProgramMatch {
-    /// The program is called so.
+    /// A program with this name.
     Is(&'static str),
-    /// Its name begins so.
+    /// A program whose name begins with this.
     Begins(&'static str),
     /// This program, followed by this word.
     With(&'static str, &'static str),
@@ -37,7 +37,7 @@ enum ProgramMatch {
 
 use ProgramMatch::{Begins, Is, With};
 
-/// Their number: one bit each.
+/// The number of [`PROGRAMS`]: one bit for each.
 const COUNT: usize = 66;
 
 /// A program, and its option.
@@ -144,18 +144,19 @@ const MAX_ARGUMENT_DISTANCE: usize = 512;
 pub(super) struct Commands {
     /// The beginning of the present word.
     word: usize,
-    /// The beginning of the present argument: what stands between blanks.
+    /// The beginning of the present argument, which ends at a blank.
     argument: usize,
-    /// One bit for each of [`PROGRAMS`]: it is named, with its further words.
-    named: u128,
-    told: u128,
-    /// The same for the programs of [`ARGUMENTS`].
-    named_before: u32,
-    /// How many words follow until a password, with this one.
-    left: usize,
+    /// One bit for each of [`PROGRAMS`], set after its name.
+    matched_programs: u128,
+    /// One bit for each of [`PROGRAMS`], set after its name and further words.
+    matched_with_words: u128,
+    /// One bit for each of [`ARGUMENTS`], set after the program's name.
+    matched_argument_programs: u32,
+    /// The number of words up to and including the password.
+    words_until_password: usize,
     /// Whether the present word has begun the count.
-    counts_from_here: bool,
-    /// A user and a password, joined by a `/`, may follow.
+    count_started: bool,
+    /// Whether a user and a password, joined by a `/`, may follow.
     slash_pair: bool,
     slash_options: bool,
 }
@@ -167,7 +168,7 @@ impl Commands {
             return;
         }
         if (2..=MAX_PROGRAM_BYTES).contains(&(at - self.word)) {
-            self.note(&bytes[self.word..at]);
+            self.match_word(&bytes[self.word..at]);
         }
         self.word = at + 1;
         if bytes[at].is_ascii_whitespace() {
@@ -182,18 +183,21 @@ impl Commands {
     /// Counts an argument that ends before the blank at `at`.
     fn end_argument(&mut self, bytes: &[u8], at: usize) {
         let start = std::mem::replace(&mut self.argument, at + 1);
-        if start >= at || std::mem::take(&mut self.counts_from_here) {
+        if start >= at || std::mem::take(&mut self.count_started) {
             return;
         }
         let quoted = usize::from(is_quote(bytes[start]));
         if bytes.get(start + quoted) != Some(&b'-') {
-            self.left = self.left.saturating_sub(1);
+            self.words_until_password = self.words_until_password.saturating_sub(1);
         }
     }
 
     /// The password that is an argument and begins at `at`.
     pub(super) fn argument(&mut self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
-        if !(self.left == 1 || self.slash_pair) || at != self.argument || !begins_word(bytes, at) {
+        if !(self.words_until_password == 1 || self.slash_pair)
+            || at != self.argument
+            || !begins_word(bytes, at)
+        {
             return None;
         }
         if bytes[at] == b'-' {
@@ -229,29 +233,31 @@ impl Commands {
         begins_word(bytes, start).then(|| value(bytes, at + 1, around(bytes, start)))
     }
 
-    fn note(&mut self, word: &[u8]) {
-        for (nth, (told, ..)) in PROGRAMS.iter().enumerate() {
+    fn match_word(&mut self, word: &[u8]) {
+        for (nth, (program, ..)) in PROGRAMS.iter().enumerate() {
             let bit = 1 << nth;
-            match told {
-                Is(name) if word == name.as_bytes() => self.told |= bit,
-                Begins(name) if word.starts_with(name.as_bytes()) => self.told |= bit,
-                With(name, _) if word == name.as_bytes() => self.named |= bit,
-                With(_, then) if self.named & bit != 0 && word == then.as_bytes() => self.told |= bit,
+            match program {
+                Is(name) if word == name.as_bytes() => self.matched_with_words |= bit,
+                Begins(name) if word.starts_with(name.as_bytes()) => self.matched_with_words |= bit,
+                With(name, _) if word == name.as_bytes() => self.matched_programs |= bit,
+                With(_, then) if self.matched_programs & bit != 0 && word == then.as_bytes() => {
+                    self.matched_with_words |= bit;
+                }
                 _ => {}
             }
         }
-        for (nth, (told, argument)) in ARGUMENTS.iter().enumerate() {
+        for (nth, (program, argument)) in ARGUMENTS.iter().enumerate() {
             let bit = 1 << nth;
-            let begins = match told {
+            let begins = match program {
                 Is(name) => word == name.as_bytes(),
                 Begins(name) => word.starts_with(name.as_bytes()),
                 With(name, then) => {
-                    self.named_before |= if word == name.as_bytes() { bit } else { 0 };
-                    self.named_before & bit != 0 && word == then.as_bytes()
+                    self.matched_argument_programs |= if word == name.as_bytes() { bit } else { 0 };
+                    self.matched_argument_programs & bit != 0 && word == then.as_bytes()
                 }
             };
             if begins {
-                (self.left, self.counts_from_here) = (*argument, true);
+                (self.words_until_password, self.count_started) = (*argument, true);
             }
         }
         self.slash_pair |= SLASH_PAIRS.iter().any(|name| word == name.as_bytes());
@@ -261,31 +267,32 @@ impl Commands {
     /// The password after an option at `at`, if a preceding program has such an option.
     pub(super) fn option(&self, text: &str, at: usize) -> Option<Range<usize>> {
         let bytes = text.as_bytes();
-        if self.told == 0 || !begins_word(bytes, at) {
+        if self.matched_with_words == 0 || !begins_word(bytes, at) {
             return None;
         }
-        let mut known = PROGRAMS.iter().enumerate().filter(|(nth, _)| self.told & (1 << nth) != 0);
-        let of = |letter: u8, way: ArgumentRule| match way {
+        let mut known =
+            PROGRAMS.iter().enumerate().filter(|(nth, _)| self.matched_with_words & (1 << nth) != 0);
+        let of = |letter: u8, rule: ArgumentRule| match rule {
             ArgumentRule::Word(_) => flags(bytes, at).contains(&letter),
             _ => bytes.get(at + 1) == Some(&letter),
         };
-        let (_, (_, _, way)) = known.rfind(|(_, (_, letter, way))| of(*letter, *way))?;
+        let (_, (_, _, rule)) = known.rfind(|(_, (_, letter, rule))| of(*letter, *rule))?;
         let end = at + 2;
         let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b']');
         let closes = around(bytes, at).filter(|quote| at > 0 && bytes[at - 1] == *quote);
         let attached = bytes.get(end).is_some_and(|byte| !ends(byte)) && bytes.get(end).copied() != closes;
-        match way {
+        match rule {
             ArgumentRule::Word(nth) => nth_argument(bytes, at, *nth),
             ArgumentRule::Pair | ArgumentRule::CommaPair | ArgumentRule::Cookie => {
-                let said = if attached {
+                let argument = if attached {
                     value(bytes, end, closes)
                 } else {
                     value(bytes, next_word(bytes, end)?, None)
                 };
-                match way {
-                    ArgumentRule::Pair => password_of(text, said),
-                    ArgumentRule::CommaPair => bytes[said.clone()].contains(&b',').then_some(said),
-                    _ => bytes[said.clone()].contains(&b'=').then_some(said),
+                match rule {
+                    ArgumentRule::Pair => password_of(text, argument),
+                    ArgumentRule::CommaPair => bytes[argument.clone()].contains(&b',').then_some(argument),
+                    _ => bytes[argument.clone()].contains(&b'=').then_some(argument),
                 }
             }
             ArgumentRule::Attached | ArgumentRule::Either if attached => Some(value(bytes, end, closes)),

@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn applied(&mut self) {
         let plan = self.fleet.plan();
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
-        run_definition::know(&self.drivers.paths, &names);
+        run_definition::save_applied_names(&self.drivers.paths, &names);
         self.applied = names;
     }
 }

@@ -39,9 +39,9 @@ impl Engine {
     /// Subscribes a reader to events of these services.
     pub(super) fn read(&mut self, names: &[String]) -> Result<Subscription, Problem> {
         let plan = self.fleet.plan();
-        match names.iter().find(|name| plan.id(name).is_none() && !self.journal.knows(name)) {
+        match names.iter().find(|name| plan.id(name).is_none() && !self.journal.has_service(name)) {
             Some(unknown) => Err(not_found(plan, unknown)),
-            None => Ok(self.journal.view(clock::now())),
+            None => Ok(self.journal.subscribe(clock::now())),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(
 ) -> std::io::Result<watch::Receiver<Arc<FleetSnapshot>>> {
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());
-    let applied = run_definition::known(&drivers.paths, &plan);
+    let applied = run_definition::load_applied_names(&drivers.paths, &plan);
     let found = recovery::find_runs(&drivers.paths, plan, &memories).await;
     let reported = recovery::query_managers(&drivers, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());

@@ -130,7 +130,7 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Moment> {
         let wait = self.waiters.iter().filter_map(Waiter::deadline);
-        let files = self.store.due().into_iter().chain(self.journal.due());
+        let files = self.store.next_deadline().into_iter().chain(self.journal.next_deadline());
         self.fleet.next_deadline().into_iter().chain(wait).chain(files).min()
     }
 
@@ -197,7 +197,7 @@ impl Engine {
             }
             Command::Finish { reply } => return self.finish(reply).await,
             Command::CheckHealth { reply } => {
-                let _ = reply.send(self.journal.trouble().map(str::to_owned));
+                let _ = reply.send(self.journal.last_error().map(str::to_owned));
             }
         }
         LoopAction::Next
@@ -205,7 +205,7 @@ impl Engine {
 
     /// Writes all data and answers all waiters.
     async fn finish(&mut self, reply: oneshot::Sender<()>) -> LoopAction {
-        self.journal.end(clock::now());
+        self.journal.close(clock::now());
         let published = Arc::clone(&self.snapshots.borrow());
         self.waiters.drain(..).for_each(|mut waiter| waiter.cancel(&published, clock::now()));
         self.store.flush(&self.fleet, &mut self.slice).await;
@@ -228,15 +228,17 @@ impl Engine {
             waiting.extend(self.refresh(*id));
             self.slice.yield_if_spent().await;
         }
-        self.store.write_if_due(&self.fleet, self.journal.last_taken(), now, &mut self.slice).await;
+        self.store.write_if_due(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice).await;
         self.slice.yield_if_spent().await;
         // The end of a run is written before the next run begins, and before it is published.
         self.journal.save(now);
         if self.journal.is_lagging() {
             // If the journal cannot be written, the state file has the numbers of delivered events.
-            self.store.write_numbers(&self.fleet, self.journal.last_taken(), now, &mut self.slice).await;
+            self.store
+                .write_numbers(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice)
+                .await;
         }
-        self.journal.show(now);
+        self.journal.publish(now);
         // No other task runs between these two: the snapshot shows every published event.
         let published = self.publish();
         let orders = self.fleet.take_effects();

@@ -72,7 +72,7 @@ impl Checks {
     }
 
     /// The results from an offset on, each with the offset after it.
-    pub(super) fn ahead<'a>(
+    pub(super) fn results_from<'a>(
         &'a self,
         offset: usize,
         failed: &'a Cell<Option<io::Error>>,

@@ -4,7 +4,7 @@
 //! readers therefore use little memory, whatever the length of their responses. A few readers of [`Starts`] retain
 //! their rows.
 
-use super::reader::{Backlog, EventQuery, Position};
+use super::reader::{Backlog, EventPosition, EventQuery};
 use super::segment::SegmentSnapshot;
 use super::starts::starts;
 use service_api::event::StartRecord;
@@ -20,14 +20,14 @@ pub trait RowCursor {
     /// The type of a row.
     type Row;
 
-    /// Delivers rows until `tell` breaks. Returns whether further rows may exist.
-    fn advance(&mut self, tell: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
+    /// Delivers rows until `deliver` breaks. Returns whether further rows may exist.
+    fn advance(&mut self, deliver: &mut dyn FnMut(Self::Row) -> ControlFlow<()>) -> Result<bool, Problem>;
 }
 
 /// Collects all rows.
-pub(super) fn all<A: RowCursor>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
+pub(super) fn collect_rows<A: RowCursor>(mut cursor: A) -> Result<Vec<A::Row>, Problem> {
     let mut rows = Vec::new();
-    let more = ahead.advance(&mut |row| {
+    let more = cursor.advance(&mut |row| {
         rows.push(row);
         ControlFlow::Continue(())
     })?;
@@ -38,8 +38,8 @@ pub(super) fn all<A: RowCursor>(mut ahead: A) -> Result<Vec<A::Row>, Problem> {
 /// A cursor for events.
 pub struct Events {
     past: Backlog,
-    question: EventQuery,
-    way: Position,
+    query: EventQuery,
+    position: EventPosition,
 }
 
 impl Events {
@@ -47,17 +47,17 @@ impl Events {
     ///
     /// # Errors
     /// The errors of [`Backlog::find`].
-    pub fn new(past: Backlog, question: EventQuery) -> Result<Self, Problem> {
-        let way = past.way(&question)?;
-        Ok(Self { past, question, way })
+    pub fn new(past: Backlog, query: EventQuery) -> Result<Self, Problem> {
+        let position = past.find_position(&query)?;
+        Ok(Self { past, query, position })
     }
 }
 
 impl RowCursor for Events {
     type Row = Event;
 
-    fn advance(&mut self, tell: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<bool, Problem> {
-        self.past.advance(&self.question, &mut self.way, tell)
+    fn advance(&mut self, deliver: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<bool, Problem> {
+        self.past.advance(&self.query, &mut self.position, deliver)
     }
 }
 
@@ -78,27 +78,27 @@ impl Default for RetainedStarts {
 /// The critical path of starts.
 pub struct Starts {
     past: Backlog,
-    question: EventQuery,
-    told: usize,
+    query: EventQuery,
+    sent: usize,
     retained: RetainedStarts,
     held: Option<(vec::IntoIter<StartRecord>, OwnedSemaphorePermit)>,
 }
 
 impl Starts {
     /// The starts that a query selects from the journal.
-    pub fn new(past: Backlog, question: EventQuery, retained: RetainedStarts) -> Self {
-        Self { past, question, told: 0, retained, held: None }
+    pub fn new(past: Backlog, query: EventQuery, retained: RetainedStarts) -> Self {
+        Self { past, query, sent: 0, retained, held: None }
     }
 
     fn rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
-        let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.question.clone() })?);
-        if let Some(most) = self.question.limit {
-            match self.question.since {
+        let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.query.clone() })?);
+        if let Some(most) = self.query.limit {
+            match self.query.since {
                 Some(_) => rows.truncate(most),
                 None => drop(rows.drain(..rows.len().saturating_sub(most))),
             }
         }
-        drop(rows.drain(..self.told.min(rows.len())));
+        drop(rows.drain(..self.sent.min(rows.len())));
         Ok(rows.into_iter())
     }
 }
@@ -106,7 +106,7 @@ impl Starts {
 impl RowCursor for Starts {
     type Row = StartRecord;
 
-    fn advance(&mut self, tell: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
+    fn advance(&mut self, deliver: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
         if self.held.is_none()
             && let Ok(permit) = Arc::clone(&self.retained.0).try_acquire_owned()
         {
@@ -115,8 +115,8 @@ impl RowCursor for Starts {
         let mut made = if self.held.is_some() { None } else { Some(self.rows()?) };
         let rows = self.held.as_mut().map(|(rows, _)| rows).or(made.as_mut());
         for row in rows.into_iter().flatten() {
-            self.told += 1;
-            if tell(row).is_break() {
+            self.sent += 1;
+            if deliver(row).is_break() {
                 return Ok(true);
             }
         }
@@ -127,17 +127,17 @@ impl RowCursor for Starts {
 /// The number of starts in a journal, delivered in chunks of three.
 pub fn pieces_of_starts(journal: &Path) -> usize {
     let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
-    let mut ahead =
+    let mut cursor =
         Starts::new(Backlog::from_files(segments), EventQuery::default(), RetainedStarts::default());
-    let mut told = 0;
+    let mut delivered = 0;
     let mut piece = || {
-        ahead.advance(&mut |_| {
-            told += 1;
-            if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        cursor.advance(&mut |_| {
+            delivered += 1;
+            if delivered % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     };
     while let Ok(true) = piece() {}
-    told
+    delivered
 }
 
 #[cfg(test)]
@@ -188,22 +188,22 @@ mod tests {
         let text: String =
             (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
         lines.append(text.as_bytes(), Vec::new).unwrap();
-        let mut ahead = Starts::new(
+        let mut cursor = Starts::new(
             Backlog::from_files(lines.segments()),
             EventQuery::default(),
             RetainedStarts::default(),
         );
-        let mut told = 0;
+        let mut delivered = 0;
         let mut piece = || {
-            ahead.advance(&mut |_| {
-                told += 1;
-                if told % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            cursor.advance(&mut |_| {
+                delivered += 1;
+                if delivered % 3 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
         };
         assert!(piece().unwrap());
         // The overwritten part is not read again.
         lines.overwrite(&vec![b'x'; text.len()], 0).unwrap();
         while piece().unwrap() {}
-        assert_eq!(told, 10);
+        assert_eq!(delivered, 10);
     }
 }

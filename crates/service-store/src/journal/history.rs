@@ -2,7 +2,7 @@
 
 use super::checks::Checks;
 use super::cursor::RowCursor;
-use super::reader::{Backlog, EventQuery, Position, Since, is_since};
+use super::reader::{Backlog, EventPosition, EventQuery, Since, is_since};
 use super::record::unreadable;
 use jiff::Timestamp;
 use service_api::event::HistoryEntry;
@@ -16,16 +16,16 @@ use std::ops::ControlFlow::{self, Break, Continue};
 pub struct History {
     past: Backlog,
     checks: Checks,
-    question: EventQuery,
+    query: EventQuery,
     /// Checks have no numbers, so they are selected from the first delivered event on.
     checked_since: Option<Since>,
-    way: Position,
+    position: EventPosition,
     checks_from: usize,
     /// The latest times of an event and of a check.
     latest: [Timestamp; 2],
     /// The number of skipped rows, and of delivered rows after them.
-    passed: usize,
-    left: usize,
+    unskipped: usize,
+    remaining: usize,
 }
 
 impl History {
@@ -33,32 +33,41 @@ impl History {
     ///
     /// # Errors
     /// The errors of [`Backlog::find`].
-    pub fn new(past: Backlog, checks: Checks, question: &EventQuery) -> Result<Self, Problem> {
-        let question = question.clone();
-        let way = past.way(&EventQuery { limit: None, ..question.clone() })?;
-        let mut checked_since = question.since;
-        if let Some(Since::After(_)) = question.since {
+    pub fn new(past: Backlog, checks: Checks, query: &EventQuery) -> Result<Self, Problem> {
+        let query = query.clone();
+        let position = past.find_position(&EventQuery { limit: None, ..query.clone() })?;
+        let mut checked_since = query.since;
+        if let Some(Since::After(_)) = query.since {
             let mut first = None;
-            past.advance(&question, &mut way.clone(), &mut |event| {
+            past.advance(&query, &mut position.clone(), &mut |event| {
                 first = event.time.parse().ok();
                 Break(())
             })?;
             checked_since = Some(Since::Time(first.unwrap_or_else(clock::today)));
         }
-        let left = question.limit.unwrap_or(usize::MAX);
+        let remaining = query.limit.unwrap_or(usize::MAX);
         let latest = [Timestamp::MIN; 2];
-        let mut history =
-            Self { past, checks, question, checked_since, way, checks_from: 0, latest, passed: 0, left };
-        if history.question.since.is_none() && left != usize::MAX {
+        let mut history = Self {
+            past,
+            checks,
+            query,
+            checked_since,
+            position,
+            checks_from: 0,
+            latest,
+            unskipped: 0,
+            remaining,
+        };
+        if history.query.since.is_none() && remaining != usize::MAX {
             let mut all = 0_usize;
-            let begin = (history.way, history.checks_from, history.latest);
-            history.left = usize::MAX;
+            let begin = (history.position, history.checks_from, history.latest);
+            history.remaining = usize::MAX;
             history.advance(&mut |_| {
                 all += 1;
                 Continue(())
             })?;
-            (history.way, history.checks_from, history.latest) = begin;
-            (history.passed, history.left) = (all.saturating_sub(left), left);
+            (history.position, history.checks_from, history.latest) = begin;
+            (history.unskipped, history.remaining) = (all.saturating_sub(remaining), remaining);
         }
         Ok(history)
     }
@@ -67,28 +76,28 @@ impl History {
 impl RowCursor for History {
     type Row = HistoryEntry;
 
-    fn advance(&mut self, tell: &mut dyn FnMut(HistoryEntry) -> ControlFlow<()>) -> Result<bool, Problem> {
-        let (segments, failed) = (self.past.understood()?, Cell::new(None));
-        let (question, since) = (&self.question, self.checked_since);
+    fn advance(&mut self, deliver: &mut dyn FnMut(HistoryEntry) -> ControlFlow<()>) -> Result<bool, Problem> {
+        let (segments, failed) = (self.past.readable_segments()?, Cell::new(None));
+        let (query, since) = (&self.query, self.checked_since);
         let mut events = self
             .past
-            .ahead(&segments, self.way, &failed)
-            .filter(|(_, event)| question.takes(event) && is_since(&event.time, question.since))
+            .events_from(&segments, self.position, &failed)
+            .filter(|(_, event)| query.matches(event) && is_since(&event.time, query.since))
             .filter_map(|(after, event)| Some((after, event.seq, to_history_entry(event)?)))
             .peekable();
         let mut checks = self
             .checks
-            .ahead(self.checks_from, &failed)
-            .filter(|(_, row)| question.is_about(Some(&row.service)) && is_since(&row.time, since))
+            .results_from(self.checks_from, &failed)
+            .filter(|(_, row)| query.is_about(Some(&row.service)) && is_since(&row.time, since))
             .peekable();
         let time = |text: &str| text.parse().unwrap_or(Timestamp::MIN);
-        while self.left > 0 {
+        while self.remaining > 0 {
             let event = events.peek().map(|(_, _, row)| self.latest[0].max(time(&row.time)));
             let check = checks.peek().map(|(_, row)| self.latest[1].max(time(&row.time)));
             let row = match (event, check) {
                 (Some(at), check) if check.is_none_or(|check| at <= check) => {
                     let Some((after, seq, row)) = events.next() else { break };
-                    (self.way.from, self.way.delivered, self.latest[0]) = (after, Some(seq), at);
+                    (self.position.from, self.position.delivered, self.latest[0]) = (after, Some(seq), at);
                     row
                 }
                 (_, Some(at)) => {
@@ -98,12 +107,12 @@ impl RowCursor for History {
                 }
                 _ => break,
             };
-            if self.passed > 0 {
-                self.passed -= 1;
+            if self.unskipped > 0 {
+                self.unskipped -= 1;
                 continue;
             }
-            self.left -= 1;
-            if tell(row).is_break() {
+            self.remaining -= 1;
+            if deliver(row).is_break() {
                 return Ok(true);
             }
         }

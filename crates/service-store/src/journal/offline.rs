@@ -1,7 +1,7 @@
 //! The journal of a project without a daemon, read from its files.
 
 use super::checks::Checks;
-use super::cursor::{RetainedStarts, Starts, all};
+use super::cursor::{RetainedStarts, Starts, collect_rows};
 use super::history::History;
 use super::reader::{Backlog, EventQuery};
 use super::record::{checks_path, path, unreadable};
@@ -10,23 +10,23 @@ use service_api::event::{HistoryEntry, StartRecord};
 use service_api::{Event, Problem};
 use std::path::Path;
 
-fn past(state_dir: &Path) -> Result<Backlog, Problem> {
+fn open_backlog(state_dir: &Path) -> Result<Backlog, Problem> {
     SegmentSnapshot::at(&path(state_dir)).map(Backlog::from_files).map_err(|error| unreadable(&error))
 }
 
 /// The selected events.
-pub fn events(state_dir: &Path, question: &EventQuery) -> Result<Vec<Event>, Problem> {
-    past(state_dir)?.find(question)
+pub fn events(state_dir: &Path, query: &EventQuery) -> Result<Vec<Event>, Problem> {
+    open_backlog(state_dir)?.find(query)
 }
 
 /// Events of services, and results of checks.
-pub fn history(state_dir: &Path, question: &EventQuery) -> Result<Vec<HistoryEntry>, Problem> {
+pub fn history(state_dir: &Path, query: &EventQuery) -> Result<Vec<HistoryEntry>, Problem> {
     let checks =
         SegmentSnapshot::at(&checks_path(state_dir)).map(Checks::new).map_err(|error| unreadable(&error))?;
-    all(History::new(past(state_dir)?, checks, question)?)
+    collect_rows(History::new(open_backlog(state_dir)?, checks, query)?)
 }
 
 /// The critical path of starts.
-pub fn starts(state_dir: &Path, question: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
-    all(Starts::new(past(state_dir)?, question.clone(), RetainedStarts::default()))
+pub fn starts(state_dir: &Path, query: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
+    collect_rows(Starts::new(open_backlog(state_dir)?, query.clone(), RetainedStarts::default()))
 }

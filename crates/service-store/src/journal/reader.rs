@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// The first line of a file.
 #[derive(Debug, Deserialize)]
-struct Head {
+struct SegmentHeader {
     journal: u32,
     /// The last assigned number at a time when this file could not be written.
     given: String,
@@ -57,14 +57,14 @@ impl Pages {
         for text in texts {
             pages.is_foreign_version = !text.is_empty() && !is_ours(text);
             for line in lines(text) {
-                pages.turn(line);
+                pages.apply_line(line);
             }
         }
         pages
     }
 
-    fn turn(&mut self, line: &[u8]) {
-        if let Ok(head) = serde_json::from_slice::<Head>(line) {
+    fn apply_line(&mut self, line: &[u8]) {
+        if let Ok(head) = serde_json::from_slice::<SegmentHeader>(line) {
             self.highest = self.highest.max(head.given.parse().unwrap_or(0));
             if head.journal == VERSION {
                 self.seen = head.seen;
@@ -156,7 +156,7 @@ pub struct EventQuery {
 
 impl EventQuery {
     /// Whether this event matches, without regard to numbers and times.
-    pub fn takes(&self, event: &Event) -> bool {
+    pub fn matches(&self, event: &Event) -> bool {
         self.is_about(event.service.as_deref()) && self.by.as_ref().is_none_or(|by| event.is_by(by))
     }
 
@@ -168,13 +168,13 @@ impl EventQuery {
 
 /// The position of a reader.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct EventPosition {
     /// The offset in the files, as if concatenated.
     pub(super) from: usize,
     /// The number of the last event before the position.
     pub(super) delivered: Option<u64>,
     /// The number of events still to deliver.
-    pub(super) left: usize,
+    pub(super) remaining: usize,
 }
 
 /// Reads events, on a thread that may wait for the disk.
@@ -200,9 +200,9 @@ impl Backlog {
     ///
     /// # Errors
     /// [`Code::Gap`] if events after the given number have expired.
-    pub fn find(&self, question: &EventQuery) -> Result<Vec<Event>, Problem> {
+    pub fn find(&self, query: &EventQuery) -> Result<Vec<Event>, Problem> {
         let mut found = Vec::new();
-        self.advance(question, &mut self.way(question)?, &mut |event| {
+        self.advance(query, &mut self.find_position(query)?, &mut |event| {
             found.push(event);
             Continue(())
         })?;
@@ -211,9 +211,9 @@ impl Backlog {
 
     /// Whether an event is about this service.
     pub fn mentions(&self, name: &str) -> Result<bool, Problem> {
-        let (mut delivered, question) =
+        let (mut delivered, query) =
             (false, EventQuery { names: vec![name.to_owned()], ..EventQuery::default() });
-        self.advance(&question, &mut self.way(&question)?, &mut |_| {
+        self.advance(&query, &mut self.find_position(&query)?, &mut |_| {
             delivered = true;
             Break(())
         })?;
@@ -224,48 +224,50 @@ impl Backlog {
     ///
     /// # Errors
     /// The errors of [`Backlog::find`].
-    pub(super) fn way(&self, question: &EventQuery) -> Result<Position, Problem> {
-        let mut way = Position { from: 0, delivered: None, left: question.limit.unwrap_or(usize::MAX) };
-        let segments = self.understood()?;
+    pub(super) fn find_position(&self, query: &EventQuery) -> Result<EventPosition, Problem> {
+        let mut position =
+            EventPosition { from: 0, delivered: None, remaining: query.limit.unwrap_or(usize::MAX) };
+        let segments = self.readable_segments()?;
         let texts = segments.read().map_err(|error| unreadable(&error))?;
-        if let Some(Since::After(seq)) = question.since {
-            let oldest = self.ahead(&segments, way, &Cell::new(None)).next().map(|(_, event)| event.seq);
+        if let Some(Since::After(seq)) = query.since {
+            let oldest =
+                self.events_from(&segments, position, &Cell::new(None)).next().map(|(_, event)| event.seq);
             self.refuse_gap(seq, oldest)?;
-            way.delivered = Some(seq);
-        } else if let (None, Some(most)) = (question.since, question.limit) {
+            position.delivered = Some(seq);
+        } else if let (None, Some(most)) = (query.since, query.limit) {
             let unwritten = self.unwritten.iter().rev().map(|recorded| (usize::MAX, recorded.event.clone()));
             let mut back = unwritten
                 .chain(placed(&texts).rev())
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
-                .filter(|(_, event)| question.takes(event))
+                .filter(|(_, event)| query.matches(event))
                 .skip(most);
             // This is the last event before the selection.
-            way.delivered = back.next().map(|(_, event)| event.seq);
+            position.delivered = back.next().map(|(_, event)| event.seq);
         }
         // Numbers ascend, so everything before the position of the first selected event is skipped.
-        if let Some(delivered) = way.delivered {
+        if let Some(delivered) = position.delivered {
             let before = placed::<Event>(&texts).rev().find(|(_, event)| event.seq <= delivered);
-            way.from = before.map_or(0, |(after, _)| after);
+            position.from = before.map_or(0, |(after, _)| after);
         }
-        Ok(way)
+        Ok(position)
     }
 
-    /// Delivers events until `tell` breaks. Returns whether further events may exist.
+    /// Delivers events until `deliver` breaks. Returns whether further events may exist.
     pub(super) fn advance(
         &self,
-        question: &EventQuery,
-        way: &mut Position,
-        tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        query: &EventQuery,
+        position: &mut EventPosition,
+        deliver: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<bool, Problem> {
-        let (segments, failed) = (self.understood()?, Cell::new(None));
-        for (after, event) in self.ahead(&segments, *way, &failed) {
-            if way.left == 0 {
+        let (segments, failed) = (self.readable_segments()?, Cell::new(None));
+        for (after, event) in self.events_from(&segments, *position, &failed) {
+            if position.remaining == 0 {
                 break;
             }
-            way.pass(after, &event);
-            if question.takes(&event) && is_since(&event.time, question.since) {
-                way.left -= 1;
-                if tell(event).is_break() {
+            position.advance_past(after, &event);
+            if query.matches(&event) && is_since(&event.time, query.since) {
+                position.remaining -= 1;
+                if deliver(event).is_break() {
                     return Ok(true);
                 }
             }
@@ -274,10 +276,10 @@ impl Backlog {
     }
 
     /// The events from a position on, each with the offset after it. `segments` are those of [`Backlog::readable_segments`].
-    pub(super) fn ahead<'a>(
+    pub(super) fn events_from<'a>(
         &'a self,
         segments: &'a SegmentSnapshot,
-        position: Position,
+        position: EventPosition,
         failed: &'a Cell<Option<io::Error>>,
     ) -> impl Iterator<Item = (usize, Event)> + 'a {
         let end = segments.parts().map(Part::len).iter().sum();
@@ -290,7 +292,7 @@ impl Backlog {
     }
 
     /// The files with this format version.
-    pub(super) fn understood(&self) -> Result<SegmentSnapshot, Problem> {
+    pub(super) fn readable_segments(&self) -> Result<SegmentSnapshot, Problem> {
         self.segments.clone().retain(is_ours).map_err(|error| unreadable(&error))
     }
 
@@ -310,9 +312,9 @@ impl Backlog {
     }
 }
 
-impl Position {
+impl EventPosition {
     /// Advances past an event.
-    pub(super) fn pass(&mut self, after: usize, event: &Event) {
+    pub(super) fn advance_past(&mut self, after: usize, event: &Event) {
         (self.from, self.delivered) = (after, Some(event.seq));
     }
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 pub(super) struct SegmentedLog {
     path: PathBuf,
     limit: u64,
-    current: Option<Written>,
-    old: Option<Written>,
+    current: Option<SegmentFile>,
+    old: Option<SegmentFile>,
     closed: bool,
     /// Syncs the file; `None` for files that are not synced.
     disk: Option<Disk>,
@@ -24,7 +24,7 @@ pub(super) struct SegmentedLog {
 
 /// A file, and the length of its complete lines.
 #[derive(Debug, Clone)]
-struct Written {
+struct SegmentFile {
     file: Arc<File>,
     length: u64,
 }
@@ -32,8 +32,8 @@ struct Written {
 /// Both files at one moment, for a reader on another thread. Later lines and rotations do not affect it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SegmentSnapshot {
-    old: Option<Written>,
-    current: Option<Written>,
+    old: Option<SegmentFile>,
+    current: Option<SegmentFile>,
 }
 
 impl SegmentedLog {
@@ -47,7 +47,7 @@ impl SegmentedLog {
             })
         };
         let (current, old) = (take_up(&path), take_up(&old(&path)));
-        if let Some(Written { file, length }) = &current {
+        if let Some(SegmentFile { file, length }) = &current {
             let _ = file.set_len(*length); // otherwise the next line overwrites the torn one
         }
         Self { path, limit, current, old, closed: false, disk }
@@ -60,7 +60,7 @@ impl SegmentedLog {
 
     /// Appends whole lines in one write. A new file begins with `head`.
     pub(super) fn append(&mut self, lines: &[u8], head: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
-        let full = |written: &Written| written.length + lines.len() as u64 > self.limit;
+        let full = |written: &SegmentFile| written.length + lines.len() as u64 > self.limit;
         if self.closed || self.current.as_ref().is_none_or(full) {
             match self.rotate(&head()) {
                 // A rotation can fail, for example without a free descriptor. The current file then grows beyond its limit.
@@ -70,7 +70,7 @@ impl SegmentedLog {
                 begun => begun?,
             }
         }
-        let Some(Written { file, length }) = &mut self.current else { return Ok(()) };
+        let Some(SegmentFile { file, length }) = &mut self.current else { return Ok(()) };
         match file.write_all_at(lines, *length) {
             Ok(()) => {
                 *length += lines.len() as u64;
@@ -119,7 +119,7 @@ impl SegmentedLog {
             Err(error) => return Err(error),
         }
         std::fs::rename(&aside, &self.path)?;
-        self.current = Some(Written { file: Arc::new(file), length: head.len() as u64 });
+        self.current = Some(SegmentFile { file: Arc::new(file), length: head.len() as u64 });
         self.closed = false;
         Ok(())
     }
@@ -155,7 +155,7 @@ impl SegmentSnapshot {
 
 /// One of the two files, which is empty if it does not exist.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'a>(Option<&'a Written>);
+pub(super) struct Part<'a>(Option<&'a SegmentFile>);
 
 impl Part<'_> {
     /// The length of its complete lines.
@@ -165,7 +165,7 @@ impl Part<'_> {
 
     /// Reads some bytes; none at the end of the file.
     pub(super) fn read_at(self, buffer: &mut [u8], offset: usize) -> io::Result<usize> {
-        let Some(Written { file, .. }) = self.0 else { return Ok(0) };
+        let Some(SegmentFile { file, .. }) = self.0 else { return Ok(0) };
         loop {
             match file.read_at(buffer, offset as u64) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -200,7 +200,7 @@ fn old(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
+fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<SegmentFile>> {
     let opened = match how.open(path) {
         // A read-only file can at least be read.
         Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EROFS | nix::libc::EACCES)) => {
@@ -214,12 +214,12 @@ fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<Written>> {
         Err(error) => return Err(error),
     };
     let length = file.metadata()?.len();
-    let text = text(Some(&Written { file: Arc::clone(&file), length }))?;
+    let text = text(Some(&SegmentFile { file: Arc::clone(&file), length }))?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    Ok(Some(Written { file, length: whole as u64 }))
+    Ok(Some(SegmentFile { file, length: whole as u64 }))
 }
 
-fn text(written: Option<&Written>) -> io::Result<Vec<u8>> {
+fn text(written: Option<&SegmentFile>) -> io::Result<Vec<u8>> {
     let part = Part(written);
     let mut text = vec![0; part.len()];
     let mut filled = 0;

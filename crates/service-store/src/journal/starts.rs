@@ -8,9 +8,9 @@ use service_api::event::{StartRecord, kind};
 use std::collections::BTreeMap;
 
 /// An unfinished start.
-struct Open {
+struct UnfinishedStart {
     start: StartRecord,
-    wanted: f64,
+    requested_at: f64,
     launched: Option<f64>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn starts(events: &[Event]) -> Vec<StartRecord> {
     starts
 }
 
-fn begin(event: &Event) -> Open {
+fn begin(event: &Event) -> UnfinishedStart {
     let start = StartRecord {
         service: event.service.clone().unwrap_or_default(),
         run: None,
@@ -57,26 +57,26 @@ fn begin(event: &Event) -> Open {
         took_ms: None,
         result: "waiting".to_owned(),
     };
-    Open { start, wanted: event.since_boot_ms, launched: None }
+    UnfinishedStart { start, requested_at: event.since_boot_ms, launched: None }
 }
 
-fn launch(before: Option<Open>, starts: &mut Vec<StartRecord>, event: &Event) -> Open {
+fn launch(before: Option<UnfinishedStart>, starts: &mut Vec<StartRecord>, event: &Event) -> UnfinishedStart {
     let mut open = match before {
         Some(open) if open.launched.is_none() => open,
         other => {
             starts.extend(other.map(|open| settle(open, event, "failed")));
-            Open { start: StartRecord { waited_for: None, ..begin(event).start }, ..begin(event) }
+            UnfinishedStart { start: StartRecord { waited_for: None, ..begin(event).start }, ..begin(event) }
         }
     };
     open.start.run = event.run;
     open.start.waited_for = event.need.clone();
-    open.start.waited_ms = span(open.wanted, event.since_boot_ms);
+    open.start.waited_ms = span(open.requested_at, event.since_boot_ms);
     open.start.result = "starting".to_owned();
     open.launched = Some(event.since_boot_ms);
     open
 }
 
-fn settle(open: Open, event: &Event, result: &str) -> StartRecord {
+fn settle(open: UnfinishedStart, event: &Event, result: &str) -> StartRecord {
     let took_ms = open.launched.map(|launched| span(launched, event.since_boot_ms));
     StartRecord { took_ms, result: result.to_owned(), ..open.start }
 }

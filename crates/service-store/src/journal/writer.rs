@@ -58,18 +58,18 @@ pub struct Journal {
     seen: BTreeMap<String, StateTracker>,
     /// The events of this turn, and their common time.
     fresh: Vec<Arc<EventRecord>>,
-    turn: Option<(Timestamp, Moment)>,
+    turn_time: Option<(Timestamp, Moment)>,
     /// Events that have not been delivered yet.
-    unshown: Vec<Arc<EventRecord>>,
+    undelivered: Vec<Arc<EventRecord>>,
     /// The events that are not yet in the file.
     waiting: VecDeque<Arc<EventRecord>>,
     lost: u64,
     fresh_checks: Vec<CheckRow>,
     /// The last check of each unfinished start.
     held: BTreeMap<String, CheckRow>,
-    try_again: Option<Moment>,
+    retry_at: Option<Moment>,
     /// The error of the last write; `None` after a success.
-    trouble: Option<String>,
+    last_error: Option<String>,
     next_heartbeat: Option<Moment>,
     live: broadcast::Sender<LiveMessage>,
 }
@@ -97,8 +97,8 @@ impl Journal {
             file.close();
         }
         let checks = SegmentedLog::open(checks_path(&paths.state_dir), limit, None);
-        let (fresh, turn, unshown, waiting, fresh_checks, held, lost) = Default::default();
-        let (try_again, trouble, next_heartbeat) = (None, None, None);
+        let (fresh, turn_time, undelivered, waiting, fresh_checks, held, lost) = Default::default();
+        let (retry_at, last_error, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
         // Events that were delivered without being written are lost. Their numbers must not be reused.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
@@ -111,14 +111,14 @@ impl Journal {
             next,
             seen,
             fresh,
-            turn,
-            unshown,
+            turn_time,
+            undelivered,
             waiting,
             lost,
             fresh_checks,
             held,
-            try_again,
-            trouble,
+            retry_at,
+            last_error,
             next_heartbeat,
             live,
         };
@@ -215,16 +215,16 @@ impl Journal {
     }
 
     /// Records the end of the daemon, and writes all events.
-    pub fn end(&mut self, now: Moment) {
+    pub fn close(&mut self, now: Moment) {
         let (from, to) = (Some("running".to_owned()), Some("ended".to_owned()));
-        self.try_again = None;
+        self.retry_at = None;
         self.record(EventDraft { event: kind::DAEMON, from, to, ..EventDraft::default() });
         self.commit(now);
     }
 
     fn record(&mut self, draft: EventDraft) {
         let seq = self.next;
-        let (time, now) = *self.turn.get_or_insert_with(|| (clock::today(), clock::now()));
+        let (time, now) = *self.turn_time.get_or_insert_with(|| (clock::today(), clock::now()));
         self.next += 1;
         let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
         // Each event is serialized by itself, not a whole turn at once.
@@ -248,7 +248,7 @@ impl Journal {
 
     /// The last number that must not be assigned again: that of the last written or delivered event. While the file cannot be
     /// written, it is the last assigned number.
-    pub fn last_taken(&self) -> u64 {
+    pub fn last_assigned_number(&self) -> u64 {
         let fresh = if self.is_lagging() { 0 } else { self.fresh.len() as u64 };
         self.next - 1 - fresh
     }
@@ -259,28 +259,28 @@ impl Journal {
     }
 
     /// The reason why events cannot be written at present.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
     }
 
     /// The time of the next call of [`Journal::commit`], with or without events.
-    pub fn due(&self) -> Option<Moment> {
-        self.try_again.into_iter().chain(self.next_heartbeat).min()
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.retry_at.into_iter().chain(self.next_heartbeat).min()
     }
 
     /// Writes the events of this turn, then delivers them.
     pub fn commit(&mut self, now: Moment) {
         self.save(now);
-        self.show(now);
+        self.publish(now);
     }
 
     /// Writes the events of this turn. [`Journal::publish`] follows.
     pub fn save(&mut self, now: Moment) {
-        self.turn = None;
+        self.turn_time = None;
         let fresh = std::mem::take(&mut self.fresh);
         self.waiting.extend(fresh.iter().cloned());
-        self.unshown.extend(fresh.iter().cloned());
-        if self.try_again.is_none_or(|due| due <= now) {
+        self.undelivered.extend(fresh.iter().cloned());
+        if self.retry_at.is_none_or(|due| due <= now) {
             self.write(now);
         } else if !fresh.is_empty() {
             self.mark_lagging();
@@ -288,8 +288,8 @@ impl Journal {
     }
 
     /// Delivers the events of this turn to followers.
-    pub fn show(&mut self, now: Moment) {
-        for recorded in std::mem::take(&mut self.unshown) {
+    pub fn publish(&mut self, now: Moment) {
+        for recorded in std::mem::take(&mut self.undelivered) {
             let _ = self.live.send(LiveMessage::Event(recorded)); // there may be no follower
         }
         if !self.fresh_checks.is_empty() {
@@ -306,22 +306,22 @@ impl Journal {
 
     fn write(&mut self, now: Moment) {
         let Some(first) = self.waiting.front().map(|recorded| recorded.event.seq) else {
-            self.try_again = None;
+            self.retry_at = None;
             return;
         };
         let lines: String = self.waiting.iter().flat_map(|recorded| [recorded.json.as_str(), "\n"]).collect();
         match self.file.append(lines.as_bytes(), || head(first - 1, &self.seen)) {
             Ok(()) => {
                 self.waiting.clear();
-                (self.try_again, self.trouble) = (None, None);
+                (self.retry_at, self.last_error) = (None, None);
                 self.record_loss();
             }
             Err(error) => {
-                if self.try_again.is_none() {
+                if self.retry_at.is_none() {
                     tracing::error!(%error, "cannot write the journal; keeping events in memory");
                 }
-                self.try_again = Some(now.plus(RETRY_DELAY));
-                self.trouble = Some(describe_error(&error));
+                self.retry_at = Some(now.plus(RETRY_DELAY));
+                self.last_error = Some(describe_error(&error));
                 self.mark_lagging();
             }
         }
@@ -359,12 +359,12 @@ impl Journal {
     }
 
     /// Whether the journal has a state of a service of this name.
-    pub fn knows(&self, name: &str) -> bool {
+    pub fn has_service(&self, name: &str) -> bool {
         self.seen.contains_key(name)
     }
 
     /// The past events, and a subscription to later ones.
-    pub fn view(&mut self, now: Moment) -> Subscription {
+    pub fn subscribe(&mut self, now: Moment) -> Subscription {
         self.next_heartbeat.get_or_insert(now.plus(HEARTBEAT_INTERVAL));
         Subscription {
             segments: self.file.segments(),

@@ -31,8 +31,8 @@ fn change(journal: &mut Journal, service: &str) {
     journal.commit(clock::now());
 }
 
-fn find(journal: &mut Journal, question: &EventQuery) -> Result<Vec<Event>, service_api::Problem> {
-    journal.view(clock::now()).past().find(question)
+fn find(journal: &mut Journal, query: &EventQuery) -> Result<Vec<Event>, service_api::Problem> {
+    journal.subscribe(clock::now()).past().find(query)
 }
 
 fn all(journal: &mut Journal) -> Vec<Event> {
@@ -47,7 +47,7 @@ fn numbers(events: &[Event]) -> Vec<u64> {
 fn numbers_go_on_over_daemons_that_end_and_daemons_that_are_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = open(dir.path());
-    first.end(clock::now());
+    first.close(clock::now());
     drop(first);
     let mut killed = open(dir.path());
     change(&mut killed, "web");
@@ -140,7 +140,7 @@ fn limit_takes_the_last_ones_or_the_first_since() {
     for name in ["a", "b", "a", "b"] {
         change(&mut journal, name);
     }
-    let mut ask = |question: EventQuery| numbers(&find(&mut journal, &question).unwrap());
+    let mut ask = |query: EventQuery| numbers(&find(&mut journal, &query).unwrap());
     let (limit, names) = (Some(1), vec!["a".to_owned()]);
     assert_eq!(ask(EventQuery { limit, ..EventQuery::default() }), [5]);
     assert_eq!(ask(EventQuery { names: names.clone(), ..EventQuery::default() }), [2, 4]);
@@ -185,7 +185,7 @@ fn a_number_that_was_shown_is_not_given_again_although_it_could_not_be_written()
     let mut journal = open(dir.path());
     journal.commit(clock::now());
     // Simulates a full disk: existing bytes can be overwritten, and none appended.
-    journal.try_again = Some(clock::now().plus(RETRY_DELAY));
+    journal.retry_at = Some(clock::now().plus(RETRY_DELAY));
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2]);
     drop(journal);
@@ -208,8 +208,8 @@ fn of_the_checks_of_a_start_the_last_is_kept() {
     journal.checked(&web, 1, &check(true), true);
     journal.commit(clock::now());
     let look = |journal: &mut Journal| {
-        let view = journal.view(clock::now());
-        let mut rows = crate::journal::cursor::all(
+        let view = journal.subscribe(clock::now());
+        let mut rows = crate::journal::cursor::collect_rows(
             History::new(view.past(), view.checks(), &EventQuery::default()).unwrap(),
         )
         .unwrap();
@@ -250,7 +250,7 @@ fn a_number_that_nobody_has_seen_is_given_again_and_leaves_no_gap() {
     let mut killed = open(dir.path());
     change(&mut killed, "web");
     killed.changed(&Name::new("web").unwrap(), None);
-    let taken = killed.last_taken();
+    let taken = killed.last_assigned_number();
     drop(killed);
     let mut last = Journal::open(&paths(dir.path()), taken);
     last.commit(clock::now());
@@ -264,14 +264,14 @@ fn the_number_of_an_event_that_cannot_be_written_is_taken_before_it_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     change(&mut journal, "web");
-    assert_eq!((journal.last_taken(), journal.is_lagging()), (2, false));
+    assert_eq!((journal.last_assigned_number(), journal.is_lagging()), (2, false));
     // Simulates a disk that cannot be written.
-    journal.try_again = Some(clock::now().plus(RETRY_DELAY));
-    let mut shown = journal.view(clock::now());
+    journal.retry_at = Some(clock::now().plus(RETRY_DELAY));
+    let mut shown = journal.subscribe(clock::now());
     journal.changed(&Name::new("web").unwrap(), None);
     journal.save(clock::now());
-    assert_eq!((journal.last_taken(), journal.is_lagging()), (3, true));
+    assert_eq!((journal.last_assigned_number(), journal.is_lagging()), (3, true));
     assert!(shown.live.try_recv().is_err(), "it is not shown yet");
-    journal.show(clock::now());
+    journal.publish(clock::now());
     assert!(shown.live.try_recv().is_ok());
 }
