@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The answer in place of a status.
+/// The message of a service that is not queried.
 pub const NOT_ASKED: &str =
     "not asked: its definition was not accepted by `service start` or `service trust`";
-/// The refusal for that reason.
+/// The error of a request that requires acceptance.
 pub fn not_asked(cannot: &str) -> Problem {
     Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
         .help("read services.toml, and run `service trust`; or start the services you need")
@@ -34,10 +34,9 @@ const DIGITS: usize = 32;
 /// The accepted definitions.
 #[derive(Debug)]
 pub struct Acceptance {
-    /// The files of the record; without them everything is accepted, since an embedding program defines its services
-    /// itself.
+    /// The files of the record; `None` in an embedding program, which defines its services itself: all are accepted.
     places: Option<Places>,
-    state: Mutex<State>,
+    state: Mutex<AcceptedHashes>,
     disk: Disk,
     /// The version of the content. Acceptance notifies without a new version.
     changes: watch::Sender<u64>,
@@ -52,9 +51,9 @@ struct Places {
     accepted: PathBuf,
 }
 
-/// The lock is held for a lookup.
+/// The hashes in memory. The lock is held for a lookup.
 #[derive(Debug, Default)]
-struct State {
+struct AcceptedHashes {
     accepted: BTreeSet<String>,
     /// The present content: its hash, and the modules that it names.
     content: Option<(String, Vec<String>)>,
@@ -78,15 +77,17 @@ impl Acceptance {
     /// The acceptance of this project.
     pub fn open(state_dir: &Path, file: &Path, disk: Disk) -> Self {
         let accepted = state_dir.join("accepted.json");
-        let written: Option<Written> = disk::peek(&accepted, disk::unseal);
-        let state =
-            State { accepted: written.map(|written| written.marks).unwrap_or_default(), ..State::default() };
+        let written: Option<Written> = disk::peek(&accepted, disk::verify_checksum);
+        let state = AcceptedHashes {
+            accepted: written.map(|written| written.marks).unwrap_or_default(),
+            ..AcceptedHashes::default()
+        };
         let store = state_dir.parent().unwrap_or(Path::new("/")).join(trust::TRUSTED);
         let places = Places { file: file.to_owned(), store, accepted };
         Self { places: Some(places), state: Mutex::new(state), disk, ..Self::default() }
     }
 
-    /// Takes in which content is in force.
+    /// Sets the present content of the file.
     pub fn set_content(&self, content: &[u8], plan: &Plan) {
         self.state().content = Some((sha256(content), modules(plan)));
         self.changes.send_modify(|loads| *loads += 1);
@@ -103,7 +104,7 @@ impl Acceptance {
         let Some(places) = &self.places else { return true };
         // The user has typed the definition of an added service.
         service.origin != Origin::File
-            || !is_asked(service)
+            || !needs_acceptance(service)
             || self.has(&places.mark(service))
             || self.is_trusted()
     }
@@ -113,10 +114,10 @@ impl Acceptance {
         self.places.is_none() || self.has(&nu_mark(nu)) || self.is_trusted()
     }
 
-    /// Accepts everything in this plan. Returns whether that changes anything.
+    /// Accepts all services of this plan. Returns whether the record changed.
     pub fn accept(&self, plan: &Plan) -> bool {
         let Some(places) = &self.places else { return false };
-        let services = plan.ids().map(|id| plan.service(id)).filter(|service| is_asked(service));
+        let services = plan.ids().map(|id| plan.service(id)).filter(|service| needs_acceptance(service));
         let marks: BTreeSet<String> = services
             .map(|service| places.mark(service))
             .chain(plan.settings().nu.as_deref().map(nu_mark))
@@ -131,7 +132,7 @@ impl Acceptance {
             }
             state.accepted.extend(marks);
             let written = Written { version: 1, marks: state.accepted.clone() };
-            let bytes = disk::seal(serde_json::to_vec(&written).unwrap_or_default());
+            let bytes = disk::append_checksum(serde_json::to_vec(&written).unwrap_or_default());
             if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
                 tracing::warn!(%error, "cannot save the acceptance");
             }
@@ -140,7 +141,7 @@ impl Acceptance {
         true
     }
 
-    /// Looks whether the user's trust has changed; cheap enough for every request.
+    /// Checks whether the user's trust has changed. This is cheap enough for every request.
     pub fn refresh_trust(&self) -> bool {
         let Some(places) = &self.places else { return false };
         let trusted = std::fs::symlink_metadata(&places.store).and_then(|found| found.modified()).ok();
@@ -151,7 +152,7 @@ impl Acceptance {
         changed
     }
 
-    /// Waits until this service may be queried; `false` if the content changes before.
+    /// Waits until this service may be queried; `false` if the content changes first.
     pub async fn permits(&self, service: &Service) -> bool {
         let mut changes = self.changes.subscribe();
         let loads = *changes.borrow_and_update();
@@ -174,13 +175,13 @@ impl Acceptance {
         self.state().accepted.contains(mark)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AcceptedHashes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether a query runs commands of the file, or contacts an address of the file.
-fn is_asked(service: &Service) -> bool {
+fn needs_acceptance(service: &Service) -> bool {
     service.manager != Manager::Process || service.endpoint.is_some()
 }
 

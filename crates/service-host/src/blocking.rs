@@ -10,8 +10,7 @@ pub async fn run_blocking<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    // The semaphore is never closed. The work holds the permit, so that it counts also after its caller has been
-    // dropped.
+    // The semaphore is never closed. The work holds the permit also after its caller was dropped.
     let permit = Arc::clone(permits).acquire_owned().await;
     let work = move || {
         let _permit = permit;

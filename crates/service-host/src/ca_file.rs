@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-/// A larger file holds no certificates.
+/// The maximum size of a file of certificates.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The certificates of a file, at least one.

@@ -16,7 +16,7 @@ pub fn now() -> Moment {
     Moment::from_nanos(Duration::from(now).as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
-/// `CLOCK_MONOTONIC`, which systemd counts by.
+/// The time of `CLOCK_MONOTONIC`, which systemd uses.
 ///
 /// # Panics
 /// If the kernel has no monotonic clock, which every supported kernel has.

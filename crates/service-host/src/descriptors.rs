@@ -13,22 +13,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Descriptors of the daemon itself: files, `/proc`, the descriptors of one launch.
-const RESERVED: usize = 32;
-/// The maximum of connections, logs and checks together.
+const RESERVED_DESCRIPTORS: usize = 32;
+/// The maximum number of descriptors for connections, logs and checks together.
 const MAX_OTHERS: usize = 8192;
 /// The descriptors of a shim's output.
 const ORPHANED_OUTPUT_DESCRIPTORS: usize = 3;
-/// More than this is not spared for connections without.
-const MAX_SPARED: usize = 4096;
-/// The descriptors that a check has open at most.
+/// The maximum number of descriptors reserved for services without orphaned output.
+const MAX_ORPHAN_RESERVE: usize = 4096;
+/// The maximum number of open descriptors of a check.
 const CHECK_DESCRIPTORS: usize = 2;
 
 /// The descriptors held for services.
-static HELD: AtomicUsize = AtomicUsize::new(0);
+static HELD_DESCRIPTORS: AtomicUsize = AtomicUsize::new(0);
 /// The soft limit before it was raised: the limit of services, checks and managers.
-static MEANT: OnceLock<u64> = OnceLock::new();
+static INITIAL_SOFT_LIMIT: OnceLock<u64> = OnceLock::new();
 
-/// A limit, shared out.
+/// The shares of a limit of open files.
 #[derive(Debug, Clone, Copy)]
 pub struct DescriptorBudget {
     limit: usize,
@@ -42,17 +42,17 @@ impl DescriptorBudget {
     }
 
     fn shared(self) -> usize {
-        self.limit.saturating_sub(RESERVED)
+        self.limit.saturating_sub(RESERVED_DESCRIPTORS)
     }
 
-    /// For services.
+    /// The descriptors for services.
     fn services(self) -> usize {
         (self.shared() / 16 * 7).max(self.shared().saturating_sub(MAX_OTHERS))
     }
 
-    /// The number up to which services also keep the output of their shims.
+    /// The number of descriptors up to which services also retain the output of their shims.
     fn with_orphaned_output(self) -> usize {
-        (self.services() / 2).max(self.services().saturating_sub(MAX_SPARED))
+        (self.services() / 2).max(self.services().saturating_sub(MAX_ORPHAN_RESERVE))
     }
 
     /// The limit of connections of one kind at one listener.
@@ -60,18 +60,18 @@ impl DescriptorBudget {
         most.min(self.shared() / 16).max(4)
     }
 
-    /// Of logs that are read at the same time, at most this many.
+    /// The limit of logs that are read at the same time; at most `most`.
     pub fn logs(self, most: usize) -> usize {
         most.min(self.shared() / 12).max(2)
     }
 
-    /// Of checks at the same time.
+    /// The limit of concurrent checks.
     pub fn checks(self) -> usize {
         (self.shared() / 16 / CHECK_DESCRIPTORS).max(1)
     }
 
-    /// Of shims that wait for a launch, at most this many.
-    pub fn spares(self, most: usize) -> usize {
+    /// The limit of idle shims; at most `most`.
+    pub fn idle_shims(self, most: usize) -> usize {
         most.min(self.services() / 32)
     }
 
@@ -105,7 +105,7 @@ impl DescriptorPermit {
 
     fn try_reserve(&mut self, number: usize, most: usize) -> bool {
         let fits = |held: usize| (held + number <= most).then_some(held + number);
-        let taken = HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        let taken = HELD_DESCRIPTORS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         self.0 += if taken { number } else { 0 };
         taken
     }
@@ -113,11 +113,11 @@ impl DescriptorPermit {
 
 impl Drop for DescriptorPermit {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.0, Ordering::Relaxed);
+        HELD_DESCRIPTORS.fetch_sub(self.0, Ordering::Relaxed);
     }
 }
 
-/// The remedy.
+/// The remedy for a lack of descriptors.
 pub const RAISE_LIMIT_HELP: &str =
     "raise `ulimit -n`, or `LimitNOFILE=` of its unit, and run `service daemon restart`";
 
@@ -142,7 +142,7 @@ impl fmt::Display for NoDescriptors {
 
 impl std::error::Error for NoDescriptors {}
 
-/// Whether this failed only because too many files are open, here or on the machine.
+/// Whether an error means that too many files are open, in this process or on the machine.
 pub fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
@@ -151,7 +151,7 @@ pub fn is_short(error: &io::Error) -> bool {
 pub fn raise() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
-    Some(*MEANT.get_or_init(|| soft))
+    Some(*INITIAL_SOFT_LIMIT.get_or_init(|| soft))
 }
 
 /// Gives a child the former soft limit instead of the raised one, because some programs close every possible
@@ -159,12 +159,12 @@ pub fn raise() -> Option<u64> {
 #[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 pub fn as_meant(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
-    let Some(soft) = MEANT.get().copied() else { return };
+    let Some(soft) = INITIAL_SOFT_LIMIT.get().copied() else { return };
     let limit = move || {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
     };
-    // SAFETY: it is two system calls.
+    // SAFETY: the closure makes two system calls.
     unsafe { command.pre_exec(limit) };
 }
 
@@ -176,9 +176,12 @@ mod tests {
     fn whatever_the_limit_is_all_that_may_be_open_fits_below_it() {
         for limit in [48, 64, 100, 128, 200, 256, 1024, 4096, 20_000, 1 << 20] {
             let budget = DescriptorBudget { limit };
-            let doors = 2 * (budget.connections(256) + budget.connections(1100)) + 2 * budget.logs(256);
-            let others = RESERVED + doors + budget.checks() * CHECK_DESCRIPTORS + 4 * budget.spares(32);
-            // Where there are very few, both doors are not full at the same time.
+            let listeners = 2 * (budget.connections(256) + budget.connections(1100)) + 2 * budget.logs(256);
+            let others = RESERVED_DESCRIPTORS
+                + listeners
+                + budget.checks() * CHECK_DESCRIPTORS
+                + 4 * budget.idle_shims(32);
+            // With a very low limit, the Unix and the TCP listener do not both reach their limit.
             let slack = if limit < 128 { 16 } else { 0 };
             assert!(
                 others + budget.services() <= limit + slack || budget.checks() > 256,
@@ -204,6 +207,6 @@ mod tests {
         }
         assert_eq!((whole, held.len()), (8, 46));
         held.clear();
-        assert_eq!(HELD.load(Ordering::Relaxed), 0);
+        assert_eq!(HELD_DESCRIPTORS.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A written file is synced [`SYNC_DELAY`] later, by a thread that lives only while work is pending. Until then a power
 //! failure may leave nothing, a part, or zeros of a replaced file. [`Disk::replace`] therefore keeps the previous
-//! version beside it while that is the last synced one, and every line of JSON carries a checksum ([`seal`]).
+//! version beside it while that is the last synced one, and every line of JSON carries a checksum ([`append_checksum`]).
 //! [`Disk::read`] uses the newest intact version, and reports damaged ones.
 //!
 //! Data written more than `SYNC_DELAY` and one sync ago survives a power failure.
@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long written data may stay unsynced.
+/// The delay between a write and its sync.
 const SYNC_DELAY: Duration = Duration::from_secs(2);
 /// The prefix of a line's checksum, and its length including the checksum.
-const SEAL: &[u8] = b",\"crc\":\"";
-const SEAL_LENGTH: usize = SEAL.len() + "01234567\"}".len();
+const CHECKSUM_PREFIX: &[u8] = b",\"crc\":\"";
+const CHECKSUM_BYTES: usize = CHECKSUM_PREFIX.len() + "01234567\"}".len();
 
 /// The pending files of one project. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,12 +36,12 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Pending {
     dirty: BTreeSet<PathBuf>,
-    /// Files of which no content was ever brought to the disk since they got their name, with the number of that replacement.
+    /// Files that were never synced under their name, with the number of the replacement that created them.
     unsynced: BTreeMap<PathBuf, u64>,
     replacements: u64,
-    /// Whether a thread is at work.
+    /// Whether the sync thread runs.
     active: bool,
-    /// Whether a caller waits for it.
+    /// Whether a caller waits for the sync.
     urgent: bool,
     damage: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Disk {
         if !self.lock().unsynced.contains_key(path) {
             let previous = previous(path);
             let _ = std::fs::remove_file(&previous);
-            // Where there are no links, or nothing to link to, there is no version before.
+            // Without a file, or without support for links, no previous version is retained.
             if std::fs::hard_link(path, &previous).is_ok() {
                 self.mark(&previous);
             }
@@ -82,14 +82,15 @@ impl Disk {
         }
         drop(pending);
         let shared = Arc::clone(&self.0);
-        let thread = std::thread::Builder::new().name("sync".to_owned()).spawn(move || shared.work());
+        let thread =
+            std::thread::Builder::new().name("sync".to_owned()).spawn(move || shared.sync_until_clean());
         if let Err(error) = thread {
             self.lock().active = false;
             tracing::warn!(%error, "cannot sync files to the disk; a power failure may lose them");
         }
     }
 
-    /// Brings everything to the disk now, and waits for that at most so long.
+    /// Syncs all pending files now. Waits at most for `limit`.
     pub fn finish(&self, limit: Duration) {
         let deadline = clock::now().plus(limit);
         let mut pending = self.lock();
@@ -139,8 +140,8 @@ impl Disk {
 }
 
 impl Shared {
-    /// Until nothing is dirty.
-    fn work(&self) {
+    /// Syncs until no file is pending.
+    fn sync_until_clean(&self) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         while !pending.dirty.is_empty() {
             let waited = self.changed.wait_timeout_while(pending, SYNC_DELAY, |pending| !pending.urgent);
@@ -149,7 +150,7 @@ impl Shared {
             drop(pending);
             sync(&dirty);
             pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            // A file replaced meanwhile may have been opened before or after that.
+            // A file may have been replaced before or after it was opened here.
             pending
                 .unsynced
                 .retain(|path, number| !dirty.contains(path) || unsynced.get(path) != Some(number));
@@ -159,7 +160,7 @@ impl Shared {
     }
 }
 
-/// The files, then the directories that have their names.
+/// Syncs the files, then their directories.
 fn sync(paths: &BTreeSet<PathBuf>) {
     let directories: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
     let files = paths.iter().map(|path| (path.as_path(), File::open(path).and_then(|file| file.sync_data())));
@@ -180,12 +181,12 @@ pub fn peek<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> Option<T>
     read_if_present(path, parse).ok().flatten()
 }
 
-/// The same, with errors instead of `None` for an unreadable file.
+/// Like [`peek`], with an error for an unreadable file.
 pub fn read_if_present<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
     Ok(newest(path, &parse)?.0)
 }
 
-/// Writes a small file and syncs it before it returns. A file with the same content is left alone.
+/// Writes and syncs a small file. A file with the same content is not written.
 pub fn write_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if std::fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
@@ -198,7 +199,7 @@ pub fn write_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// The content, and why the newest version is unusable.
+/// The content of the newest intact version, and why a newer one is damaged.
 ///
 /// # Errors
 /// A version cannot be read, so the content is unknown.
@@ -222,10 +223,10 @@ fn newest<T>(
 }
 
 /// Adds a checksum to a JSON object, as its last member: `{"a":1}` becomes `{"a":1,"crc":"…"}`.
-pub fn seal(mut object: Vec<u8>) -> Vec<u8> {
+pub fn append_checksum(mut object: Vec<u8>) -> Vec<u8> {
     if object.len() > 2 && object.pop_if(|last| *last == b'}').is_some() {
         let checksum = crc32fast::hash(&object);
-        object.extend(SEAL);
+        object.extend(CHECKSUM_PREFIX);
         object.extend(format!("{checksum:08x}\"}}").as_bytes());
     }
     object
@@ -233,15 +234,17 @@ pub fn seal(mut object: Vec<u8>) -> Vec<u8> {
 
 /// Whether the checksum of a line is right. Lines of former versions have none.
 pub fn is_whole(line: &[u8]) -> bool {
-    let Some(start) = line.len().checked_sub(SEAL_LENGTH) else { return true };
+    let Some(start) = line.len().checked_sub(CHECKSUM_BYTES) else { return true };
     let (object, end) = line.split_at(start);
-    let Some(checksum) = end.strip_prefix(SEAL).and_then(|end| end.strip_suffix(b"\"}")) else { return true };
+    let Some(checksum) = end.strip_prefix(CHECKSUM_PREFIX).and_then(|end| end.strip_suffix(b"\"}")) else {
+        return true;
+    };
     let checksum = std::str::from_utf8(checksum).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
     checksum == Some(crc32fast::hash(object))
 }
 
 /// The value of a line with a right checksum.
-pub fn unseal<T: serde::de::DeserializeOwned>(line: &[u8]) -> io::Result<T> {
+pub fn verify_checksum<T: serde::de::DeserializeOwned>(line: &[u8]) -> io::Result<T> {
     if !is_whole(line) {
         return Err(io::Error::new(ErrorKind::InvalidData, "its checksum is wrong"));
     }
@@ -271,11 +274,11 @@ mod tests {
         struct Numbered {
             n: u64,
         }
-        Ok(unseal::<Numbered>(bytes)?.n)
+        Ok(verify_checksum::<Numbered>(bytes)?.n)
     }
 
     fn sealed(n: u64) -> Vec<u8> {
-        seal(format!("{{\"n\":{n}}}").into_bytes())
+        append_checksum(format!("{{\"n\":{n}}}").into_bytes())
     }
 
     #[test]
@@ -325,7 +328,7 @@ mod tests {
         Disk::default().replace(&path, &sealed(1)).unwrap();
         let aside = directory.path().join("y.json");
         std::fs::rename(&path, &aside).unwrap();
-        // A directory can be opened and not be read.
+        // A directory can be opened, but not read.
         std::fs::create_dir(&path).unwrap();
         let disk = Disk::default();
         assert!(disk.read(&path, number).is_err());

@@ -15,11 +15,11 @@ const MAX_SHOWN_COUNT: usize = 5;
 pub enum Variable {
     /// `NAME=value`.
     Set {
-        /// Its name.
+        /// The name of the variable.
         name: String,
-        /// Its value, without quotes and escapes.
+        /// The value, without quotes and escapes.
         value: String,
-        /// Whether a shell would expand a `$` in it: it is not in single quotes.
+        /// Whether a shell would expand a `$` in the value, which has no single quotes.
         expandable: bool,
     },
     /// `NAME` alone: the value of the daemon, if set.
@@ -33,7 +33,7 @@ pub struct Problem {
     why: &'static str,
 }
 
-/// Reads an env file. The error names the file and every line that is wrong.
+/// Reads an env file. The error names the file and its wrong lines.
 pub fn read(path: &Path) -> Result<Vec<Variable>, String> {
     let bytes = read_regular(path, MAX_FILE_BYTES)
         .map_err(|error| format!("its env_file `{}` cannot be read: {error}", path.display()))?;

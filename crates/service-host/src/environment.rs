@@ -16,9 +16,9 @@ pub const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
 /// The variables that only the daemon sets, for each run and each call.
 pub const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
 /// Variables that every program needs and that identify no user, in addition to those that begin with `LC_`.
-const EVERYBODYS: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
+const COMMON_VARIABLES: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
 /// Variables that identify a user.
-const OF_ONESELF: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
 /// The environment of a service before its definition; `None` for the whole environment of the daemon.
 pub fn inherited_environment(
@@ -31,9 +31,9 @@ pub fn inherited_environment(
     }
     let pass = &service.environment.pass_env;
     let is_passed = |name: &str| {
-        EVERYBODYS.contains(&name)
+        COMMON_VARIABLES.contains(&name)
             || name.starts_with("LC_")
-            || (other.is_none() && OF_ONESELF.contains(&name))
+            || (other.is_none() && USER_VARIABLES.contains(&name))
             || pass.iter().any(|passed| passed == name)
     };
     let text = |text: std::ffi::OsString| text.into_string().ok();
@@ -86,7 +86,7 @@ pub fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(Strin
     let mut variables = Vec::new();
     for file in &service.env_file {
         let path = base_dir.join(file);
-        for variable in env_file::read(&path).map_err(|why| not_understood(&path, why))? {
+        for variable in env_file::read(&path).map_err(|why| describe_wrong_lines(&path, why))? {
             let (Variable::Set { name, .. } | Variable::Inherited(name)) = &variable;
             if RESERVED_VARIABLES.contains(&&**name) {
                 return Err(format!(
@@ -106,8 +106,8 @@ pub fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(Strin
     Ok(variables)
 }
 
-/// Each line that is wrong, and which file has them.
-fn not_understood(path: &Path, why: String) -> String {
+/// The error of a file with wrong lines.
+fn describe_wrong_lines(path: &Path, why: String) -> String {
     if why.starts_with("its env_file") {
         return why;
     }

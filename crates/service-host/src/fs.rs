@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The longest path or abstract name of a socket address.
+/// The maximum length of a path or an abstract name in a socket address.
 pub const MAX_SOCKET_NAME_BYTES: usize = 107;
 
 /// Creates a directory that only its owner may enter, or verifies an existing one.
@@ -12,7 +12,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     service_api::ownership::private_dir(path).map(drop)
 }
 
-/// A directory that did not exist before.
+/// Creates a temporary directory.
 pub fn make_temporary_dir() -> io::Result<PathBuf> {
     let ours = std::env::temp_dir().join(format!("service-orchestrator-{}", nix::unistd::geteuid()));
     private_dir(&ours)?;

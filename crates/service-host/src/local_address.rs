@@ -14,7 +14,7 @@ pub fn local_addresses(host: &str) -> Vec<IpAddr> {
     address.filter(|address| address.to_canonical().is_loopback()).into_iter().collect()
 }
 
-/// To connect to the unspecified address is to connect to this machine.
+/// Replaces the unspecified address, which connects to this machine.
 pub fn to_reachable(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(four) if four.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -23,7 +23,7 @@ pub fn to_reachable(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Without the brackets of an address in a URL.
+/// Removes the brackets of an IPv6 address in a URL.
 pub fn strip_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

@@ -4,7 +4,7 @@
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "nix does not know it")]
-    // SAFETY: it releases only memory that is not allocated.
+    // SAFETY: `malloc_trim` releases only memory that is not allocated.
     unsafe {
         nix::libc::malloc_trim(0)
     };
@@ -32,7 +32,7 @@ mod tests {
         drop(freed);
         let before = resident_kb();
         trim_heap();
-        // A test maps some pages of its own again.
+        // The test itself allocates some pages.
         let after = resident_kb();
         assert!(after + 4096 < before, "{after} of {before} kB");
         assert!(kept.iter().flatten().all(|&byte| byte == 7));

@@ -6,14 +6,14 @@ use service_core::Name;
 use service_shim::Files;
 use std::path::{Path, PathBuf};
 
-/// Where things are.
+/// The paths of a project.
 #[derive(Debug)]
 pub struct Paths {
-    /// Goals, logs, exit statuses.
+    /// The directory of goals, logs and exit statuses.
     pub state_dir: PathBuf,
     /// The file for goals while the state directory cannot be written.
     pub fallback_state_file: Option<PathBuf>,
-    /// The file of the project, or its directory without a file.
+    /// The project's file; without one, its directory.
     pub project: PathBuf,
     /// The base directory of relative paths in definitions.
     pub base_dir: PathBuf,
@@ -21,7 +21,7 @@ pub struct Paths {
     pub nu: Option<PathBuf>,
     /// The kernel's id of this boot.
     pub boot_id: String,
-    /// Brings the files to the disk.
+    /// Syncs the files.
     pub disk: Disk,
 }
 
@@ -47,7 +47,7 @@ impl Paths {
         format!("{:016x}", fnv1a(self.state_dir.as_os_str().as_encoded_bytes()))
     }
 
-    /// Where a service runs.
+    /// The working directory of a service.
     pub fn working_dir(&self, written: Option<&str>) -> PathBuf {
         written.map_or_else(|| self.base_dir.clone(), |written| self.base_dir.join(written))
     }

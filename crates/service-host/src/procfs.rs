@@ -6,9 +6,9 @@ use service_core::Moment;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a sample is reused.
+/// The maximum age of a reused sample.
 const SAMPLE_MAX_AGE: Duration = Duration::from_millis(500);
-/// How long a sample serves as the base of the next one.
+/// The maximum age of the base of the next sample.
 const SAMPLE_RETENTION: Duration = Duration::from_mins(5);
 
 /// The usage of a process tree.
@@ -24,9 +24,9 @@ pub struct Usage {
 /// The process at the top of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProcessTree {
-    /// A shim, which does not count itself.
+    /// A shim, which is not counted.
     Shim(u32),
-    /// The service's own.
+    /// The service's own process, which is counted.
     Own(u32),
 }
 

@@ -42,7 +42,7 @@ pub enum ReportContent {
 pub struct ReportSender(UnboundedSender<RunReport>);
 
 impl ReportSender {
-    /// A sender, and where its reports arrive.
+    /// A sender, and the receiver of its reports.
     pub fn channel() -> (Self, UnboundedReceiver<RunReport>) {
         let (sender, receiver) = unbounded_channel();
         (Self(sender), receiver)
@@ -89,11 +89,11 @@ pub enum Observation {
     Checked(CheckResult),
     /// Why a manager could not stop the service; `None` after a success.
     StopError(Option<String>),
-    /// Why its living shim is not connected; `None` when it is.
+    /// Why the living shim is not connected; `None` when it is connected.
     Unreachable(Option<String>),
-    /// The processes that the service's process left behind when it ended by itself.
+    /// The processes that remain after the service's process ended by itself.
     Left(LeftoverProcesses),
-    /// How the stop command ended: with code 0, or why not.
+    /// The result of the stop command. The error says why it failed.
     StopCommand(Result<(), String>),
     /// Lines that could not be written to the log.
     Missing(DroppedLines),
@@ -155,7 +155,7 @@ pub struct ManagerInfo {
     pub since: Option<Timestamp>,
     /// Memory in use, in bytes.
     pub memory: Option<u64>,
-    /// How often the manager itself has restarted it.
+    /// The number of restarts by the manager itself.
     pub restarts: u32,
 }
 

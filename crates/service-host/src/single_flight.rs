@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// More answers are forgotten all at once.
+/// Beyond this number all results are dropped.
 const MAX_ENTRIES: usize = 4096;
 
 /// Running work, and the last results, by name.

@@ -29,7 +29,7 @@ const MAX_OUTPUT_CHARS: usize = 200;
 const MAX_REDACTED_CHARS: usize = 4 * MAX_MESSAGE_CHARS;
 
 impl CheckText {
-    /// The same with what kept the check from passing.
+    /// Adds why the check failed.
     #[must_use]
     pub fn with_fault(self, fault: Option<CheckFault>) -> Self {
         Self { fault, ..self }
@@ -54,13 +54,13 @@ impl CheckText {
     }
 }
 
-/// On one line, without control sequences.
+/// One line without control sequences, of at most `most` characters.
 fn shorten_line(text: &str, most: usize) -> String {
     let text = truncate(text, most);
     single_line(&text)
 }
 
-/// At most this many characters; the last one marks a cut.
+/// Truncates a text to `most` characters. The last one marks a cut.
 pub fn truncate(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -68,7 +68,7 @@ pub fn truncate(text: &str, most: usize) -> String {
     }
 }
 
-/// Without control sequences; line ends remain.
+/// Removes control sequences. Line ends remain.
 pub fn readable(text: &str) -> String {
     printable(text).into_owned()
 }
@@ -76,7 +76,7 @@ pub fn readable(text: &str) -> String {
 /// The maximum length of a manager's line.
 const MAX_LINE_CHARS: usize = 2_000;
 
-/// For a cell of a table.
+/// One line for a cell of a table.
 pub fn single_line(text: &str) -> String {
     let text = readable(&cut(text, MAX_LINE_CHARS));
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long the engine may block the thread while other tasks wait.
-const SLICE: Duration = Duration::from_millis(1);
+/// The maximum time for which the engine blocks the thread while other tasks wait.
+const MAX_SLICE: Duration = Duration::from_millis(1);
 
-/// How long the engine blocked the shared thread.
+/// The spans in which the engine blocked the shared thread.
 #[derive(Debug, Default)]
 pub struct LoopMetrics {
     number: AtomicU64,
@@ -19,19 +19,19 @@ pub struct LoopMetrics {
 
 impl LoopMetrics {
     /// Records one span.
-    pub fn took(&self, span: Duration) {
+    pub fn record(&self, span: Duration) {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         self.number.fetch_add(1, Ordering::Relaxed);
         self.longest.fetch_max(nanos, Ordering::Relaxed);
         self.total.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// How many there were.
+    /// The number of spans.
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// The longest, and all together.
+    /// The longest span, and the sum of all spans.
     pub fn spans(&self) -> [Duration; 2] {
         [&self.longest, &self.total].map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed)))
     }
@@ -49,19 +49,19 @@ impl TimeSlice {
         Self { since: clock::now(), turns }
     }
 
-    /// The thread is ours again.
+    /// Begins a slice: the engine has the thread again.
     pub fn begin(&mut self) {
         self.since = clock::now();
     }
 
-    /// The thread is given back.
+    /// Ends a slice: the engine releases the thread.
     pub fn end(&self) {
-        self.turns.took(clock::now().since(self.since));
+        self.turns.record(clock::now().since(self.since));
     }
 
     /// Yields to other tasks at the end of a slice. No input of the engine is handled meanwhile.
     pub async fn yield_if_spent(&mut self) {
-        if clock::now().since(self.since) >= SLICE {
+        if clock::now().since(self.since) >= MAX_SLICE {
             self.release_while(tokio::task::yield_now()).await;
         }
     }

@@ -14,7 +14,7 @@ use super::embedded::path_for;
 use super::error::ManagerError;
 use super::poll_group::{Reason, Target};
 use super::request::{ManagerRequest, request_for};
-use super::status::{Reply, Status, quote_value};
+use super::status::{ManagerReply, Status, quote_value};
 use crate::status;
 use serde_json::Value;
 use service_core::Name;
@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long a query waits for further queries of its group.
-const GATHERING: Duration = Duration::from_millis(20);
+/// The delay in which a query waits for further queries of its group.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
 /// A call for many services may take this fraction of the time limit of a call.
 const BATCH_SHARE: u32 = 3;
@@ -44,22 +44,21 @@ impl Managers {
         query(self, settings, service, run, Reason::Run).await;
     }
 
-    /// Queries whether a service runs that has been inactive since this run. A service whose stop failed is not
-    /// queried.
+    /// Queries whether an inactive service runs. A service whose stop failed is not queried.
     pub async fn check_presence(self, settings: Settings, service: Arc<Service>, run: u64) {
         if !self.caller.acceptance.permits(&service).await {
             return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
         }
         let path = path_for(self.paths(), &service);
-        let module = self.modules.able(&self.caller, &settings, &path).await;
+        let module = self.modules.load(&self.caller, &settings, &path).await;
         match module.and_then(|module| module.complete()) {
             Ok(()) => query(self, settings, service, run, Reason::Rest).await,
             Err(message) => report_presence(&self, &service, run, clock::now(), Err(message)),
         }
     }
 
-    /// Queries the status of these services, with one call for each module that supports it. A service without an
-    /// answer in time is left out.
+    /// Queries the status of these services, with one call for each module that supports it. The result omits services
+    /// without an answer in time.
     pub async fn query_all(
         &self,
         settings: &Settings,
@@ -81,11 +80,11 @@ impl Managers {
     }
 }
 
-async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, about: Reason) {
+async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, reason: Reason) {
     let key = (path_for(managers.paths(), &service), service.health.interval);
-    let module = managers.modules.able(&managers.caller, &settings, &key.0).await;
-    let together = module.is_ok_and(|module| module.can("status all"));
-    let member = Target { service, run, about, wants: true, asked: clock::now() };
+    let module = managers.modules.load(&managers.caller, &settings, &key.0).await;
+    let together = module.is_ok_and(|module| module.has_command("status all"));
+    let member = Target { service, run, reason, is_requested: true, asked: clock::now() };
     if !together || managers.polls.is_polled_alone(&key, &member.service.name) {
         query_alone(managers, settings, key, member).await;
     } else if managers.polls.join(&key, member) {
@@ -109,17 +108,17 @@ async fn query_module(
     path: PathBuf,
     services: Vec<Arc<Service>>,
 ) -> Vec<(Name, ManagerReport)> {
-    let Ok(module) = managers.modules.able(&managers.caller, &settings, &path).await else {
+    let Ok(module) = managers.modules.load(&managers.caller, &settings, &path).await else {
         return Vec::new();
     };
     let began = clock::now();
     let heard = |name: &Name, status: Status| (name.clone(), status.to_report(clock::now().since(began)));
-    if module.can("status all") {
+    if module.has_command("status all") {
         let subjects =
             services.iter().filter_map(|service| json(&request_for(managers.paths(), service).ok()?).ok());
         let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
         let call = Call { module: &path, command: "status all", input: input.as_bytes() };
-        let Ok(rows) = call.make::<Rows>(&managers.caller, &settings).await else { return Vec::new() };
+        let Ok(rows) = call.make::<BatchReply>(&managers.caller, &settings).await else { return Vec::new() };
         let answers =
             services.iter().filter_map(|service| Some(heard(&service.name, status_of(&rows, service).ok()?)));
         return answers.collect();
@@ -139,7 +138,7 @@ async fn query_module(
 async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Duration)) {
     let mut apart = JoinSet::new();
     loop {
-        tokio::time::sleep(GATHERING).await;
+        tokio::time::sleep(BATCH_DELAY).await;
         let members = managers.polls.next(key, clock::now());
         if members.is_empty() {
             break;
@@ -149,17 +148,17 @@ async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Dur
             apart.spawn(query_alone(managers.clone(), settings.clone(), key.clone(), member));
         }
     }
-    // Another task may supervise the group by now.
+    // The group may already have another supervisor.
     apart.join_all().await;
 }
 
 /// The rows of the answer, by the name in them.
-struct Rows {
+struct BatchReply {
     rows: Vec<(Option<String>, Value)>,
     author: Author,
 }
 
-impl Reply for Rows {
+impl ManagerReply for BatchReply {
     fn read(answer: Value, author: Author) -> Result<Self, String> {
         let Value::Array(rows) = answer else {
             return Err(format!("it should be a table, not {}", quote_value(&answer)));
@@ -194,12 +193,13 @@ async fn query_group(
     let input = format!("[{}]", subjects.join(","));
     let call = Call { module, command: "status all", input: input.as_bytes() };
     let patience = settings.manager_timeout / BATCH_SHARE;
-    let Ok(answer) = tokio::time::timeout(patience, call.make::<Rows>(&managers.caller, settings)).await
+    let Ok(answer) =
+        tokio::time::timeout(patience, call.make::<BatchReply>(&managers.caller, settings)).await
     else {
         tracing::warn!(module = %module.display(), "`status all` hangs: its services are queried one by one");
         return asked;
     };
-    let answer = answer.map_err(ManagerError::plain);
+    let answer = answer.map_err(ManagerError::message);
     for member in asked {
         let status = match &answer {
             Ok(rows) => status_of(rows, &member.service),
@@ -214,8 +214,8 @@ fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
     serde_json::to_string(subject).map_err(|error| error.to_string())
 }
 
-/// The status of one service in the rows.
-fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
+/// Reads the status of one service from the rows.
+fn status_of(rows: &BatchReply, service: &config::Service) -> Result<Status, String> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
     let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
     Status::read(row.clone(), rows.author)
@@ -225,7 +225,7 @@ fn status_of(rows: &Rows, service: &config::Service) -> Result<Status, String> {
 /// Reports the answer for one service.
 fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
     let (service, run) = (&target.service, target.run);
-    match target.about {
+    match target.reason {
         Reason::Run => report_status(managers, service, run, began, answer),
         Reason::Rest => report_presence(managers, service, run, began, answer),
     }
@@ -242,7 +242,7 @@ fn report_presence(
     if let Err(message) = &answer {
         tracing::debug!(service = %service.name, message, "cannot query its manager");
     }
-    let there = answer.ok().filter(Status::is_there);
+    let there = answer.ok().filter(Status::exists);
     let found = there.map(|status| Box::new(status.to_report(clock::now().since(began))));
     managers.reports.found_running(&service.name, run, found);
 }

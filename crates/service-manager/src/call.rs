@@ -1,10 +1,10 @@
-//! One call: a new Nushell without configuration, with few environment variables, a deadline and limited output.
+//! One call: a new Nushell without configuration, with selected environment variables, a deadline and limited output.
 
 use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
 use super::embedded::{assure, author};
 use super::error::{MAX_LOG_BYTES, ManagerError};
 use super::log_file;
-use super::status::Reply;
+use super::status::ManagerReply;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service_api::quoted;
@@ -22,12 +22,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
 
-/// Variables of the daemon's own environment that a manager is given.
-const PASSED_ON: [&str; 7] =
+/// The variables of the daemon's environment that a manager receives.
+const PASSED_VARIABLES: [&str; 7] =
     ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
-/// Additional variables for container managers: where engines are, and where their settings are.
-const OF_ENGINES: [&str; 15] = [
+/// The variables for container managers, with the addresses and the settings of engines.
+const ENGINE_VARIABLES: [&str; 15] = [
     "PATH",
     "HOME",
     "USER",
@@ -45,7 +45,7 @@ const OF_ENGINES: [&str; 15] = [
     "XDG_CONFIG_HOME",
 ];
 
-/// So much may be written to stdout, and so much to stderr.
+/// The limit of standard output, and of standard error.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// The context of every call: paths, accepted commands, and concurrency limits.
 pub(crate) struct Caller {
@@ -61,7 +61,7 @@ pub(crate) struct Caller {
 pub(super) struct Call<'a> {
     pub(super) module: &'a Path,
     pub(super) command: &'a str,
-    /// JSON.
+    /// The input in JSON.
     pub(super) input: &'a [u8],
 }
 
@@ -69,11 +69,11 @@ impl Call<'_> {
     /// The variables of the daemon's environment that the call receives.
     fn passed_on(&self) -> &'static [&'static str] {
         let is_engine = self.module.file_stem().is_some_and(|name| name == "podman" || name == "docker");
-        if is_engine { &OF_ENGINES } else { &PASSED_ON }
+        if is_engine { &ENGINE_VARIABLES } else { &PASSED_VARIABLES }
     }
 
     /// Makes the call and reads its reply.
-    pub(super) async fn make<T: Reply>(
+    pub(super) async fn make<T: ManagerReply>(
         &self,
         caller: &Caller,
         settings: &Settings,
@@ -85,8 +85,9 @@ impl Call<'_> {
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        let answer =
-            self.within(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES)).await?;
+        let answer = self
+            .run_with_limits(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES))
+            .await?;
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
                 Some(ok) => T::read(ok.take(), author),
@@ -131,10 +132,10 @@ impl Call<'_> {
         let nu = nu(caller, settings);
         let process = OnceLock::new();
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
-        self.within(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
+        self.run_with_limits(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
     }
 
-    /// Calls the command, and does `then` with its `$answer`.
+    /// The script that calls the command and then runs `then`, which uses `$answer`.
     fn script(&self, then: &str) -> String {
         // A raw string accepts every character of a path, except for `'###`.
         let (module, command) = (self.module.display(), self.command);
@@ -143,8 +144,8 @@ impl Call<'_> {
         } else {
             ""
         };
-        // The place in the module is the more useful part of an error of Nushell. Its help is shown with it. The output
-        // of a program of the module may contain anything and may lack the newline at its end.
+        // Nushell's errors are passed on rendered, with the source location and the help. The output of a program of the
+        // module may contain anything and may lack the newline at its end.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
              try {{ let answer = ($input | {command}); {then} }} \
@@ -154,7 +155,7 @@ impl Call<'_> {
         )
     }
 
-    /// How many such calls there may be at once.
+    /// The limit of concurrent calls of this kind.
     fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
         match self.command {
             "start" | "stop" | "restart" => caller.acts.for_module(self.module),
@@ -162,8 +163,8 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for a permit and for the result, at most as long as a call may take.
-    async fn within<T>(
+    /// Waits for a permit and for the result, within the time limit of a call.
+    async fn run_with_limits<T>(
         &self,
         caller: &Caller,
         settings: &Settings,
@@ -181,12 +182,12 @@ impl Call<'_> {
             Ok(Err(error)) => {
                 Err(ManagerError::Failed(format!("its manager returned no result of `{command}`: {error}")))
             }
-            Err(_) => Err(ManagerError::Failed(self.late(limit))),
+            Err(_) => Err(ManagerError::Failed(self.timeout_message(limit))),
         }
     }
 
     /// The error of a timeout, worded for the author of the command.
-    fn late(&self, limit: Duration) -> String {
+    fn timeout_message(&self, limit: Duration) -> String {
         let own = self.module.file_stem().is_some_and(|name| name == "command");
         match self.command {
             "start" if own => format!(
@@ -211,7 +212,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
     let process = OnceLock::new();
-    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_ON, process: &process };
+    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_VARIABLES, process: &process };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };
@@ -223,7 +224,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
         .map_err(|_| format!("its manager `{shown}` failed: {}", answer.describe_output()))
 }
 
-/// The output of a call: its reply, and the rest.
+/// The output of a call: its reply, and the other output.
 struct Printed {
     json: String,
     output: Output,
@@ -250,7 +251,7 @@ fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
 struct Shell<'a> {
     nu: &'a Path,
     passed_on: &'a [&'a str],
-    /// Its process, once started.
+    /// The pid, once started.
     process: &'a OnceLock<u32>,
 }
 
@@ -260,8 +261,8 @@ impl Shell<'_> {
         let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
         let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
         let output = output?;
-        // A process that a start command leaves in the background is the service.
-        group.leave();
+        // A start command may leave the service in the background.
+        group.release_children();
         let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
         Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
     }
@@ -272,14 +273,14 @@ impl Shell<'_> {
         let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);
         let ((), output) = tokio::join!(feed(stdin, input), told);
         let output = output?;
-        group.leave();
+        group.release_children();
         let said = match output.stderr.trim() {
             "" => format!("it ended with {} and without a result", output.status),
             said => said.to_owned(),
         };
-        // A process that still writes to the file has a descriptor of its own.
+        // A process that still writes to the file holds a descriptor of its own.
         let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
-        Ok(log_file::Printed { file, call_id, said })
+        Ok(log_file::Printed { file, call_id, error_output: said })
     }
 
     fn spawn(&self, script: &str) -> io::Result<ProcessGroup> {

@@ -28,7 +28,7 @@ pub struct Managers {
 }
 
 impl Managers {
-    /// Calls nothing yet.
+    /// A client that has made no call yet.
     pub fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
         let (acts, questions) = Default::default();
         let caller = Arc::new(Caller { paths, acceptance, acts, questions });

@@ -1,8 +1,8 @@
-//! [`ConcurrencyLimits`]: how many calls of a module may work at once.
+//! [`ConcurrencyLimits`]: the limit of concurrent calls of a module.
 //!
-//! Each module has its own limit, so that a hanging module delays no other. A call that only waits releases its permit.
-//! Fifty calls at once therefore do not start fifty Nushells, and fifty hanging calls delay the next call of their own
-//! module by less than a second.
+//! Each module has its own limit, so that a hanging module delays no other. A call that only waits releases its
+//! permit. Fifty concurrent calls therefore do not start fifty Nushells, and fifty hanging calls delay the next call
+//! of their own module by less than a second.
 
 use service_host::procfs;
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// A call that has run for this long counts as waiting.
-const AT_WORK: Duration = Duration::from_millis(500);
+pub(super) const WAITING_AFTER: Duration = Duration::from_millis(500);
 /// The interval in which a young call is checked for activity.
-const LOOK: Duration = Duration::from_millis(40);
+const ACTIVITY_CHECK_INTERVAL: Duration = Duration::from_millis(40);
 
 /// The limit of each module. The lock is held for a lookup.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl ConcurrencyLimits {
     }
 }
 
-/// The lock is held for a few instructions.
+/// The calls of one module. The lock is held for a few instructions.
 #[derive(Default)]
 pub(super) struct ModuleLimit {
     busy: Mutex<u32>,
@@ -38,7 +38,7 @@ pub(super) struct ModuleLimit {
 struct Permit(Arc<ModuleLimit>);
 
 impl ModuleLimit {
-    /// Does the work when one of `most` permits is free. Releases the permit when the work only waits.
+    /// Runs the work when one of `most` permits is free. Releases the permit when the work only waits.
     pub(super) async fn pass<T>(
         self: &Arc<Self>,
         most: u32,
@@ -84,7 +84,7 @@ pub(super) async fn waits(process: &OnceLock<u32>) {
     let look = async {
         let mut last = None;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(ACTIVITY_CHECK_INTERVAL).await;
             let now = process.get().and_then(|pid| procfs::ticks_asleep(*pid));
             if now.is_some() && now == last {
                 return;
@@ -92,7 +92,7 @@ pub(super) async fn waits(process: &OnceLock<u32>) {
             last = now;
         }
     };
-    let _ = tokio::time::timeout(AT_WORK, look).await;
+    let _ = tokio::time::timeout(WAITING_AFTER, look).await;
 }
 
 #[cfg(test)]

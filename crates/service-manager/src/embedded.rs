@@ -16,13 +16,13 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("docker", include_str!("../../../nu/managers/docker.nu")),
 ];
 
-/// Code that built-in modules share. It is not a manager itself.
+/// The code that built-in modules share.
 const SHARED: &[(&str, &str)] = &[
     ("containers", include_str!("../../../nu/managers/containers.nu")),
     ("quote", include_str!("../../../nu/managers/quote.nu")),
 ];
 
-/// Writes the modules where Nushell can read them.
+/// Writes the modules to files, which Nushell can read.
 pub fn install(paths: &Paths) -> std::io::Result<()> {
     let directory = directory(paths);
     private_dir(&directory)?;
@@ -58,12 +58,12 @@ fn directory(paths: &Paths) -> PathBuf {
     paths.state_dir.join("managers")
 }
 
-/// Where the module of a service lies.
+/// The path of a service's module.
 pub(super) fn path_for(paths: &Paths, service: &Service) -> PathBuf {
     module_path(paths, &service.manager).unwrap_or_default()
 }
 
-/// Where a module lies; a process has none.
+/// The path of a manager's module; `None` for a process.
 pub(super) fn module_path(paths: &Paths, manager: &Manager) -> Option<PathBuf> {
     match manager {
         Manager::Module(path) => Some(paths.base_dir.join(path)),

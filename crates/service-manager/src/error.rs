@@ -1,14 +1,14 @@
-//! [`ManagerError`]: why there is no reply of a manager.
+//! [`ManagerError`]: why a manager has not replied.
 
 use super::author::Author;
 use serde_json::Value;
 use service_core::explain::with_step;
 use service_host::text::readable;
 
-/// Logs may be long by nature, and go into a file.
+/// The limit of a log, which is written to a file.
 pub(super) const MAX_LOG_BYTES: usize = 8 << 20;
 
-/// Why there is no answer.
+/// Why a manager has not replied.
 #[derive(Debug)]
 pub(super) enum ManagerError {
     /// The module raised an error.
@@ -21,17 +21,17 @@ pub(super) enum ManagerError {
 
 impl ManagerError {
     /// The message without the prefix "cannot start `web`:", which the caller adds.
-    pub(super) fn about(self, command: &str, service: &str) -> String {
+    pub(super) fn without_prefix(self, command: &str, service: &str) -> String {
         match self {
             Self::Raised { msg, help, author } => {
-                author.mark(with_help(without(command, service, &msg).to_owned(), help))
+                author.mark(with_help(strip_prefix(command, service, &msg).to_owned(), help))
             }
-            other => other.plain(),
+            other => other.message(),
         }
     }
 
     /// The message as the manager returned it.
-    pub(super) fn plain(self) -> String {
+    pub(super) fn message(self) -> String {
         match self {
             Self::Failed(message) => message,
             Self::TooMuch => format!("it is larger than {} MiB", MAX_LOG_BYTES >> 20),
@@ -43,7 +43,7 @@ impl ManagerError {
     pub(super) fn read(error: &Value, author: Author) -> Self {
         let word = |key: &str| error["error"][key].as_str().map(readable);
         match word("msg") {
-            // An empty message counts as none.
+            // An empty message counts as a missing one.
             Some(msg) if !msg.trim().is_empty() => Self::Raised { msg, help: word("help"), author },
             _ => Self::Failed("its manager failed without a message".to_owned()),
         }
@@ -51,7 +51,7 @@ impl ManagerError {
 }
 
 /// Removes the prefix that the caller adds.
-pub(super) fn without<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
+pub(super) fn strip_prefix<'m>(doing: &str, service: &str, message: &'m str) -> &'m str {
     message.strip_prefix(&format!("cannot {doing} `{service}`: ")).unwrap_or(message)
 }
 

@@ -4,7 +4,7 @@ use super::client::Managers;
 use super::embedded::path_for;
 use super::module::{self, Module};
 use super::request::with;
-use super::status::{State, Status};
+use super::status::{ReportedState, Status};
 use service_core::config::{Service, Settings};
 use service_core::service::Event;
 use service_host::clock;
@@ -18,7 +18,8 @@ use std::sync::Arc;
 pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
 
 impl Fitness {
-    /// An error for a module that cannot be read, lacks a command, or does not know a key of the service's `with`.
+    /// Checks that a service's module can be read, has the required commands, and reads every key of the service's
+    /// `with`.
     pub async fn check(
         &mut self,
         managers: &Managers,
@@ -27,22 +28,22 @@ impl Fitness {
     ) -> Result<(), String> {
         let path = path_for(managers.paths(), service);
         if !self.0.contains_key(&path) {
-            let module = managers.modules.able(&managers.caller, settings, &path).await;
+            let module = managers.modules.load(&managers.caller, settings, &path).await;
             self.0.insert(path.clone(), module);
         }
         let module = self.0[&path].as_ref().map_err(String::clone)?;
         module.complete()?;
-        module.takes(&with(service)?)
+        module.check_with_keys(&with(service)?)
     }
 }
 
 impl Managers {
-    /// An error if the module of a service is no readable file. Runs nothing.
+    /// Checks that a service's module is a readable file. The module is not run.
     pub fn find_module(&self, service: &Service) -> Result<(), String> {
         module::find(&path_for(self.paths(), service))
     }
 
-    /// Has a service started.
+    /// Starts a service through its manager.
     pub async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
         // A service that can be started must also be stoppable and checkable.
         if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
@@ -54,14 +55,14 @@ impl Managers {
             Err(message) => return self.reports.event(&service.name, run, Event::LaunchFailed(message)),
         };
         // An exit code or a signal means that the service ran and ended at once.
-        let is_down = matches!(status.state, State::Stopped | State::Failed);
+        let is_down = matches!(status.state, ReportedState::Stopped | ReportedState::Failed);
         let has_run = is_down && status.exit().is_some();
         if is_down && !has_run {
             let why = status.describe();
             return self.reports.event(&service.name, run, Event::LaunchFailed(why));
         }
         self.report_started(&service, run, status.to_info());
-        if status.state == State::Completed || has_run {
+        if status.state == ReportedState::Completed || has_run {
             let check = status.checked(clock::now().since(began));
             let what = Observation::Checked(check);
             self.reports.observed(&service.name, run, what);
@@ -76,13 +77,18 @@ impl Managers {
         self.reports.event(&service.name, run, Event::Launched);
     }
 
-    /// Restarts a service in one call if its manager can. Otherwise only stops the service.
+    /// Restarts a service in one call if its manager has `restart`. Otherwise only stops the service.
     pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
         let path = path_for(self.paths(), &service);
-        let module = self.modules.able(&self.caller, &settings, &path).await;
-        if module.is_ok_and(|module| module.can("restart")) {
+        let module = self.modules.load(&self.caller, &settings, &path).await;
+        if module.is_ok_and(|module| module.has_command("restart")) {
             match self.call::<Status>(&settings, &service, "restart").await {
-                Ok(status) if matches!(status.state, State::Running | State::Starting | State::Unknown) => {
+                Ok(status)
+                    if matches!(
+                        status.state,
+                        ReportedState::Running | ReportedState::Starting | ReportedState::Unknown
+                    ) =>
+                {
                     let told = status.to_info();
                     self.reports.manager_restarted(&service.name, run, told);
                     return;
@@ -93,18 +99,21 @@ impl Managers {
                 Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
             }
         }
-        // A stop followed by a start has the same result, and reports the error.
+        // A stop and a start have the same result, and report the error.
         self.stop(settings, service, run).await;
     }
 
-    /// Has a service stopped. A manager that refuses is called again when the service's stop timeout is over.
+    /// Stops a service through its manager. A manager that refuses is called again after the service's stop timeout.
     pub async fn stop(self, settings: Settings, service: Arc<Service>, run: u64) {
         let result = self.call::<Status>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {
-            State::Running | State::Starting => {
+            ReportedState::Running | ReportedState::Starting => {
                 Err(status.message.unwrap_or_else(|| "it still runs, according to its manager".to_owned()))
             }
-            State::Stopped | State::Failed | State::Completed | State::Unknown => Ok(status),
+            ReportedState::Stopped
+            | ReportedState::Failed
+            | ReportedState::Completed
+            | ReportedState::Unknown => Ok(status),
         });
         let stop_error = result.as_ref().err().cloned();
         self.reports.observed(&service.name, run, Observation::StopError(stop_error));
@@ -116,6 +125,6 @@ impl Managers {
     /// Queries the status and the health of a service.
     pub async fn check_status(&self, settings: &Settings, service: &Service) -> Result<String, String> {
         let status = self.call::<Status>(settings, service, "status").await?;
-        if status.is_well() { Ok(status.describe()) } else { Err(status.describe()) }
+        if status.is_healthy() { Ok(status.describe()) } else { Err(status.describe()) }
     }
 }

@@ -1,7 +1,7 @@
-//! [`Line`]: one line of a log, as a manager returns it.
+//! [`ManagerLogLine`]: one line of a log, as a manager returns it.
 
 use super::author::Author;
-use super::status::{Reply, Row, datetime, quote_value, text};
+use super::status::{ManagerReply, RecordReader, datetime, quote_value, text};
 use jiff::Timestamp;
 use serde_json::Value;
 use service_api::view;
@@ -13,29 +13,29 @@ pub(crate) type Timed = (Option<Timestamp>, view::LogLine);
 
 /// A line of a service's log: a row, or only its text. The time is optional.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ManagerLogLine {
     time: Option<Timestamp>,
     stream: Option<String>,
     text: String,
 }
 
-impl Reply for Line {
+impl ManagerReply for ManagerLogLine {
     fn read(answer: Value, _: Author) -> Result<Self, String> {
         if let Value::String(line) = answer {
             return Ok(Self { time: None, stream: None, text: line });
         }
         let said = |why: String| format!("a line is wrong: {why}");
-        let row = Row::read(&answer, "")
+        let row = RecordReader::read(&answer, "")
             .map_err(|_| format!("a line should be a string or a record, not {}", quote_value(&answer)))?;
         Ok(Self {
-            time: row.may("time", "a datetime", datetime).map_err(said)?,
-            stream: row.may("stream", "a string", text).map_err(said)?,
-            text: row.must("line", "a string", text).map_err(said)?,
+            time: row.optional_field("time", "a datetime", datetime).map_err(said)?,
+            stream: row.optional_field("stream", "a string", text).map_err(said)?,
+            text: row.required_field("line", "a string", text).map_err(said)?,
         })
     }
 }
 
-impl Line {
+impl ManagerLogLine {
     /// The line as a row of the API.
     pub(super) fn view(self, service: &Name) -> Timed {
         let line = view::LogLine {

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::client::Managers;
 use super::embedded::module_path;
 use super::module::Module;
-use super::status::{Reply, Row, text};
+use super::status::{ManagerReply, RecordReader, text};
 use serde_json::Value;
 use service_api::view;
 use service_core::Plan;
@@ -23,14 +23,14 @@ struct Availability {
     message: Option<String>,
 }
 
-impl Reply for Availability {
+impl ManagerReply for Availability {
     fn read(answer: Value, author: Author) -> Result<Self, String> {
-        let row = Row::read(&answer, "a record")?;
+        let row = RecordReader::read(&answer, "a record")?;
         Ok(Self {
-            present: row.must("present", "true or false", Value::as_bool)?,
-            program: row.may("program", "a string", text)?,
-            version: row.may("version", "a string", text)?,
-            message: row.may("message", "a string", text)?.map(|message| author.mark(message)),
+            present: row.required_field("present", "true or false", Value::as_bool)?,
+            program: row.optional_field("program", "a string", text)?,
+            version: row.optional_field("version", "a string", text)?,
+            message: row.optional_field("message", "a string", text)?.map(|message| author.mark(message)),
         })
     }
 }
@@ -76,14 +76,14 @@ async fn find(managers: &Managers, plan: &Plan) -> Vec<view::Manager> {
 async fn row(managers: &Managers, settings: &Settings, manager: &Manager, services: usize) -> view::Manager {
     let path = module_path(managers.paths(), manager).unwrap_or_default();
     let mut row = blank(managers, manager, services);
-    match managers.modules.able(&managers.caller, settings, &path).await {
+    match managers.modules.load(&managers.caller, settings, &path).await {
         Ok(module) => describe(managers, settings, &module, &mut row).await,
         Err(message) => row.message = Some(message),
     }
     row
 }
 
-/// As long as nothing is known.
+/// The row of a manager before its module is inspected.
 fn blank(managers: &Managers, manager: &Manager, services: usize) -> view::Manager {
     let path = module_path(managers.paths(), manager).unwrap_or_default();
     view::Manager {
@@ -103,7 +103,7 @@ async fn describe(managers: &Managers, settings: &Settings, module: &Module, row
     row.contract = Some(module.contract);
     row.commands = module.commands.iter().cloned().collect();
     let missing = module.complete().err();
-    if missing.is_some() || !module.can("check") {
+    if missing.is_some() || !module.has_command("check") {
         row.message = missing;
         return;
     }
@@ -113,6 +113,6 @@ async fn describe(managers: &Managers, settings: &Settings, module: &Module, row
             (row.present, row.program) = (Some(check.present), check.program);
             (row.version, row.message) = (check.version, check.message);
         }
-        Err(trouble) => row.message = Some(trouble.plain()),
+        Err(trouble) => row.message = Some(trouble.message()),
     }
 }

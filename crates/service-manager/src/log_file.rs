@@ -1,11 +1,11 @@
-//! [`LogFile`]: lines of a service's log, as a manager returned them. They lie in an unnamed file, so that memory holds
-//! one line at a time, whatever the size of the log and the speed of its reader.
+//! [`LogFile`]: lines of a service's log, as a manager returned them. An unnamed file holds them, so that memory
+//! holds one line at a time, whatever the size of the log and the speed of its reader.
 
 use super::author::Author;
 use super::error::ManagerError;
-use super::line::{Line, Timed};
-use super::log_cursor::Position;
-use super::status::Reply;
+use super::line::{ManagerLogLine, Timed};
+use super::log_cursor::LogPosition;
+use super::status::ManagerReply;
 use serde_json::Value;
 use service_api::view::LogLine;
 use service_core::Name;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::vec;
 use tokio::sync::Semaphore;
 
-/// The number of logs that are read at once. Reading uses the processor.
+/// The maximum number of logs that are read at once, because reading uses the processor.
 const MAX_READ_COUNT: usize = 2;
 
 /// Bounds the reads of all logs of managers.
@@ -40,7 +40,7 @@ impl LogReads {
 const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// After the id of a call: lines follow, one on a line, up to the next occurrence of the id.
+/// The word after the id of a call that announces lines, up to the next occurrence of the id.
 const LINES: &str = "lines";
 
 /// The output of a call, from its first byte.
@@ -48,8 +48,8 @@ pub(super) struct Printed {
     pub(super) file: File,
     /// The id that marks the reply within the output.
     pub(super) call_id: String,
-    /// Its standard error, or its exit status.
-    pub(super) said: String,
+    /// The standard error of the call, or its exit status.
+    pub(super) error_output: String,
 }
 
 /// Lines of one service, the oldest first.
@@ -60,7 +60,7 @@ pub struct LogFile {
     text: Vec<u8>,
 }
 
-/// A record, and which of its next lines are wanted.
+/// A log file, and for each of its next lines whether it is selected.
 pub(super) type Rest = (LogFile, vec::IntoIter<bool>);
 
 impl Printed {
@@ -71,7 +71,7 @@ impl Printed {
         service: &Name,
         most: usize,
         marked: usize,
-    ) -> Result<(LogFile, Vec<Position>), ManagerError> {
+    ) -> Result<(LogFile, Vec<LogPosition>), ManagerError> {
         let service = service.clone();
         let found = reads.run(move || self.find(service)?.checked(most, marked)).await;
         found.map_err(|error| ManagerError::Failed(format!("its log cannot be stored: {error}")))?
@@ -85,12 +85,12 @@ impl Printed {
         loop {
             text.clear();
             if file.read_until(b'\n', &mut text).map_err(lost)? == 0 {
-                let said = if first.is_empty() { self.said } else { first };
+                let said = if first.is_empty() { self.error_output } else { first };
                 return Err(ManagerError::Failed(format!("its manager failed: {said}")));
             }
             let line = String::from_utf8_lossy(&text);
             let Some(word) = line.strip_prefix(&self.call_id).map(str::trim) else {
-                // Whatever else a module prints is worth something only if there is no answer.
+                // Other output of a module is shown only if there is no reply.
                 if first.is_empty() {
                     line.trim().clone_into(&mut first);
                 }
@@ -100,7 +100,7 @@ impl Printed {
                 return Ok(LogFile { file, call_id: self.call_id, service, text });
             }
             return Err(serde_json::from_str(word)
-                // Only clients with the right to read logs get the output.
+                // Only clients that may read logs receive the output.
                 .map_or_else(
                     |_| ManagerError::Failed(word.to_owned()),
                     |e| ManagerError::read(&e, Author::Us),
@@ -110,12 +110,12 @@ impl Printed {
 }
 
 impl LogFile {
-    fn checked(mut self, most: usize, marked: usize) -> Result<(Self, Vec<Position>), ManagerError> {
+    fn checked(mut self, most: usize, marked: usize) -> Result<(Self, Vec<LogPosition>), ManagerError> {
         let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
         let begin = self.file.stream_position().map_err(lost)?;
         let (mut lines, mut marks) = (0_usize, VecDeque::new());
         while let Some(line) = self.next_line().map_err(ManagerError::Failed)? {
-            marks.push_back(Position::from_line(&line));
+            marks.push_back(LogPosition::from_line(&line));
             if marks.len() > marked {
                 marks.pop_front();
             }
@@ -144,7 +144,7 @@ impl LogFile {
             if !text.is_empty() {
                 let line: Value = serde_json::from_slice(text)
                     .map_err(|_| format!("a line should be JSON, not {}", String::from_utf8_lossy(text)))?;
-                return Line::read(line, Author::Us).map(|line| Some(line.view(&self.service)));
+                return ManagerLogLine::read(line, Author::Us).map(|line| Some(line.view(&self.service)));
             }
         }
     }
@@ -181,7 +181,7 @@ mod tests {
     async fn record(text: &str, most: usize) -> Result<Vec<String>, ManagerError> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let printed = Printed { file, call_id: "7".into(), said: String::new() };
+        let printed = Printed { file, call_id: "7".into(), error_output: String::new() };
         let (mut record, marks) =
             printed.record(&LogReads::default(), &Name::new("a").unwrap(), most, 1).await?;
         assert!(marks.len() <= 1);
@@ -214,6 +214,6 @@ mod tests {
         assert!(said("7 lines\n\"one\"\n").await.contains("in the middle"));
         assert_eq!(said("it broke\n").await, "its manager failed: it broke");
         let raised = record("7 {\"error\":{\"msg\":\"no log\",\"help\":null}}\n", 9).await.unwrap_err();
-        assert_eq!(raised.plain(), "no log");
+        assert_eq!(raised.message(), "no log");
     }
 }

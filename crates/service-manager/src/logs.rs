@@ -5,8 +5,8 @@
 use super::call::Call;
 use super::client::Managers;
 use super::embedded::path_for;
-use super::error::{ManagerError, without};
-use super::log_cursor::{LogCursor, NewLines as New, Position};
+use super::error::{ManagerError, strip_prefix};
+use super::log_cursor::{LogCursor, LogPosition, NewLines as New};
 use super::log_file::LogFile;
 use super::request::request_for;
 use jiff::Timestamp;
@@ -29,16 +29,16 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 /// The maximum number of new lines in one reply. Fewer are requested if lines are long.
 const MAX_NEW_LINES: usize = 10_000;
 /// The minimum number of lines in a follower's first request. The next reply is matched with them.
-const KNOWN: usize = 100;
-/// As many as every program can count: all.
-const ALL: usize = i32::MAX as usize;
+const MIN_OVERLAP_LINES: usize = 100;
+/// The number of lines that requests all lines. Every program can count up to it.
+const ALL_LINES: usize = i32::MAX as usize;
 
 /// The requested lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
-    /// The largest number of lines, counted from the end.
+    /// The maximum number of lines, counted from the end.
     pub tail: usize,
-    /// Lines before this time are left out.
+    /// The time of the first line.
     pub since: Option<Timestamp>,
 }
 
@@ -54,7 +54,7 @@ pub async fn logs(
     Ok(record.map(|(record, _)| (record, LogCursor::default())))
 }
 
-/// The same for a follower.
+/// The first lines of a followed log, and the cursor after them.
 pub async fn begin(
     managers: &Managers,
     settings: &Settings,
@@ -70,8 +70,8 @@ pub async fn begin(
             (record, LogCursor::new(began, marks, all))
         }))
     };
-    let told = match asked(ask.tail.max(KNOWN)).await {
-        Err(ManagerError::TooMuch) if ask.tail < KNOWN => asked(ask.tail.max(1)).await,
+    let told = match asked(ask.tail.max(MIN_OVERLAP_LINES)).await {
+        Err(ManagerError::TooMuch) if ask.tail < MIN_OVERLAP_LINES => asked(ask.tail.max(1)).await,
         told => told,
     };
     told.map_err(|trouble| problem(service, trouble))
@@ -81,33 +81,33 @@ pub async fn begin(
 fn problem(service: &Service, trouble: ManagerError) -> Problem {
     let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
     match trouble {
-        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.plain()))
+        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.message()))
             .help("request fewer lines: the last ones (`--tail 100`), or new ones (`--since 5min`)"),
         ManagerError::Raised { msg, help, .. } => {
             let doing = ["read the log of", "show the log of", "logs"];
-            let why = doing.iter().fold(msg.as_str(), |msg, doing| without(doing, &service.name, msg));
+            let why = doing.iter().fold(msg.as_str(), |msg, doing| strip_prefix(doing, &service.name, msg));
             Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }
         }
         ManagerError::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
     }
 }
 
-/// Asks, and gives so many of the last lines, and marks of so many.
+/// Calls `logs`. Returns the last `lines` lines and the identities of the last `marks` lines.
 async fn record(
     managers: &Managers,
     settings: &Settings,
     service: &Service,
     ask: Ask,
     (most, marked): (usize, usize),
-) -> Result<Option<(LogFile, Vec<Position>)>, ManagerError> {
+) -> Result<Option<(LogFile, Vec<LogPosition>)>, ManagerError> {
     let path = path_for(managers.paths(), service);
     let module =
-        managers.modules.able(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
-    if !module.can("logs") {
+        managers.modules.load(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
+    if !module.has_command("logs") {
         return Ok(None);
     }
     let mut request = request_for(managers.paths(), service).map_err(ManagerError::Failed)?;
-    (request.tail, request.since) = (Some(ask.tail.min(ALL)), ask.since.map(|since| since.to_string()));
+    (request.tail, request.since) = (Some(ask.tail.min(ALL_LINES)), ask.since.map(|since| since.to_string()));
     let input = serde_json::to_vec(&request).map_err(|error| ManagerError::Failed(error.to_string()))?;
     let call = Call { module: &module.path, command: "logs", input: &input };
     call.record(&managers.caller, settings)
@@ -125,16 +125,16 @@ pub struct News {
 
 /// The next step of a follower for one service.
 pub enum FollowStep {
-    /// Asks its manager.
+    /// Query the manager.
     Ask(Arc<Service>, Settings),
     /// Do not query: the definition has not been accepted.
     Wait,
-    /// Ends.
+    /// End the polling of this service.
     End,
 }
 
 impl News {
-    /// Goes on asking about these; `next_step` decides before each call of a manager.
+    /// Polls these services; `next_step` decides before each call of a manager.
     pub fn follow(
         managers: &Managers,
         services: Vec<(Name, LogCursor)>,
@@ -142,11 +142,11 @@ impl News {
     ) -> Self {
         let (sender, lines) = channel(1);
         let mut askers = JoinSet::new();
-        for (name, seen) in services {
+        for (name, cursor) in services {
             let asker = LogPoller {
                 managers: managers.clone(),
                 name,
-                seen,
+                cursor,
                 lines: sender.clone(),
                 tail: MAX_NEW_LINES,
                 failures: 0,
@@ -166,7 +166,7 @@ impl News {
 struct LogPoller {
     managers: Managers,
     name: Name,
-    seen: LogCursor,
+    cursor: LogCursor,
     lines: Sender<(Name, Vec<LogLine>)>,
     /// The number of requested lines.
     tail: usize,
@@ -174,7 +174,7 @@ struct LogPoller {
     failures: u32,
 }
 
-/// The reader is gone.
+/// The error of a dropped reader.
 struct Gone;
 
 impl LogPoller {
@@ -194,7 +194,7 @@ impl LogPoller {
                 }
                 FollowStep::End => return,
             };
-            let ask = Ask { tail: self.tail, since: self.seen.since() };
+            let ask = Ask { tail: self.tail, since: self.cursor.since() };
             let call = record(&self.managers, &settings, &service, ask, (self.tail, self.tail));
             let told = match Box::pin(self.managers.log_rate.pass(call)).await {
                 Ok(Some((record, marks))) => self.deliver(record, marks).await,
@@ -221,10 +221,10 @@ impl LogPoller {
     }
 
     /// Delivers the new lines of a reply. Returns their number.
-    async fn deliver(&mut self, record: LogFile, marks: Vec<Position>) -> Result<usize, Gone> {
+    async fn deliver(&mut self, record: LogFile, marks: Vec<LogPosition>) -> Result<usize, Gone> {
         let all = marks.len() < self.tail;
         (self.failures, self.tail) = (0, MAX_NEW_LINES);
-        let New { is_new, gap } = self.seen.news(marks, all);
+        let New { is_new, gap } = self.cursor.select_new(marks, all);
         let new = is_new.iter().filter(|new| **new).count();
         if gap {
             self.send_notice(
@@ -245,7 +245,7 @@ impl LogPoller {
 
     /// Reports that the manager does not answer: once, and not if the next reply may succeed.
     async fn complain(&mut self, trouble: ManagerError) -> Result<(), Gone> {
-        let why = trouble.about("logs", &self.name);
+        let why = trouble.without_prefix("logs", &self.name);
         tracing::warn!(service = %self.name, why, "cannot follow its log");
         self.failures = self.failures.saturating_add(1);
         if self.failures != 2 {

@@ -10,11 +10,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The contract of docs/managers.md.
-const CONTRACT: i64 = 1;
+/// The version of the contract in docs/managers.md.
+const CONTRACT_VERSION: i64 = 1;
 
-/// Returns the exports and the contract version of a module.
-const LOOK: &str = "{commands: (scope commands | where type == custom | get name) \
+/// The script that returns the exports and the contract version of a module.
+const INSPECT_SCRIPT: &str = "{commands: (scope commands | where type == custom | get name) \
                     contract: (scope variables | where name == '$CONTRACT' | get value.0?) \
                     with: (scope variables | where name == '$WITH' | get value.0?)}";
 
@@ -24,23 +24,23 @@ pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) contract: i64,
     pub(super) commands: BTreeSet<String>,
-    /// The keys of `with` that it reads; `None` for any key.
+    /// The keys of `with` that the module reads; `None` for any key.
     with: Option<Vec<String>>,
 }
 
 impl Module {
-    /// Whether it has this command.
-    pub(super) fn can(&self, command: &str) -> bool {
+    /// Whether the module has this command.
+    pub(super) fn has_command(&self, command: &str) -> bool {
         self.commands.contains(command)
     }
 
-    /// An error if the module lacks a required command.
+    /// Checks that the module has the required commands.
     pub(super) fn complete(&self) -> Result<(), String> {
-        ["start", "stop", "status"].iter().try_for_each(|word| self.must(word))
+        ["start", "stop", "status"].iter().try_for_each(|word| self.require_command(word))
     }
 
-    /// An error for a key of a service's `with` that the module does not read.
-    pub(super) fn takes(&self, with: &serde_json::Value) -> Result<(), String> {
+    /// Checks that the module reads every key of a service's `with`.
+    pub(super) fn check_with_keys(&self, with: &serde_json::Value) -> Result<(), String> {
         let (Some(known), Some(with)) = (&self.with, with.as_object()) else { return Ok(()) };
         let Some(key) = with.keys().find(|key| !known.contains(*key)) else { return Ok(()) };
         let help = match nearest(key, known.iter().map(String::as_str)) {
@@ -50,9 +50,9 @@ impl Module {
         Err(format!("its manager has no key `{key}` of `with` ({help})"))
     }
 
-    /// An error if the module lacks this command.
-    pub(super) fn must(&self, command: &str) -> Result<(), String> {
-        if self.can(command) {
+    /// Checks that the module has this command.
+    pub(super) fn require_command(&self, command: &str) -> Result<(), String> {
+        if self.has_command(command) {
             return Ok(());
         }
         let has = quoted(&self.commands);
@@ -67,21 +67,21 @@ fn quoted<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
 
 /// The metadata that identifies a version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct ModuleStamp {
     changed: (i64, i64),
     size: u64,
     inode: u64,
 }
 
-type Known = Arc<tokio::sync::Mutex<Option<(Stamp, Arc<Module>)>>>;
+type Known = Arc<tokio::sync::Mutex<Option<(ModuleStamp, Arc<Module>)>>>;
 
 /// The abilities of each module. The outer lock is held for a lookup, the inner one while the module is inspected.
 #[derive(Default)]
 pub(super) struct Modules(Mutex<BTreeMap<PathBuf, Known>>);
 
 impl Modules {
-    /// The abilities of this module.
-    pub(super) async fn able(
+    /// Loads the abilities of a module.
+    pub(super) async fn load(
         &self,
         caller: &Caller,
         settings: &Settings,
@@ -104,7 +104,7 @@ impl Modules {
     }
 }
 
-/// An error if there is no such file, or it cannot be read.
+/// Checks that the file exists and can be read.
 pub(super) fn find(path: &Path) -> Result<(), String> {
     stamp(path).and_then(|_| std::fs::File::open(path)).map(drop).map_err(|error| unreadable(path, &error))
 }
@@ -113,12 +113,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     format!("cannot read its manager `{}`: {error}", path.display())
 }
 
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
+fn stamp(path: &Path) -> std::io::Result<ModuleStamp> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() || about.len() > MAX_FILE_BYTES {
         return Err(std::io::Error::other("it is not a regular file of bounded size"));
     }
-    Ok(Stamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
+    Ok(ModuleStamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 
 async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, String> {
@@ -128,18 +128,18 @@ async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Resul
         contract: Option<serde_json::Value>,
         with: Option<serde_json::Value>,
     }
-    let seen: Exports = inspect(caller, settings, path, LOOK).await?;
+    let seen: Exports = inspect(caller, settings, path, INSPECT_SCRIPT).await?;
     let with =
         seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
             format!("its manager `{}` should export WITH as a list of strings", path.display())
         })?;
-    let contract = seen.contract.unwrap_or_else(|| CONTRACT.into());
+    let contract = seen.contract.unwrap_or_else(|| CONTRACT_VERSION.into());
     match contract.as_i64() {
-        Some(CONTRACT) => {
-            Ok(Module { path: path.to_owned(), contract: CONTRACT, commands: seen.commands, with })
+        Some(CONTRACT_VERSION) => {
+            Ok(Module { path: path.to_owned(), contract: CONTRACT_VERSION, commands: seen.commands, with })
         }
         _ => Err(format!(
-            "its manager `{}` uses contract {contract}, and this orchestrator supports {CONTRACT}",
+            "its manager `{}` uses contract {contract}, and this orchestrator supports {CONTRACT_VERSION}",
             path.display()
         )),
     }

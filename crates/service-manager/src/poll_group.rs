@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Module and interval. The lock is held for a lookup.
+/// The groups by module and interval. The lock is held for a lookup.
 #[derive(Default)]
 pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), PollGroup>>);
 
@@ -24,8 +24,8 @@ struct PollGroup {
 pub(super) struct Target {
     pub(super) service: Arc<Service>,
     pub(super) run: u64,
-    pub(super) about: Reason,
-    pub(super) wants: bool,
+    pub(super) reason: Reason,
+    pub(super) is_requested: bool,
     /// The time of the last query or request.
     pub(super) asked: Moment,
 }
@@ -33,9 +33,9 @@ pub(super) struct Target {
 /// The purpose of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// How its run is.
+    /// The status of a run.
     Run,
-    /// Whether it runs although it has been inactive since that run.
+    /// Whether an inactive service runs.
     Rest,
 }
 
@@ -72,15 +72,15 @@ impl Polls {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pool) = pools.get_mut(key) else { return Vec::new() };
         let interval = key.1;
-        if !pool.members.values().any(|member| member.wants) {
+        if !pool.members.values().any(|member| member.is_requested) {
             pool.attended = false;
             return Vec::new();
         }
         // A service without a request for two intervals is down.
-        pool.members.retain(|_, member| member.wants || now.since(member.asked) < 2 * interval);
-        let due = |member: &Target| member.wants || now.since(member.asked) >= interval / 2;
+        pool.members.retain(|_, member| member.is_requested || now.since(member.asked) < 2 * interval);
+        let due = |member: &Target| member.is_requested || now.since(member.asked) >= interval / 2;
         let batch: Vec<Target> = pool.members.values().filter(|member| due(member)).cloned().collect();
-        pool.members.values_mut().for_each(|member| member.wants = false);
+        pool.members.values_mut().for_each(|member| member.is_requested = false);
         batch
     }
 }

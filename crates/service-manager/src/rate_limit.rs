@@ -1,18 +1,16 @@
-//! [`RateLimiter`]: how often followers of managers' logs may query, all together.
+//! [`RateLimiter`]: the rate of queries of all followers of managers' logs together.
 
+use crate::concurrency::WAITING_AFTER;
 use service_host::clock;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// After so long a call waits for something else, and the next may begin.
-const AT_WORK: Duration = Duration::from_millis(500);
-/// After a call, the next one waits this many times the duration of the call. The calls therefore take a sixth of the
-/// time, and about a fifth of one core, since Nushell and an engine's program use more than one.
+/// The delay after a call, as a multiple of the call's duration. The calls therefore take a sixth of the time, and
+/// about a fifth of one core, since Nushell and an engine's program use more than one.
 const IDLE_FACTOR: u32 = 5;
 
-/// One permit: the calls run one after the other.
+/// The calls run one after the other.
 pub(super) struct RateLimiter(Arc<Semaphore>);
 
 impl Default for RateLimiter {
@@ -37,7 +35,7 @@ impl RateLimiter {
                 });
                 answer
             }
-            () = tokio::time::sleep(AT_WORK) => {
+            () = tokio::time::sleep(WAITING_AFTER) => {
                 drop(turn);
                 call.await
             }
@@ -48,6 +46,7 @@ impl RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn whoever_asks_next_waits_five_times_as_long_as_the_last_call_took() {

@@ -4,7 +4,7 @@ use super::call::Call;
 use super::client::Managers;
 use super::container::Wanted;
 use super::embedded::path_for;
-use super::status::Reply;
+use super::status::ManagerReply;
 use serde::Serialize;
 use service_core::config::{Service, Settings};
 use service_host::environment::read_environment;
@@ -24,11 +24,11 @@ pub(super) struct ManagerRequest<'a> {
     env: BTreeMap<String, String>,
     with: serde_json::Value,
     project: &'a std::path::Path,
-    /// In nanoseconds, as Nushell counts.
+    /// The stop timeout in nanoseconds, the unit of Nushell's durations.
     stop_timeout: u64,
     #[serde(flatten)]
     container: Option<Wanted<'a>>,
-    /// For `logs`: so many lines, and since when.
+    /// The input of `logs`: the number of lines, and the time of the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tail: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,18 +61,18 @@ pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
 
 impl Managers {
     /// Calls a command of the service's manager. The error is worded by the manager.
-    pub(super) async fn call<T: Reply>(
+    pub(super) async fn call<T: ManagerReply>(
         &self,
         settings: &Settings,
         service: &Service,
         command: &str,
     ) -> Result<T, String> {
-        let module = self.modules.able(&self.caller, settings, &path_for(self.paths(), service)).await?;
-        module.must(command)?;
+        let module = self.modules.load(&self.caller, settings, &path_for(self.paths(), service)).await?;
+        module.require_command(command)?;
         self.send(settings, service, &module.path, command, &request_for(self.paths(), service)?).await
     }
 
-    async fn send<T: Reply>(
+    async fn send<T: ManagerReply>(
         &self,
         settings: &Settings,
         service: &Service,
@@ -82,6 +82,8 @@ impl Managers {
     ) -> Result<T, String> {
         let input = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         let call = Call { module, command, input: &input };
-        call.make(&self.caller, settings).await.map_err(|trouble| trouble.about(command, &service.name))
+        call.make(&self.caller, settings)
+            .await
+            .map_err(|trouble| trouble.without_prefix(command, &service.name))
     }
 }

@@ -1,4 +1,4 @@
-//! [`Status`]: the status of a service, as a manager returns it; and how replies are read.
+//! [`Status`]: the status of a service, as a manager returns it; and the readers of replies.
 
 use super::author::Author;
 use jiff::Timestamp;
@@ -17,14 +17,14 @@ use std::time::Duration;
 const MAX_SIGNAL: i32 = 64;
 
 /// A reply of a manager, read from JSON. The error names the expected type.
-pub(super) trait Reply: Sized {
+pub(super) trait ManagerReply: Sized {
     fn read(answer: Value, author: Author) -> Result<Self, String>;
 }
 
 /// The status of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
-    pub(super) state: State,
+    pub(super) state: ReportedState,
     /// The health, if the manager checks it.
     healthy: Option<bool>,
     pid: Option<u32>,
@@ -32,15 +32,15 @@ pub(super) struct Status {
     pub(super) message: Option<String>,
     since: Option<Timestamp>,
     exit_code: Option<i32>,
-    /// The signal that ended it, if known.
+    /// The signal that ended the service, if known.
     exit_signal: Option<i32>,
     memory: Option<u64>,
     restarts: Option<u32>,
 }
 
-/// Where the service is.
+/// The state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ReportedState {
     Running,
     /// Starting.
     Starting,
@@ -51,7 +51,7 @@ pub(super) enum State {
     Unknown,
 }
 
-impl State {
+impl ReportedState {
     const ALL: [(&str, Self); 6] = [
         ("running", Self::Running),
         ("starting", Self::Starting),
@@ -66,36 +66,38 @@ impl State {
     }
 }
 
-impl Reply for Status {
+impl ManagerReply for Status {
     fn read(answer: Value, author: Author) -> Result<Self, String> {
-        let row = Row::read(&answer, "a record")?;
-        let states = State::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
+        let row = RecordReader::read(&answer, "a record")?;
+        let states = ReportedState::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
         Ok(Self {
-            state: row.must("state", &format!("one of {states}"), State::read)?,
-            healthy: row.may("healthy", "true or false", Value::as_bool)?,
-            pid: row.may("pid", "an int", number)?,
-            id: row.may("id", "a string", text)?,
-            message: row.may("message", "a string", text)?.map(|message| author.mark(single_line(&message))),
-            since: row.may("since", "a datetime", datetime)?,
-            exit_code: row.may("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
-            exit_signal: row.may("exit_signal", "the number or the name of a signal", signal)?,
-            memory: row.may("memory", "a filesize", Value::as_u64)?,
-            restarts: row.may("restarts", "an int", number)?,
+            state: row.required_field("state", &format!("one of {states}"), ReportedState::read)?,
+            healthy: row.optional_field("healthy", "true or false", Value::as_bool)?,
+            pid: row.optional_field("pid", "an int", number)?,
+            id: row.optional_field("id", "a string", text)?,
+            message: row
+                .optional_field("message", "a string", text)?
+                .map(|message| author.mark(single_line(&message))),
+            since: row.optional_field("since", "a datetime", datetime)?,
+            exit_code: row.optional_field("exit_code", "an int", |code| code.as_i64()?.try_into().ok())?,
+            exit_signal: row.optional_field("exit_signal", "the number or the name of a signal", signal)?,
+            memory: row.optional_field("memory", "a filesize", Value::as_u64)?,
+            restarts: row.optional_field("restarts", "an int", number)?,
         })
     }
 }
 
 /// A record of an answer.
-pub(super) struct Row<'v>(&'v Map<String, Value>);
+pub(super) struct RecordReader<'v>(&'v Map<String, Value>);
 
-impl<'v> Row<'v> {
+impl<'v> RecordReader<'v> {
     pub(super) fn read(value: &'v Value, expected: &str) -> Result<Self, String> {
         let row = value.as_object().map(Self);
         row.ok_or_else(|| format!("it should be {expected}, not {}", quote_value(value)))
     }
 
     /// A field that may be missing or null.
-    pub(super) fn may<T>(
+    pub(super) fn optional_field<T>(
         &self,
         key: &str,
         expected: &str,
@@ -109,14 +111,14 @@ impl<'v> Row<'v> {
         }
     }
 
-    pub(super) fn must<T>(
+    pub(super) fn required_field<T>(
         &self,
         key: &str,
         expected: &str,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, String> {
         let missing = || format!("`{key}` is missing: it should be {expected}");
-        self.may(key, expected, read)?.ok_or_else(missing)
+        self.optional_field(key, expected, read)?.ok_or_else(missing)
     }
 }
 
@@ -128,7 +130,7 @@ fn number(value: &Value) -> Option<u32> {
     value.as_u64()?.try_into().ok()
 }
 
-/// Of a signal: its number, or its name with or without the SIG.
+/// Reads a signal: its number, or its name with or without `SIG`.
 fn signal(value: &Value) -> Option<i32> {
     let Some(name) = value.as_str() else {
         return value.as_i64()?.try_into().ok().filter(|number| (1..=MAX_SIGNAL).contains(number));
@@ -152,7 +154,7 @@ pub(super) fn quote_value(value: &Value) -> String {
     }
 }
 
-/// The result of asking a manager.
+/// The result of a manager's status query.
 pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> CheckResult {
     CheckResult { healthy, kind: "manager", message, fault: None, latency, at: clock::today() }
 }
@@ -161,11 +163,15 @@ impl Status {
     /// The event for a service that is considered running.
     pub(super) fn event(&self) -> Event {
         match self.state {
-            State::Running if self.healthy == Some(false) => Event::Probed(ProbeResult::ConfirmedFailure),
-            State::Running => Event::Probed(ProbeResult::Success),
-            State::Starting => Event::Probed(ProbeResult::Failure),
-            State::Completed | State::Stopped | State::Failed => Event::TreeExited(self.ending()),
-            State::Unknown => Event::Probed(ProbeResult::Unknown),
+            ReportedState::Running if self.healthy == Some(false) => {
+                Event::Probed(ProbeResult::ConfirmedFailure)
+            }
+            ReportedState::Running => Event::Probed(ProbeResult::Success),
+            ReportedState::Starting => Event::Probed(ProbeResult::Failure),
+            ReportedState::Completed | ReportedState::Stopped | ReportedState::Failed => {
+                Event::TreeExited(self.ending())
+            }
+            ReportedState::Unknown => Event::Probed(ProbeResult::Unknown),
         }
     }
 
@@ -174,31 +180,34 @@ impl Status {
         self.exit_signal.map(Exit::Signal).or(self.exit_code.map(Exit::Code))
     }
 
-    /// The exit status if it ended. A completed service without exit status counts as successful.
+    /// The exit status of an ended service. A completed service without exit status counts as successful.
     pub(super) fn ending(&self) -> Exit {
         match (self.state, self.exit()) {
-            (State::Completed, Some(Exit::Signal(signal))) => Exit::AcceptedSignal(signal),
-            (State::Completed, None) => Exit::Code(0),
+            (ReportedState::Completed, Some(Exit::Signal(signal))) => Exit::AcceptedSignal(signal),
+            (ReportedState::Completed, None) => Exit::Code(0),
             (_, exit) => exit.unwrap_or(Exit::Unreported),
         }
     }
 
-    pub(super) fn is_well(&self) -> bool {
+    pub(super) fn is_healthy(&self) -> bool {
         match self.state {
-            State::Running => self.healthy != Some(false),
-            State::Completed => self.exit().is_none_or(Exit::is_success),
-            State::Starting | State::Stopped | State::Failed | State::Unknown => false,
+            ReportedState::Running => self.healthy != Some(false),
+            ReportedState::Completed => self.exit().is_none_or(Exit::is_success),
+            ReportedState::Starting
+            | ReportedState::Stopped
+            | ReportedState::Failed
+            | ReportedState::Unknown => false,
         }
     }
 
-    /// Whether it runs or is starting.
-    pub(super) fn is_there(&self) -> bool {
-        matches!(self.state, State::Running | State::Starting)
+    /// Whether the service runs or is starting.
+    pub(super) fn exists(&self) -> bool {
+        matches!(self.state, ReportedState::Running | ReportedState::Starting)
     }
 
     /// The status as the result of a check with this latency.
     pub(super) fn checked(&self, latency: Duration) -> CheckResult {
-        checked(self.is_well(), self.describe(), latency)
+        checked(self.is_healthy(), self.describe(), latency)
     }
 
     /// The complete report for the engine.
@@ -209,13 +218,13 @@ impl Status {
     /// The status as text.
     pub(super) fn describe(&self) -> String {
         let words = match self.state {
-            State::Running if self.healthy == Some(false) => "it is running, but unhealthy",
-            State::Running => "it is running",
-            State::Starting => "it is starting",
-            State::Stopped => "it is stopped",
-            State::Failed => "it has failed",
-            State::Completed => "it has done its work",
-            State::Unknown => "its manager does not know its state",
+            ReportedState::Running if self.healthy == Some(false) => "it is running, but unhealthy",
+            ReportedState::Running => "it is running",
+            ReportedState::Starting => "it is starting",
+            ReportedState::Stopped => "it is stopped",
+            ReportedState::Failed => "it has failed",
+            ReportedState::Completed => "it has done its work",
+            ReportedState::Unknown => "its manager does not know its state",
         };
         let message = self.message.clone().filter(|message| !message.is_empty());
         message.unwrap_or_else(|| words.to_owned())
@@ -232,7 +241,7 @@ impl Status {
     }
 }
 
-/// A time as Nushell writes it in JSON. Nushell 0.109 writes a space before the offset.
+/// Reads a time of Nushell's JSON. Nushell 0.109 writes a space before the offset.
 pub(super) fn datetime(value: &Value) -> Option<Timestamp> {
     let text = value.as_str()?;
     text.parse().or_else(|_| text.replacen(" +", "+", 1).replacen(" -", "-", 1).parse()).ok()
@@ -254,7 +263,7 @@ mod tests {
     fn what_runs_and_is_not_well_is_unhealthy_and_not_gone() {
         let sick = status(r#"{"state":"running","healthy":false,"id":"c0ffee","pid":null}"#);
         assert_eq!(sick.event(), Event::Probed(ProbeResult::ConfirmedFailure));
-        assert!(!sick.is_well());
+        assert!(!sick.is_healthy());
         assert_eq!(sick.to_info().id.as_deref(), Some("c0ffee"));
     }
 

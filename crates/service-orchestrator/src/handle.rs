@@ -266,7 +266,7 @@ impl ServiceOrchestrator {
     pub async fn warm(&self) {
         let plan = self.plan();
         if plan.ids().any(|id| !plan.service(id).is_managed()) {
-            self.drivers.shims.zygote().warm().await;
+            self.drivers.shims.zygote().start_in_advance().await;
         }
     }
 

@@ -42,7 +42,7 @@ impl Prober {
         Self { paths, names, trust, ports, held, permits }
     }
 
-    /// Asks an endpoint of a service once. `shim` is the process at the top of its tree.
+    /// Checks an endpoint of a service once. `shim` is the root of the service's process tree.
     pub async fn check(&self, service: &Service, endpoint: &Endpoint, shim: Option<u32>) -> CheckResult {
         let _permit = self.permits.acquire().await;
         let began = clock::now();
@@ -61,7 +61,7 @@ impl Prober {
         // The port must belong to the service, unless `health.listener` allows any process.
         let own = shim.filter(|_| service.health.listener == Listener::Own);
         let shown = match endpoint {
-            Endpoint::Http(url) | Endpoint::Https(url) => http::displayed_url(url),
+            Endpoint::Http(url) | Endpoint::Https(url) => http::describe_url(url),
             endpoint => truncate(&endpoint.to_string(), MAX_MESSAGE_CHARS / 2),
         };
         let question = async {

@@ -29,24 +29,24 @@ pub(super) struct Reach<'c> {
     pub(super) limit: Duration,
 }
 
-/// Why an address gave no good answer.
+/// Why the check of one address failed.
 enum Trouble {
-    /// No connection.
+    /// The connection failed.
     Unreached(io::Error),
-    /// A connection with an error, or a foreign listener.
+    /// The request failed, or the listener is foreign.
     CheckText(String),
 }
 
-/// The request over a connection.
-pub(super) trait Question: Sync {
-    type Answer: Send;
+/// The request that a check sends over its connection.
+pub(super) trait ProbeRequest: Sync {
+    type Output: Send;
 
-    fn put(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Answer, String>> + Send;
+    fn send_request(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Output, String>> + Send;
 }
 
 impl Reach<'_> {
-    /// Puts a question over a new connection. With several addresses, the first good answer is the answer.
-    pub(super) async fn probe<Q: Question>(&self, question: Q) -> Result<Q::Answer, String> {
+    /// Sends a request over a new connection. With several addresses, the first success is the result.
+    pub(super) async fn probe<Q: ProbeRequest>(&self, question: Q) -> Result<Q::Output, String> {
         let addresses = self.names.addresses(self.host).await?;
         let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
         let trouble = match self.shim {
@@ -61,17 +61,17 @@ impl Reach<'_> {
         };
         match trouble {
             Trouble::CheckText(message) => Err(message),
-            Trouble::Unreached(error) => Err(self.unreached(&all, &error).await),
+            Trouble::Unreached(error) => Err(self.describe_failure(&all, &error).await),
         }
     }
 
-    /// Checks the addresses where the service listens; if there are none, the addresses that no other process holds.
-    async fn probe_own<Q: Question>(
+    /// Checks the addresses where the service listens; without any, the addresses that no other process holds.
+    async fn probe_own<Q: ProbeRequest>(
         &self,
         shim: u32,
         all: &[SocketAddr],
         question: &Q,
-    ) -> Result<Q::Answer, Trouble> {
+    ) -> Result<Q::Output, Trouble> {
         let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for at in all {
             match port_owner::accepts(self.held, shim, *at) {
@@ -82,7 +82,7 @@ impl Reach<'_> {
         }
         let mut last = None;
         for at in &own {
-            match put(*at, question).await {
+            match send_request(*at, question).await {
                 Err(Trouble::Unreached(error)) => last = Some(Trouble::Unreached(error)),
                 answer => return answer,
             }
@@ -97,9 +97,9 @@ impl Reach<'_> {
             let connected = TcpStream::connect(at).await;
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
-                // The service or another process may have begun to listen since.
+                // The service or another process may have begun to listen after the query.
                 Ok(stream) => match describe_foreign_listener(self.held, shim, *at).await {
-                    None => question.put(stream).await.map_err(Trouble::CheckText),
+                    None => question.send_request(stream).await.map_err(Trouble::CheckText),
                     Some(message) => Err(Trouble::CheckText(message)),
                 },
             };
@@ -114,7 +114,11 @@ impl Reach<'_> {
     }
 
     /// Tries one address after the other. The first may continue while the others are tried.
-    async fn probe_any<Q: Question>(&self, all: &[SocketAddr], question: &Q) -> Result<Q::Answer, Trouble> {
+    async fn probe_any<Q: ProbeRequest>(
+        &self,
+        all: &[SocketAddr],
+        question: &Q,
+    ) -> Result<Q::Output, Trouble> {
         let Some((first, rest)) = all.split_first() else {
             return Err(Trouble::Unreached(ErrorKind::AddrNotAvailable.into()));
         };
@@ -122,7 +126,7 @@ impl Reach<'_> {
         let rest = async {
             let mut last = None;
             for at in rest {
-                match tokio::time::timeout(share, put(*at, question)).await {
+                match tokio::time::timeout(share, send_request(*at, question)).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(trouble)) => last = Some(more_informative(last, trouble)),
                     Err(_) => {
@@ -132,7 +136,7 @@ impl Reach<'_> {
             }
             Err(last)
         };
-        let (mut one, mut rest) = (pin!(put(*first, question)), pin!(rest));
+        let (mut one, mut rest) = (pin!(send_request(*first, question)), pin!(rest));
         match tokio::time::timeout(share, &mut one).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(trouble)) => return rest.await.map_err(|last| more_informative(last, trouble)),
@@ -150,8 +154,8 @@ impl Reach<'_> {
         }
     }
 
-    /// Why no address could be connected, and where the service listens instead.
-    async fn unreached(&self, all: &[SocketAddr], error: &io::Error) -> String {
+    /// Describes why no connection succeeded, and where the service listens instead.
+    async fn describe_failure(&self, all: &[SocketAddr], error: &io::Error) -> String {
         let mut message = cannot_connect(self.shown, error);
         if strip_brackets(self.host).parse::<std::net::IpAddr>().is_err() {
             let addresses: Vec<String> = all.iter().map(|at| at.ip().to_string()).collect();
@@ -159,7 +163,7 @@ impl Reach<'_> {
         }
         let Some(shim) = self.shim else { return message };
         let found = tokio::task::spawn_blocking(move || port_owner::listens(shim)).await.ok().flatten();
-        match found.map(|found| elsewhere(&found, self.port)) {
+        match found.map(|found| describe_other_addresses(&found, self.port)) {
             Some(Some(places)) => format!("{message}; it listens on {places}"),
             Some(None) => format!("{message}; it listens on no port"),
             None => message,
@@ -167,9 +171,9 @@ impl Reach<'_> {
     }
 }
 
-async fn put<Q: Question>(at: SocketAddr, question: &Q) -> Result<Q::Answer, Trouble> {
+async fn send_request<Q: ProbeRequest>(at: SocketAddr, question: &Q) -> Result<Q::Output, Trouble> {
     let stream = TcpStream::connect(at).await.map_err(Trouble::Unreached)?;
-    question.put(stream).await.map_err(Trouble::CheckText)
+    question.send_request(stream).await.map_err(Trouble::CheckText)
 }
 
 async fn describe_foreign_listener(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
@@ -188,8 +192,8 @@ fn more_informative(one: Option<Trouble>, other: Trouble) -> Trouble {
     }
 }
 
-/// The addresses of a service that does not listen on this port, as far as they fit a sentence.
-fn elsewhere(found: &[SocketAddr], port: u16) -> Option<String> {
+/// The addresses of a service that does not listen on this port, shortened to fit a sentence.
+fn describe_other_addresses(found: &[SocketAddr], port: u16) -> Option<String> {
     const MAX_ADDRESSES: usize = 3;
     let mut places: Vec<String> = Vec::new();
     for at in found {
@@ -224,12 +228,12 @@ mod tests {
     }
 
     /// Reads the greeting of a server.
-    struct Hear;
+    struct ReadGreeting;
 
-    impl Question for Hear {
-        type Answer = String;
+    impl ProbeRequest for ReadGreeting {
+        type Output = String;
 
-        async fn put(&self, mut stream: TcpStream) -> Result<String, String> {
+        async fn send_request(&self, mut stream: TcpStream) -> Result<String, String> {
             let mut byte = [0];
             let read = stream.read(&mut byte).await.map_err(|error| error.to_string())?;
             Ok(format!("{read} from {}", stream.peer_addr().map_err(|error| error.to_string())?.ip()))
@@ -240,7 +244,7 @@ mod tests {
         let (names, held, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
         let limit = Duration::from_millis(300);
         let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
-        let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(Hear));
+        let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(ReadGreeting));
         answer.await.expect("it is no question of time")
     }
 
@@ -275,12 +279,12 @@ mod tests {
     #[test]
     fn places_are_as_short_as_they_can_be() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(elsewhere(&[], 80), None);
+        assert_eq!(describe_other_addresses(&[], 80), None);
         assert_eq!(
-            elsewhere(&[at("0.0.0.0:81"), at("[::]:81"), at("[::1]:80")], 80).unwrap(),
+            describe_other_addresses(&[at("0.0.0.0:81"), at("[::]:81"), at("[::1]:80")], 80).unwrap(),
             "81, [::1]:80"
         );
         let many: Vec<SocketAddr> = (1..6).map(|port| at(&format!("127.0.0.1:{port}"))).collect();
-        assert_eq!(elsewhere(&many, 80).unwrap(), "1, 2, 3 and 2 more");
+        assert_eq!(describe_other_addresses(&many, 80).unwrap(), "1, 2, 3 and 2 more");
     }
 }

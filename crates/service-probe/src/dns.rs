@@ -39,7 +39,7 @@ fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, Stri
     }
 }
 
-/// Describes the bytes of an answer.
+/// Describes a DNS answer.
 pub fn describe_answer(answer: &[u8]) -> String {
     let server = SocketAddr::from(([127, 0, 0, 1], 53));
     let answer = Message::from_vec(answer).map_err(|error| error.to_string());
@@ -56,8 +56,8 @@ fn query(name: &str) -> Result<Message, String> {
     Ok(message)
 }
 
-/// The socket is connected, so that the kernel accepts answers from this server only. The number distinguishes a late
-/// answer from the awaited one.
+/// The number of a query, which distinguishes a late answer from the awaited one. The socket is connected, so that
+/// the kernel accepts answers from this server only.
 fn id() -> u16 {
     u16::try_from(service_host::clock::now().as_nanos() & 0xffff).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each over a
 //! connection of its own. Proxies in the environment are ignored.
 
-use super::connect::{Question, Reach};
+use super::connect::{ProbeRequest, Reach};
 use super::names::Names;
 use super::port_owner::HeldSockets;
 use super::tls::{self, Trust};
@@ -28,14 +28,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
 use url::{Position, Url};
 
-/// Redirects followed on one host.
+/// The maximum number of redirects.
 const MAX_REDIRECTS: usize = 5;
-/// The part of a body that is read, and the time limit for it: closing the connection in the middle would be an error
-/// in the server's log. The size of the body does not matter for health.
+/// The maximum number of bytes that are read of a body, and the time limit for it. Without reading, the server may
+/// log an error when the connection closes.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The part of a URL that a message shows.
+/// The maximum length of a URL in a message.
 const MAX_URL_CHARS: usize = 200;
 
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
@@ -52,20 +52,20 @@ pub(super) struct Asks<'c> {
     pub(super) shim: Option<u32>,
 }
 
-/// Where a URL leads.
+/// The host and the port of a URL.
 pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
     let url = Url::parse(url).ok()?;
     Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
 impl Asks<'_> {
-    /// Asks, and follows.
+    /// Requests a URL and follows redirects.
     pub(super) async fn get(&self, url: &str) -> Result<String, String> {
         let mut url = Url::parse(url).map_err(|error| format!("`{url}` cannot be asked: {error}"))?;
         let mut followed = 0;
         loop {
             let shown = without_user(&url);
-            let head = self.head(&url, &shown).await?;
+            let head = self.read_head(&url, &shown).await?;
             let accepted = &self.health.status;
             let is_good = match accepted.as_slice() {
                 [] => head.status.is_success(),
@@ -76,11 +76,11 @@ impl Asks<'_> {
                 return Ok(said);
             }
             match head.location.filter(|_| head.status.is_redirection()).map(|to| (url.join(&to), to)) {
-                Some((Ok(target), _)) if place(&target) == place(&url) && followed < MAX_REDIRECTS => {
+                Some((Ok(target), _)) if host_of(&target) == host_of(&url) && followed < MAX_REDIRECTS => {
                     (url, followed) = (target, followed + 1);
                 }
                 Some((target, to)) => {
-                    let same = target.is_ok_and(|target| place(&target) == place(&url));
+                    let same = target.is_ok_and(|target| host_of(&target) == host_of(&url));
                     let why = if same {
                         "redirected too often"
                     } else {
@@ -95,7 +95,7 @@ impl Asks<'_> {
     }
 
     /// Requests one URL over one connection.
-    async fn head(&self, url: &Url, shown: &str) -> Result<Head, String> {
+    async fn read_head(&self, url: &Url, shown: &str) -> Result<ResponseHead, String> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
         let tls = match url.scheme() {
@@ -115,7 +115,7 @@ impl Asks<'_> {
     }
 }
 
-/// A GET.
+/// A GET request.
 struct Get<'c> {
     url: &'c Url,
     host: &'c str,
@@ -123,10 +123,10 @@ struct Get<'c> {
     tls: Option<Arc<ClientConfig>>,
 }
 
-impl Question for Get<'_> {
-    type Answer = Head;
+impl ProbeRequest for Get<'_> {
+    type Output = ResponseHead;
 
-    async fn put(&self, stream: TcpStream) -> Result<Head, String> {
+    async fn send_request(&self, stream: TcpStream) -> Result<ResponseHead, String> {
         match &self.tls {
             Some(rules) => {
                 let stream = tls::connect(Arc::clone(rules), self.host, stream, self.shown).await?;
@@ -137,15 +137,15 @@ impl Question for Get<'_> {
     }
 }
 
-/// The examined parts of an answer.
+/// The examined parts of a response.
 #[derive(Debug)]
-struct Head {
+struct ResponseHead {
     status: StatusCode,
     location: Option<String>,
 }
 
 /// Sends the request over this connection, and closes it after the status.
-async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<Head, String>
+async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<ResponseHead, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -166,7 +166,7 @@ where
     };
     let answer = answer.map_err(broken)?;
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
-    let head = Head { status: answer.status(), location };
+    let head = ResponseHead { status: answer.status(), location };
     // This task ends by itself within the time limit.
     tokio::spawn(drain_briefly(connection, answer));
     Ok(head)
@@ -188,7 +188,7 @@ fn request(url: &Url) -> Result<Request<String>, hyper::http::Error> {
     request.body(String::new())
 }
 
-/// Reads the small part of the body that arrives at once, and closes.
+/// Reads the part of the body that arrives at once, and closes the connection.
 async fn drain_briefly(
     mut connection: Pin<Box<impl Future<Output = hyper::Result<()>> + Send>>,
     mut answer: Response<Incoming>,
@@ -212,17 +212,17 @@ async fn drain_briefly(
 }
 
 /// A URL as messages show it.
-pub(super) fn displayed_url(url: &str) -> String {
+pub(super) fn describe_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| without_user(&url))
 }
 
-/// Without a user and a password, and not longer than a message bears.
+/// A URL without user and password, truncated to [`MAX_URL_CHARS`].
 fn without_user(url: &Url) -> String {
     let url = format!("{}{}", &url[..Position::BeforeUsername], &url[Position::BeforeHost..]);
     truncate(&url, MAX_URL_CHARS)
 }
 
-fn place(url: &Url) -> (Option<&str>, Option<u16>) {
+fn host_of(url: &Url) -> (Option<&str>, Option<u16>) {
     (url.host_str(), url.port_or_known_default())
 }
 
@@ -240,7 +240,7 @@ fn wanted(accepted: &[u16]) -> String {
     }
 }
 
-/// Why there was no answer.
+/// Describes why there is no response.
 fn describe(error: &hyper::Error, shown: &str) -> String {
     if error.is_parse() {
         let tls = if shown.starts_with("http:") { "; if it uses TLS, write `https://`" } else { "" };

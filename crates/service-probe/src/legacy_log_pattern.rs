@@ -11,12 +11,12 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-/// The number of lines examined of such a run.
+/// The maximum number of examined lines of a run.
 const MAX_LINES: usize = 1_000_000;
 /// The number of bytes read at once.
 const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
 
-/// Returns when a line of the run that was launched then matches; `false` if there is no pattern to match.
+/// Returns when a line of the run that was launched at this moment matches; `false` without a pattern.
 pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: Moment) -> bool {
     let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
         return false;
@@ -36,7 +36,7 @@ pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: 
 #[derive(Debug)]
 struct Follower {
     files: Files,
-    /// The file read last, under its present name; `None` without one.
+    /// The file that was read last; `None` without one.
     file: Option<File>,
     offset: u64,
     /// The beginning of a record that is still being written.
@@ -71,7 +71,7 @@ impl Follower {
         tail::lines(&bytes)
     }
 
-    /// Reads on in the present file; whether there was anything.
+    /// Reads the rest of the present file. Returns whether it had any.
     fn read(&mut self, bytes: &mut Vec<u8>) -> bool {
         let mut block = vec![0; 64 * 1024];
         let read = self.file.as_ref().map_or(0, |file| file.read_at(&mut block, self.offset).unwrap_or(0));

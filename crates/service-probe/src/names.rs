@@ -40,7 +40,7 @@ impl Names {
         let look = move || {
             let found = resolve(&name);
             names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            let _ = tell.send(Some(found)); // perhaps nobody waits any more
+            let _ = tell.send(Some(found)); // fails if no caller waits any more
         };
         let thread = std::thread::Builder::new().name("lookup".to_owned()).spawn(look);
         thread.map_err(|error| format!("cannot look up `{host}`: {error}"))?;
@@ -50,7 +50,7 @@ impl Names {
 }
 
 fn resolve(host: &str) -> Found {
-    // The port is of no account.
+    // The port does not matter for the lookup.
     let found = (host, 0).to_socket_addrs().map_err(|error| {
         let words = error.to_string();
         let words = words.strip_prefix("failed to lookup address information: ").unwrap_or(&words);

@@ -1,6 +1,6 @@
 //! The owner of a port. A check of a local port proves something only if the service's own process tree listens there.
 
-use super::sock_diag::{Family, Listener, Listeners, on_port};
+use super::sock_diag::{Family, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
 use service_host::procfs::descendants;
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 pub struct Holder {
     /// The port.
     pub port: u16,
-    /// `None` if it is another user's.
+    /// The pid; `None` for a process of another user.
     pub pid: Option<u32>,
-    /// The process that listens, with its pid, if this user may know.
+    /// The name and the pid of the process; `None` for a process of another user.
     pub process: Option<String>,
 }
 
@@ -46,9 +46,9 @@ pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Opti
 /// The listener of a local address, according to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accepts {
-    /// Only the tree below the shim.
+    /// The tree below the shim, and no other process.
     Own,
-    /// No visible process; also for an address of another machine.
+    /// No visible process, or an address of another machine.
     Nobody,
     /// Other processes hold these sockets; uncertain if a process of the tree cannot be inspected.
     Others { sockets: Vec<String>, is_certain: bool },
@@ -83,7 +83,7 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
 /// Describes the foreign listener of an address where the service does not listen; `None` if there is none after all,
 /// or if the kernel does not reveal it.
 ///
-/// It repeats the search, perhaps through all processes, and must not run on the thread of the runtime.
+/// The search may inspect all processes, and must not run on the thread of the runtime.
 pub(super) fn describe_foreign_listener(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
     let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
     let holder = match holder(&sockets) {
@@ -137,7 +137,7 @@ impl HeldSockets {
     }
 }
 
-fn socket(listener: &Listener) -> String {
+fn socket(listener: &ListeningSocket) -> String {
     format!("socket:[{}]", listener.inode)
 }
 
@@ -146,7 +146,7 @@ fn socket(listener: &Listener) -> String {
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let [kind, other] =
         if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
-    let of = |listeners: &[Listener], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
+    let of = |listeners: &[ListeningSocket], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
         let bound = listeners.iter().filter(|listener| bound(listener.address));
         bound.map(socket).collect()
     };
@@ -166,12 +166,14 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     ways.into_iter().find(|sockets| !sockets.is_empty()).unwrap_or_default()
 }
 
-/// The sockets among these that a process has open; `None` if it cannot be inspected. An ending process holds none.
+/// The sockets among these that a process has open; `None` if the process cannot be inspected. An ending process
+/// holds no sockets.
 fn holds(pid: u32, sockets: &[String]) -> Option<Vec<String>> {
     held(pid, sockets).map(|held| held.into_iter().map(|(socket, _)| socket).collect())
 }
 
-/// The same, each with its descriptor.
+/// The sockets among these that a process has open, each with its descriptor; `None` if the process cannot be
+/// inspected.
 fn held(pid: u32, sockets: &[String]) -> Option<Vec<(String, PathBuf)>> {
     match std::fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(descriptors) => {
@@ -216,7 +218,7 @@ impl Known {
     /// Beyond this number all entries are dropped, including those of closed sockets.
     const MAX_ENTRIES: usize = 256;
     /// The number of queries for which "no visible holder" stays valid. A socket may be passed to another process.
-    const BELIEVED: u32 = 100;
+    const MAX_NEGATIVE_CACHE_QUERIES: u32 = 100;
 
     fn holder(
         &mut self,
@@ -227,7 +229,7 @@ impl Known {
         // The holder may have ended and left the socket to its children.
         if let Some((known, asked)) = self.0.get_mut(sockets) {
             *asked += 1;
-            if known.map_or(*asked <= Self::BELIEVED, has) {
+            if known.map_or(*asked <= Self::MAX_NEGATIVE_CACHE_QUERIES, has) {
                 return *known;
             }
         }
@@ -266,7 +268,7 @@ mod tests {
         holder = Some(8);
         assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of it holds it now");
         assert_eq!([ask(2, None), ask(2, None)], [3; 2], "another user's");
-        (0..=Known::BELIEVED).for_each(|_| {
+        (0..=Known::MAX_NEGATIVE_CACHE_QUERIES).for_each(|_| {
             ask(2, None);
         });
         assert_eq!(ask(2, None), 4, "that is looked at again, but seldom");

@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Shortest pause between two questions.
-const DENSEST: Duration = Duration::from_micros(250);
-/// Longest pause between two questions.
-const SPARSEST: Duration = Duration::from_millis(100);
-/// A start is noticed after a two-hundredth of its duration.
-const SHARE_OF_AGE: u32 = 200;
-/// The delay after a query is this multiple of the query's duration: first for a new start, then for an older one.
-const SHARES_OF_TIME: [u32; 2] = [4, 20];
-const A_WHILE: Duration = Duration::from_millis(500);
+/// The minimum delay between two queries.
+const MIN_POLL_INTERVAL: Duration = Duration::from_micros(250);
+/// The maximum delay between two queries.
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The delay is the age of the wait divided by this number.
+const AGE_DIVISOR: u32 = 200;
+/// The delay after a query is at least this multiple of the query's duration: the first within
+/// [`FAST_POLL_DURATION`], the second afterwards.
+const POLL_COST_FACTORS: [u32; 2] = [4, 20];
+const FAST_POLL_DURATION: Duration = Duration::from_millis(500);
 
 /// The waiters of each port.
 #[derive(Debug, Clone, Default)]
@@ -28,12 +29,12 @@ pub(crate) struct PortWatcher(Arc<Mutex<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    ports: Vec<Wait>,
+    ports: Vec<PortWaiter>,
     is_watched: bool,
 }
 
 #[derive(Debug)]
-struct Wait {
+struct PortWaiter {
     port: u16,
     since: Moment,
     tell: oneshot::Sender<()>,
@@ -45,7 +46,7 @@ impl PortWatcher {
         let (tell, told) = oneshot::channel();
         let is_watched = {
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.ports.push(Wait { port, since: clock::now(), tell });
+            waiting.ports.push(PortWaiter { port, since: clock::now(), tell });
             std::mem::replace(&mut waiting.is_watched, true)
         };
         if !is_watched {
@@ -54,18 +55,18 @@ impl PortWatcher {
                 // If the kernel does not answer, nothing is reported, and checks follow their usual interval.
                 if let Err(error) = watcher.watch() {
                     tracing::debug!(%error, "cannot query listeners");
-                    watcher.forget();
+                    watcher.drop_waiters();
                 }
             };
             if std::thread::Builder::new().name("watcher".to_owned()).spawn(watch).is_err() {
-                self.forget();
+                self.drop_waiters();
             }
         }
         told.await.is_ok()
     }
 
     /// Drops all waiters.
-    fn forget(&self) {
+    fn drop_waiters(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
     }
 
@@ -79,8 +80,10 @@ impl PortWatcher {
             let Some(youngest) = self.wake_waiters(&found) else { return Ok(()) };
             let now = clock::now();
             let age = now.since(youngest);
-            let share = SHARES_OF_TIME[usize::from(age > A_WHILE)];
-            std::thread::sleep((age / SHARE_OF_AGE).clamp(DENSEST, SPARSEST).max(now.since(begun) * share));
+            let share = POLL_COST_FACTORS[usize::from(age > FAST_POLL_DURATION)];
+            std::thread::sleep(
+                (age / AGE_DIVISOR).clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL).max(now.since(begun) * share),
+            );
         }
     }
 

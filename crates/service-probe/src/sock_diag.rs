@@ -14,7 +14,7 @@ const MAX_PART_BYTES: usize = 32 * 1024;
 
 /// A socket that accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listener {
+pub(super) struct ListeningSocket {
     pub(super) address: IpAddr,
     pub(super) inode: u32,
 }
@@ -30,8 +30,8 @@ impl Listeners {
         Ok(Self(socket))
     }
 
-    /// Hands over every listener there is, with its port.
-    pub(super) fn each(&self, mut visit: impl FnMut(u16, Listener)) -> io::Result<()> {
+    /// Calls `visit` with every listener and its port.
+    pub(super) fn each(&self, mut visit: impl FnMut(u16, ListeningSocket)) -> io::Result<()> {
         [Family::Four, Family::Six]
             .into_iter()
             .try_for_each(|family| self.query_family(family, 0, &mut visit))
@@ -42,13 +42,13 @@ impl Listeners {
         &self,
         family: Family,
         port: u16,
-        visit: &mut impl FnMut(u16, Listener),
+        visit: &mut impl FnMut(u16, ListeningSocket),
     ) -> io::Result<()> {
         self.0.send(&request(family, port), 0)?;
         while receive(&self.0, &mut |listener: &InetResponse| {
             let id = &listener.header.socket_id;
             let address = id.source_address.to_canonical();
-            visit(id.source_port, Listener { address, inode: listener.header.inode });
+            visit(id.source_port, ListeningSocket { address, inode: listener.header.inode });
         })? {}
         Ok(())
     }
@@ -62,7 +62,7 @@ pub(super) enum Family {
 }
 
 /// The listeners of one family on a port.
-pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<Listener>> {
+pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<ListeningSocket>> {
     let mut found = Vec::new();
     // The kernel filters by port.
     Listeners::new()?

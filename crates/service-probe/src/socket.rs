@@ -1,6 +1,6 @@
-//! `tcp://` and `unix://`: a connection that is accepted.
+//! `tcp://` and `unix://`: the check passes when the connection is accepted.
 
-use super::connect::{Question, Reach, cannot_connect};
+use super::connect::{ProbeRequest, Reach, cannot_connect};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// The delay before a retry for a server with a full queue.
-const RETRY: Duration = Duration::from_millis(5);
+const RETRY_DELAY: Duration = Duration::from_millis(5);
 
 pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
     reach
@@ -25,15 +25,15 @@ pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
 /// A completed connection passes the check.
 struct Accepted;
 
-impl Question for Accepted {
-    type Answer = ();
+impl ProbeRequest for Accepted {
+    type Output = ();
 
-    async fn put(&self, _stream: TcpStream) -> Result<(), String> {
+    async fn send_request(&self, _stream: TcpStream) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// An absolute path, or a name in the abstract namespace behind an `@`.
+/// Checks a Unix socket: an absolute path, or an `@` and a name in the abstract namespace.
 pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     let refused = |error: &io::Error| cannot_connect(shown, error);
     // The descriptor stays open while its address is used.
@@ -52,7 +52,7 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     Err(refused(&nobody.into()))
 }
 
-/// A path that is too long for an address is replaced by a descriptor of the file.
+/// The address of a Unix socket. A path that is too long for it is replaced by a descriptor of the file.
 fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
     if let Some(name) = name.strip_prefix('@') {
         return Ok((UnixAddr::new_abstract(name.as_bytes())?, None));
@@ -71,8 +71,8 @@ async fn connect_once(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
     let socket = socket(AddressFamily::Unix, kind, flags, None)?;
     loop {
         match connect(socket.as_raw_fd(), address) {
-            // The queue is full: the listener exists, and has to show that it accepts.
-            Err(Errno::EAGAIN) => tokio::time::sleep(RETRY).await,
+            // The queue is full: the listener exists, but may not accept connections.
+            Err(Errno::EAGAIN) => tokio::time::sleep(RETRY_DELAY).await,
             Err(Errno::EINTR) => {}
             done => return done,
         }
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(probe(&path("packets")).await.unwrap_err(), "connection refused at it");
         listen(&packets, Backlog::new(8).unwrap()).unwrap();
         assert_eq!(probe(&path("packets")).await.unwrap(), "it accepts connections");
-        // Abstract names as well, of which each type has its own.
+        // Each socket type has its own abstract names.
         let name = |name: &str| format!("@sockets-{}-{name}", std::process::id());
         assert_eq!(probe(&name("nobody")).await.unwrap_err(), "connection refused at it");
         for (kind, said) in
@@ -158,7 +158,7 @@ mod tests {
         let listener = UnixListener::from(listener);
         let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
         let asks = tokio::spawn(async move { probe(&path).await });
-        tokio::time::sleep(4 * RETRY).await;
+        tokio::time::sleep(4 * RETRY_DELAY).await;
         assert!(!asks.is_finished());
         listener.accept().unwrap();
         assert_eq!(asks.await.unwrap().unwrap(), "it accepts connections");

@@ -1,4 +1,4 @@
-//! The certificates that `https://` checks trust: the machine's, a file of the user, or any; and errors of
+//! The certificates that `https://` checks trust: the machine's, those of the user's file, or any; and errors of
 //! certificates, with a remedy.
 
 use service_core::config::Health;
@@ -33,8 +33,7 @@ pub(super) fn is_about_certificate(error: &str) -> bool {
 /// The beginning of an error of [`service_host::ca_file`].
 const CA_FILE: &str = "cannot use `ca_file`";
 
-/// The certificates of the machine, read by the first check that needs them: from hundreds of files, which may be
-/// missing.
+/// The certificates of the machine. The first check that needs them reads hundreds of files, which may be missing.
 #[derive(Debug, Default)]
 pub(super) struct Trust(OnceCell<Arc<ClientConfig>>);
 
@@ -48,7 +47,7 @@ impl Trust {
                 Arc::new(Named {
                     known: Vec::new(),
                     roots: None,
-                    anybody: true,
+                    any_certificate: true,
                     provider: Arc::clone(&provider),
                 }),
             );
@@ -109,8 +108,8 @@ pub(super) async fn connect(
 struct Named {
     known: Vec<CertificateDer<'static>>,
     roots: Option<Arc<WebPkiServerVerifier>>,
-    /// Any will do.
-    anybody: bool,
+    /// Whether every certificate is accepted.
+    any_certificate: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -121,7 +120,7 @@ impl Named {
         roots.add_parsable_certificates(known.iter().cloned());
         let roots =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().ok();
-        Ok(Self { known, roots, anybody: false, provider: Arc::clone(provider) })
+        Ok(Self { known, roots, any_certificate: false, provider: Arc::clone(provider) })
     }
 }
 
@@ -134,7 +133,7 @@ impl ServerCertVerifier for Named {
         stapled: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.anybody || self.known.iter().any(|known| known == shown) {
+        if self.any_certificate || self.known.iter().any(|known| known == shown) {
             return Ok(ServerCertVerified::assertion());
         }
         match &self.roots {

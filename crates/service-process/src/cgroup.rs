@@ -9,17 +9,17 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Where processes go that are in the way.
+/// The leaf cgroup for processes beside the runs.
 pub const LEAF: &str = "service-orchestrator.leaf";
 /// The parent of runs on a machine without systemd.
-const TOP: &str = "service-orchestrator";
-/// Of each so many microseconds a service may use its share, as with systemd and Docker.
-const PERIOD: f64 = 100_000.0;
+const RUNS_PARENT: &str = "service-orchestrator";
+/// The period of `cpu.max` in microseconds; systemd and Docker use the same.
+const CPU_PERIOD_US: f64 = 100_000.0;
 /// Processes can be started while others are moved. After this many rounds the move fails.
 const MAX_ROUNDS: u32 = 20;
 
 /// The view of the kernel and of systemd on this process; in tests, on another one.
-pub(super) struct Around {
+pub(super) struct Hierarchy {
     /// `/proc/self`.
     pub(super) process: PathBuf,
     /// Whether systemd runs this machine.
@@ -28,26 +28,26 @@ pub(super) struct Around {
     pub(super) delegated: fn(&Path) -> bool,
 }
 
-impl Around {
-    pub(super) fn us() -> Self {
+impl Hierarchy {
+    pub(super) fn own() -> Self {
         let systemd = Path::new("/run/systemd/system").is_dir();
         Self { process: "/proc/self".into(), systemd, delegated: is_delegated }
     }
 }
 
-/// Where the cgroups of runs may be made.
+/// The parent of the runs' cgroups.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Site {
-    /// The cgroup above them.
+pub(super) struct RunsParent {
+    /// The directory of this cgroup.
     directory: PathBuf,
-    /// The root of all cgroups, if the site lies directly below it. It may have processes and delegate controllers.
+    /// The cgroup root, if the runs' parent is its direct child. The root may have processes and delegate controllers.
     root: Option<PathBuf>,
 }
 
-impl Site {
-    /// Changes nothing.
-    pub(super) fn find(around: &Around) -> Result<Self, String> {
-        let read = |name: &str| fs::read_to_string(around.process.join(name)).unwrap_or_default();
+impl RunsParent {
+    /// Finds the parent without changing a cgroup.
+    pub(super) fn find(hierarchy: &Hierarchy) -> Result<Self, String> {
+        let read = |name: &str| fs::read_to_string(hierarchy.process.join(name)).unwrap_or_default();
         let (own, mounts) = (read("cgroup"), read("mountinfo"));
         let own =
             own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("there is no cgroup v2 here")?;
@@ -56,15 +56,16 @@ impl Site {
             .find_map(|line| mounted(line, Path::new(own)))
             .ok_or("cgroup v2 is not mounted here, or not where the daemon's own cgroup can be seen")?;
         let parent = directory.parent().filter(|parent| parent.starts_with(&mount));
-        if around.systemd {
+        if hierarchy.systemd {
             // The parent: a former daemon has moved all processes into a leaf, or systemd has put the daemon into one.
-            return match std::iter::once(&*directory).chain(parent).find(|place| (around.delegated)(place)) {
+            return match std::iter::once(&*directory).chain(parent).find(|place| (hierarchy.delegated)(place))
+            {
                 Some(place) => Ok(Self { directory: place.to_path_buf(), root: None }),
                 None => Err(format!("cgroup `{own}`, in which the daemon runs, is not delegated to it")),
             };
         }
         if !mount.join("cgroup.events").exists() {
-            return Ok(Self { directory: mount.join(TOP), root: Some(mount) });
+            return Ok(Self { directory: mount.join(RUNS_PARENT), root: Some(mount) });
         }
         let in_leaf = directory.file_name().is_some_and(|name| name == LEAF);
         let directory = parent.filter(|_| in_leaf).map_or(directory.clone(), Path::to_path_buf);
@@ -74,7 +75,7 @@ impl Site {
     /// Makes a controller available to the cgroups of runs.
     pub(super) fn enable(&self, controller: &str) -> Result<(), String> {
         if let Some(root) = &self.root {
-            hand_on(root, controller, || Ok(()))?;
+            delegate(root, controller, || Ok(()))?;
             match fs::create_dir(&self.directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(format!("cgroup `{}` cannot be created: {error}", self.directory.display()));
@@ -82,10 +83,10 @@ impl Site {
                 _ => {}
             }
         }
-        hand_on(&self.directory, controller, || self.clear())
+        delegate(&self.directory, controller, || self.clear())
     }
 
-    /// Moves every process of the site itself into a leaf.
+    /// Moves the processes of this cgroup into a leaf.
     fn clear(&self) -> io::Result<()> {
         let leaf = self.directory.join(LEAF);
         for _ in 0..MAX_ROUNDS {
@@ -104,18 +105,18 @@ impl Site {
         Ok(())
     }
 
-    /// Where the cgroup of a run may be made.
-    pub(super) fn place(&self, name: &str) -> PathBuf {
+    /// The directory of a run's cgroup.
+    pub(super) fn run_directory(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 }
 
-/// A cgroup that is or was that of a run.
+/// The cgroup of a run, which may have ended.
 #[derive(Debug)]
 pub(super) struct Cgroup(pub(super) PathBuf);
 
 impl Cgroup {
-    /// Creates it without limits. An existing one belongs to an ended run.
+    /// Creates the cgroup without limits. An existing one belongs to an ended run.
     pub(super) fn make(&self) -> io::Result<()> {
         self.remove()?;
         fs::create_dir(&self.0)
@@ -133,12 +134,12 @@ impl Cgroup {
         write(&self.0.join("memory.max"), &bytes.to_string())
     }
 
-    /// Everything together may use so many cores.
+    /// Limits the CPU time of all processes together, in cores.
     pub(super) fn limit_cpu(&self, cores: f64) -> io::Result<()> {
-        write(&self.0.join("cpu.max"), &format!("{:.0} {PERIOD:.0}", cores * PERIOD))
+        write(&self.0.join("cpu.max"), &format!("{:.0} {CPU_PERIOD_US:.0}", cores * CPU_PERIOD_US))
     }
 
-    /// Whether the kernel has killed it at its memory limit.
+    /// Whether the kernel has killed the run at its memory limit.
     pub(super) fn was_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let kills =
@@ -146,12 +147,12 @@ impl Cgroup {
         kills.is_some_and(|kills| kills > 0)
     }
 
-    /// Kills all its processes. A kernel before 5.14 cannot do this.
+    /// Kills all processes of the cgroup. A kernel before 5.14 cannot do this.
     pub(super) fn kill(&self) {
         let _ = write(&self.0.join("cgroup.kill"), "1");
     }
 
-    /// Removes it with the cgroups that the service has created inside. Fails while it has processes.
+    /// Removes the cgroup, with the cgroups that the service has created inside. Fails while it has processes.
     pub(super) fn remove(&self) -> io::Result<()> {
         fn remove(directory: &Path) -> io::Result<()> {
             for entry in fs::read_dir(directory)?.flatten() {
@@ -184,7 +185,11 @@ fn mounted(line: &str, cgroup: &Path) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// Delegates a controller to the children of a cgroup; `clear` moves the processes that prevent it.
-fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+fn delegate(
+    directory: &Path,
+    controller: &str,
+    clear: impl FnOnce() -> io::Result<()>,
+) -> Result<(), String> {
     let has = |file: &str| {
         let words = fs::read_to_string(directory.join(file)).unwrap_or_default();
         words.split_ascii_whitespace().any(|word| word == controller)
@@ -201,7 +206,7 @@ fn hand_on(directory: &Path, controller: &str, clear: impl FnOnce() -> io::Resul
         .map_err(|error| format!("cgroup `{shown}` cannot delegate the `{controller}` controller: {error}"))
 }
 
-/// In one write, to a file of the kernel.
+/// Writes to a file of the kernel, in one write.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write;
     fs::File::options().write(true).open(path)?.write_all(text.as_bytes())

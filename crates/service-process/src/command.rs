@@ -28,20 +28,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// How much output is retained.
+/// The limit of retained output.
 #[derive(Debug, Clone, Copy)]
 pub enum OutputLimit {
-    /// So much, the latest.
+    /// The last bytes up to this number.
     Latest(usize),
-    /// All of it; more than this is an error.
+    /// All output. More than this number of bytes is an error.
     Within(usize),
 }
 
-/// The part of a command that a message shows.
+/// The maximum length of a command in a message.
 const MAX_COMMAND_CHARS: usize = 200;
 
-/// The retained output of a check.
-const OF_A_CHECK: OutputLimit = OutputLimit::Latest(64 * 1024);
+/// The limit of a check's output.
+const CHECK_OUTPUT_LIMIT: OutputLimit = OutputLimit::Latest(64 * 1024);
 
 /// The variable that marks the processes of one call, including those that leave its process group.
 const MARK: &str = "SERVICE_CALL_ID";
@@ -50,10 +50,10 @@ const MARK: &str = "SERVICE_CALL_ID";
 const MAX_SEARCHES: u32 = 20;
 
 /// The chunk size of output that goes into a file.
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How long output is still read after the end of a child.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The time limit for reading the output after the end of a child.
+const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Runs a command of a service, in its directory and environment, as its user. The result includes the last line of
 /// output.
@@ -87,7 +87,7 @@ pub async fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut group = ProcessGroup::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let finished = tokio::time::timeout(limit, group.finish(OF_A_CHECK)).await;
+    let finished = tokio::time::timeout(limit, group.finish(CHECK_OUTPUT_LIMIT)).await;
     let output = finished
         .map_err(|_| {
             let late = format!("`{command}` did not end within {limit:?}");
@@ -121,7 +121,7 @@ impl Own {
     }
 }
 
-/// On a thread of its own if it may block: a file system or a name service may not answer.
+/// Looks these properties up. The thread is another one if a file system or a name service may not answer.
 async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
     let Some(waits) = describe_slow_lookup(service) else {
         return Own::resolve(&paths.base_dir, service);
@@ -133,7 +133,7 @@ async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<O
     looked_up.unwrap_or_else(|error| Err(format!("cannot look up the user of the service: {error}")))
 }
 
-/// Unlike `Command::uid`, with the groups that the service itself has.
+/// Sets the user of a command. Unlike `Command::uid`, this also sets the groups of the service.
 #[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 fn run_as(command: &mut Command, identity: Identity) {
     if !geteuid().is_root() {
@@ -153,8 +153,8 @@ fn run_as(command: &mut Command, identity: Identity) {
     unsafe { command.pre_exec(become_it) };
 }
 
-/// Gives the output pipes to the user of the command, so that it can open `/dev/stdout`. Only a pipe belongs to the
-/// daemon.
+/// Changes the owner of the output pipes to the user of the command, so that the command can open `/dev/stdout`.
+/// Other files do not belong to the daemon.
 fn own_outputs(uid: Uid, gid: Gid) {
     for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
         // SAFETY: a child that was just forked has both.
@@ -170,7 +170,7 @@ fn own_outputs(uid: Uid, gid: Gid) {
 /// Like the service itself, the command cannot gain privileges by executing a program.
 #[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 fn lose_chances(command: &mut Command) {
-    // SAFETY: it is one system call.
+    // SAFETY: the closure makes one system call.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
 }
 
@@ -178,9 +178,9 @@ fn lose_chances(command: &mut Command) {
 pub struct Output {
     /// How the command ended.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// The standard output of the child.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error of the child.
     pub stderr: String,
 }
 
@@ -212,7 +212,7 @@ impl ProcessGroup {
         self.child.stdin.take()
     }
 
-    /// The mark of its processes.
+    /// The mark of the group's processes.
     pub fn call_id(&self) -> &str {
         self.mark.as_deref().and_then(|mark| mark.split_once('=')).map_or("", |(_, id)| id)
     }
@@ -224,10 +224,10 @@ impl ProcessGroup {
         Ok(Output { status, stdout: text(&stdout), stderr })
     }
 
-    /// The same, with the standard output in a file of at most `most` bytes.
+    /// Like [`ProcessGroup::finish`], with the standard output in a file of at most `most` bytes.
     pub async fn finish_into(&mut self, file: Arc<File>, most: usize) -> std::io::Result<Output> {
         let pipe = self.child.stdout.take();
-        let (status, stderr) = self.end(copy_to_file(pipe, file, most), OF_A_CHECK).await?;
+        let (status, stderr) = self.end(copy_to_file(pipe, file, most), CHECK_OUTPUT_LIMIT).await?;
         Ok(Output { status, stdout: String::new(), stderr })
     }
 
@@ -245,26 +245,26 @@ impl ProcessGroup {
                     self.child.wait().await?
                 }
                 status = self.child.wait() => {
-                    if let Ok(read) = tokio::time::timeout(LAST_WORDS, reads).await {
+                    if let Ok(read) = tokio::time::timeout(FINAL_OUTPUT_TIMEOUT, reads).await {
                         read?;
                     }
                     status?
                 }
             }
         };
-        // Looking through all processes is for the rare case.
+        // The child has ended by itself, so the search through all processes is not needed.
         self.mark = None;
         Ok((status, text(&stderr)))
     }
 
-    /// Lets the processes that the child left behind continue.
-    pub fn leave(mut self) {
+    /// Releases the remaining processes of the child, which continue.
+    pub fn release_children(mut self) {
         self.id = None;
     }
 }
 
 impl Drop for ProcessGroup {
-    /// Also after a normal exit: a check may leave processes in the background, which would never be killed.
+    /// Kills the group also after a normal exit, since a check may leave processes in the background.
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let _ = killpg(id, Signal::SIGKILL);
@@ -318,26 +318,26 @@ async fn read(
     Ok(())
 }
 
-/// Reads to the end into a file, a piece at a time; another thread waits for the disk.
+/// Reads to the end into a file, in chunks. Another thread waits for the disk.
 async fn copy_to_file(
     stream: Option<impl AsyncRead + Unpin>,
     file: Arc<File>,
     most: usize,
 ) -> std::io::Result<()> {
     let Some(mut stream) = stream else { return Ok(()) };
-    let (mut piece, mut kept) = (Vec::with_capacity(PIECE), 0);
-    while let Ok(1..) = stream.read_buf(&mut piece).await {
-        kept += piece.len();
+    let (mut chunk, mut kept) = (Vec::with_capacity(CHUNK_BYTES), 0);
+    while let Ok(1..) = stream.read_buf(&mut chunk).await {
+        kept += chunk.len();
         if kept > most {
             return Err(too_much(most));
         }
         let file = Arc::clone(&file);
         let write = move || {
-            (&*file).write_all(&piece)?;
-            piece.clear();
-            Ok(piece)
+            (&*file).write_all(&chunk)?;
+            chunk.clear();
+            Ok(chunk)
         };
-        piece = tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other).flatten()?;
+        chunk = tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other).flatten()?;
     }
     Ok(())
 }

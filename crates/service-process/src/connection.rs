@@ -9,9 +9,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// The time limit for a shim to send its record after a connect, and to lend its output.
-const ANSWER: Duration = Duration::from_millis(500);
-/// A record takes some 350 bytes.
-const BUFFER: usize = 1024;
+const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+/// The buffer of one connection. A record has about 350 bytes.
+const BUFFER_BYTES: usize = 1024;
 
 /// The messages of a shim, one a line.
 pub(super) type Frames = Lines<BufReader<tokio::io::Chain<Cursor<Vec<u8>>, OwnedReadHalf>>>;
@@ -20,63 +20,63 @@ pub(super) type Frames = Lines<BufReader<tokio::io::Chain<Cursor<Vec<u8>>, Owned
 #[derive(Debug)]
 pub struct ShimConnection {
     stream: UnixStream,
-    said: Vec<u8>,
+    unread: Vec<u8>,
 }
 
 impl ShimConnection {
     /// Connects to the shim that listens among these files.
-    pub(super) fn with(files: &Files) -> io::Result<Self> {
+    pub(super) fn connect(files: &Files) -> io::Result<Self> {
         let stream = files.with_socket_path(|path| StdUnixStream::connect(path))?;
         stream.set_nonblocking(true)?;
-        Ok(Self::over(UnixStream::from_std(stream)?))
+        Ok(Self::from_stream(UnixStream::from_std(stream)?))
     }
 
     pub(super) fn stream(&self) -> &UnixStream {
         &self.stream
     }
 
-    /// Over this connection.
-    pub(super) fn over(stream: UnixStream) -> Self {
-        Self { stream, said: Vec::new() }
+    /// Uses an existing connection.
+    pub(super) fn from_stream(stream: UnixStream) -> Self {
+        Self { stream, unread: Vec::new() }
     }
 
     /// The first record, which the shim sends after each connect. It remains in the buffer.
     pub(super) async fn record(&mut self) -> io::Result<RunRecord> {
         let line = async {
             loop {
-                if let Some(line) = self.said.split_inclusive(|&byte| byte == b'\n').next()
+                if let Some(line) = self.unread.split_inclusive(|&byte| byte == b'\n').next()
                     && line.ends_with(b"\n")
                 {
                     return Ok(serde_json::from_slice(line)?);
                 }
-                if self.stream.read_buf(&mut self.said).await? == 0 {
+                if self.stream.read_buf(&mut self.unread).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
         };
-        tokio::time::timeout(ANSWER, line).await?
+        tokio::time::timeout(RECORD_TIMEOUT, line).await?
     }
 
-    /// The orphaned output of the shim; only of a version that [lends](super::shim_client::SHARES_OUTPUT) it.
+    /// The orphaned output of the shim; only of a version that [lends](super::shim_client::MIN_VERSION_SHARED_OUTPUT) it.
     pub(super) async fn borrow(&mut self) -> io::Result<OrphanedOutput> {
-        let Self { stream, said } = self;
+        let Self { stream, unread } = self;
         try_send(stream, ShimRequest::ShareOutput)?;
         let lent = async {
             loop {
                 let received =
-                    stream.async_io(Interest::READABLE, || OrphanedOutput::receive(stream, said)).await?;
+                    stream.async_io(Interest::READABLE, || OrphanedOutput::receive(stream, unread)).await?;
                 if let Some(orphaned_output) = received {
                     return Ok(orphaned_output);
                 }
             }
         };
-        tokio::time::timeout(ANSWER, lent).await?
+        tokio::time::timeout(RECORD_TIMEOUT, lent).await?
     }
 
     /// All further messages, and the sender of requests.
     pub(super) fn split(self) -> (Frames, OwnedWriteHalf) {
         let (reader, writer) = self.stream.into_split();
-        (BufReader::with_capacity(BUFFER, Cursor::new(self.said).chain(reader)).lines(), writer)
+        (BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.unread).chain(reader)).lines(), writer)
     }
 }
 

@@ -19,32 +19,33 @@ use std::sync::OnceLock;
 
 /// The number of bytes of a program that the kernel examines.
 const HEAD_BYTES: usize = 256;
-/// A script may be the interpreter of a script, so many times.
+/// The maximum number of scripts that are interpreters of each other.
 const MAX_SCRIPTS: usize = 4;
-/// The longest path of a loader, and the most program headers, that are read.
+/// The maximum length of a loader's path.
 const MAX_LOADER_BYTES: usize = 4096;
+/// The maximum number of program headers that are read.
 const MAX_HEADERS: usize = 64;
 /// The magic bytes of a binary.
 const ELF: &[u8] = b"\x7fELF";
 /// The directory of further executable formats of the kernel.
 const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Where a program is searched, and the user that executes it.
+/// The directories of a search for a program, and the user that executes it.
 pub(super) struct Search<'a> {
-    /// Where the service runs.
+    /// The working directory of the service.
     pub(super) directory: &'a Path,
-    /// The directories of `PATH`; nothing where that cannot be known.
+    /// The directories of `PATH`; `None` if unknown.
     pub(super) path: Option<OsString>,
-    /// The user.
+    /// The user that executes the program; `None` for the daemon's own.
     pub(super) identity: Option<&'a Identity>,
 }
 
-/// Why it would not be executed, with a remedy.
+/// Why a program would not be executed, with a remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) why: String,
     pub(super) help: String,
-    /// Whether there is no such program.
+    /// Whether the program is missing.
     pub(super) is_missing: bool,
 }
 
@@ -65,8 +66,8 @@ impl Search<'_> {
         }
     }
 
-    /// As [`Search::check`], for a command that the daemon runs: the C library may run a text without a `#!` line as a shell
-    /// script.
+    /// Like [`Search::check`], for a command that the daemon runs: the C library may run a text without a `#!` line as a
+    /// shell script.
     pub(super) fn check_command(&self, name: &str) -> Result<(), Refusal> {
         match self.find_allowed(name)? {
             Some(path) if head(&path).is_ok_and(|(_, head)| has_format(&head)) => {
@@ -76,7 +77,7 @@ impl Search<'_> {
         }
     }
 
-    /// The program, which the service's user may execute; nothing where it cannot be known.
+    /// The program, if the service's user may execute it; `None` if that is unknown.
     fn find_allowed(&self, name: &str) -> Result<Option<PathBuf>, Refusal> {
         if !name.contains('/') && self.path.is_none() {
             return Ok(None);
@@ -97,7 +98,7 @@ impl Search<'_> {
                 Some(directory) => {
                     let directory = directory.display();
                     refusal(
-                        format!("{why}, who may not enter `{directory}`"),
+                        format!("{why}: the user may not enter `{directory}`"),
                         format!("allow `{user}` to enter `{directory}`, or move the program"),
                     )
                 }
@@ -149,11 +150,11 @@ impl Search<'_> {
         })
     }
 
-    /// Whether the service's user may execute this file, which we may.
+    /// Whether the service's user may execute this file, which the daemon's user may execute.
     fn may_execute(&self, program: &Path) -> bool {
         match self.identity {
             Some(identity) if geteuid().is_root() && identity.uid != 0 => {
-                // The directory of execution, which the user need not be able to enter.
+                // The working directory, which the user need not be able to enter.
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 match open(self.directory, flags, Mode::empty()) {
                     Ok(directory) => as_user(identity, || is_allowed(&directory, program)),
@@ -164,7 +165,7 @@ impl Search<'_> {
         }
     }
 
-    /// What the first bytes of a file require. `name` is the program in the error.
+    /// Checks the requirements of a file's first bytes. `name` is the program in the error.
     fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
         // An executable file need not be readable.
         let Ok((file, head)) = head(path) else { return Ok(()) };
@@ -190,7 +191,7 @@ impl Search<'_> {
         Err(refusal(why, help))
     }
 
-    /// `rest` follows the `#!`.
+    /// Checks a script. `rest` is the text after the `#!`.
     fn check_script(&self, rest: &[u8], path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = trim_blanks(line);
@@ -271,7 +272,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether the first bytes tell the format of a program.
+/// Whether the first bytes identify the format of a program.
 fn has_format(head: &[u8]) -> bool {
     head.is_empty() || head.starts_with(b"#!") || head.starts_with(ELF)
 }
@@ -309,7 +310,7 @@ fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
 /// Changes the groups of this thread only. The function of the C library changes those of the whole process.
 #[expect(unsafe_code, reason = "there is no safe way to change one thread")]
 fn set_groups(groups: &[u32]) -> nix::Result<()> {
-    // SAFETY: the kernel reads so many numbers from there, and changes nothing but the calling thread.
+    // SAFETY: the kernel reads `groups.len()` numbers from the slice, and changes only the calling thread.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
     Errno::result(result).map(drop)
 }
@@ -364,7 +365,7 @@ impl Kind {
         Some(Self { class, order, is_program: matches!(number(16), 2 | 3), machine: number(18) })
     }
 
-    /// That of this program.
+    /// The machine of this program.
     fn ours() -> Option<Self> {
         static OURS: OnceLock<Option<Kind>> = OnceLock::new();
         *OURS.get_or_init(|| Self::from_header(&head(Path::new("/proc/self/exe")).ok()?.1))
@@ -403,8 +404,8 @@ fn knows_other_formats() -> bool {
     entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")
 }
 
-/// The length that a little-endian file has at least: up to the end of its last loaded segment, see `elf(5)`. The kernel reads
-/// nothing behind that.
+/// The minimum length of a little-endian file: up to the end of its last loaded segment, see `elf(5)`. The kernel
+/// does not read the rest.
 fn needed_bytes(file: &File, head: &[u8]) -> io::Result<u64> {
     let (is_64, is_little) = (head[4] == 2, head[5] == 1);
     if !is_little {

@@ -10,11 +10,13 @@
 //! - A stop is requested: a withdrawn launch never began, which is reported. If the withdrawal fails, the run is
 //!   stopped like any other.
 //! - Neither: the daemon waits, and continues frozen processes on the way. A shim that hangs, for example in a file
-//!   system without an answer, is reported after [`SLOW`] and killed after [`MAX_TRIES`].
+//!   system without an answer, is reported after [`SLOW_AFTER_TIMEOUTS`] and killed after [`KILL_AFTER_TIMEOUTS`].
 
 use super::connection::ShimConnection;
 use super::launch_message::{compose, log_limits};
-use super::shim_client::{Ask, Direct, RunFollower, ShimHandle, Shims, by_signal, new_handle, obey};
+use super::shim_client::{
+    Direct, FollowerRequest, RunFollower, ShimHandle, Shims, new_handle, obey, signal_shim,
+};
 use super::zygote::{IdleShim, Lifeline};
 use super::{limits, orphans};
 use nix::sys::signal::{Signal, kill};
@@ -35,34 +37,34 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// How long a shim may be silent after its launch before frozen processes on the way are continued.
-const SILENCE: Duration = Duration::from_secs(1);
-/// The number of these periods after which a claimed launch is reported as slow, and after which it is given up. A disk
-/// may be slow for long.
-const SLOW: u32 = 5;
-const MAX_TRIES: u32 = 300;
+/// A shim that has not reported for this long is continued, in case it is frozen; and so is its zygote.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The number of these periods after which a claimed launch is reported as slow.
+const SLOW_AFTER_TIMEOUTS: u32 = 5;
+/// The number of these periods after which the shim of a claimed launch is killed.
+const KILL_AFTER_TIMEOUTS: u32 = 300;
 /// The time limit for a killed shim to end.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The reason of a run whose shim hangs.
 const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
                         directory or its log does not answer";
-/// The number of repetitions of a lost launch, and the delay after the second one, which doubles afterwards.
+/// The maximum number of attempts of one launch.
 const MAX_LAUNCHES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// The time limit for an ending run to release its descriptors.
+/// The time limit for an ending run to release its descriptors, and the interval of checks.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
-const ROOM_AGAIN: Duration = Duration::from_millis(10);
+const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// The time limit for the permit of a launch that is short of descriptors.
 const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for reading env files and looking up a user.
 const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
 /// The reason of a run that was stopped before it began.
-const CALLED_OFF: &str = "it was stopped before its launch";
+const WITHDRAWN: &str = "it was stopped before its launch";
 
 impl Shims {
     /// Starts a run.
     pub fn launch(&self, definition: Arc<Service>, run: u64, missing: DroppedLines) -> ShimHandle {
-        let (handle, mut asked) = new_handle(PROTOCOL_VERSION);
+        let (handle, mut requests) = new_handle(PROTOCOL_VERSION);
         let direct = Arc::clone(&handle.direct);
         let shims = self.clone();
         tokio::spawn(async move {
@@ -76,18 +78,18 @@ impl Shims {
                 let sent = tokio::select! {
                     sent = send(&follower.shims, &definition, run, missing) => sent,
                     // The launch is incomplete when it is dropped here, so no shim can begin it.
-                    Some(_) = asked.recv() => Err(Unsent::CalledOff),
+                    Some(_) = requests.recv() => Err(Unsent::Withdrawn),
                 };
                 match sent {
-                    Ok(sent) => match follower.await_word(sent, &mut asked, &direct).await {
+                    Ok(sent) => match follower.await_first_report(sent, &mut requests, &direct).await {
                         Fate::Lost => {}
                         Fate::Over => return,
-                        Fate::CalledOff => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                        Fate::Withdrawn => return follower.not_begun(WITHDRAWN.to_owned()).await,
                         Fate::GivenUp => return follower.not_begun(GIVEN_UP.to_owned()).await,
                     },
                     Err(Unsent::Lost(error)) => why = cannot(&error),
                     Err(Unsent::Refused(message)) => return follower.not_begun(message).await,
-                    Err(Unsent::CalledOff) => return follower.not_begun(CALLED_OFF.to_owned()).await,
+                    Err(Unsent::Withdrawn) => return follower.not_begun(WITHDRAWN.to_owned()).await,
                 }
             }
             follower.not_begun(why).await;
@@ -101,33 +103,33 @@ struct Sent {
     connection: ShimConnection,
     orphaned_output: OrphanedOutput,
     zygote: Lifeline,
-    place: Place,
+    descriptors: LaunchDescriptors,
 }
 
 /// The descriptors of a launch.
-struct Place {
+struct LaunchDescriptors {
     held: DescriptorPermit,
-    /// The descriptors of its output are closed once it has begun.
-    narrow: Option<OwnedSemaphorePermit>,
+    /// The permit of a launch that cannot retain the descriptors of its output.
+    launch_permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Why it was not sent.
+/// Why a launch was not sent.
 enum Unsent {
     /// The zygote was killed. A new one may succeed.
     Lost(io::Error),
     Refused(String),
-    CalledOff,
+    Withdrawn,
 }
 
 /// The fate of a sent launch.
 enum Fate {
-    /// It has not begun, and never will.
+    /// The launch has not begun, and never will. It is repeated.
     Lost,
-    /// The same, because a stop was requested.
-    CalledOff,
-    /// The same, because its shim hangs.
+    /// A stop withdrew the launch.
+    Withdrawn,
+    /// The shim hung and was killed.
     GivenUp,
-    /// All reports were sent.
+    /// The run is over, and all its reports were sent.
     Over,
 }
 
@@ -137,11 +139,11 @@ async fn send(
     run: u64,
     missing: DroppedLines,
 ) -> Result<Sent, Unsent> {
-    let mut launch = composed(shims, definition, run).await.map_err(Unsent::Refused)?;
+    let mut launch = compose_launch(shims, definition, run).await.map_err(Unsent::Refused)?;
     launch.dropped_lines = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
-    let place = place(shims).await.map_err(|none| Unsent::Refused(none.to_string()))?;
+    let descriptors = acquire_descriptors(shims).await.map_err(|none| Unsent::Refused(none.to_string()))?;
     let idle = shims.zygote.shim().await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
             Unsent::Lost(error)
@@ -151,11 +153,11 @@ async fn send(
     let IdleShim { mut stream, orphaned_output, zygote } = idle;
     // A shim that has ended is noticed when its reports are read.
     let _ = stream.write_all(&line).await;
-    Ok(Sent { connection: ShimConnection::over(stream), orphaned_output, zygote, place })
+    Ok(Sent { connection: ShimConnection::from_stream(stream), orphaned_output, zygote, descriptors })
 }
 
-/// On a thread of its own if it may block: a file system or a name service may not answer.
-async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+/// Composes the launch message. The thread is another one if a file system or a name service may not answer.
+async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
     let Some(waits) = describe_slow_lookup(definition) else {
         return compose(&shims.paths, definition, run);
     };
@@ -169,22 +171,22 @@ async fn composed(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<
     }
 }
 
-/// Takes the descriptors of one launch. Waits for those of an ending run.
-async fn place(shims: &Shims) -> Result<Place, NoDescriptors> {
+/// Acquires the descriptors of one launch. Waits for descriptors of an ending run.
+async fn acquire_descriptors(shims: &Shims) -> Result<LaunchDescriptors, NoDescriptors> {
     let deadline = clock::now().plus(PERMIT_TIMEOUT);
     let mut held = loop {
         match DescriptorPermit::connection() {
-            Err(_) if clock::now() < deadline => tokio::time::sleep(ROOM_AGAIN).await,
+            Err(_) if clock::now() < deadline => tokio::time::sleep(PERMIT_RETRY_INTERVAL).await,
             held => break held?,
         }
     };
     if held.and_orphaned_output() {
-        return Ok(Place { held, narrow: None });
+        return Ok(LaunchDescriptors { held, launch_permit: None });
     }
     match tokio::time::timeout(SCARCE_LAUNCH_TIMEOUT, Arc::clone(&shims.scarce_launches).acquire_owned())
         .await
     {
-        Ok(Ok(permit)) => Ok(Place { held, narrow: Some(permit) }),
+        Ok(Ok(permit)) => Ok(LaunchDescriptors { held, launch_permit: Some(permit) }),
         _ => Err(NoDescriptors::now()),
     }
 }
@@ -195,25 +197,35 @@ fn cannot(error: &io::Error) -> String {
 
 impl RunFollower {
     async fn not_begun(&self, message: String) {
-        limits::leave(&self.shims.paths, &self.name, self.run).await;
+        limits::cleanup(&self.shims.paths, &self.name, self.run).await;
         self.report(Event::LaunchFailed(message));
     }
 
     /// Waits for the first report of the shim, and follows it afterwards.
-    async fn await_word(&self, sent: Sent, asked: &mut UnboundedReceiver<Ask>, direct: &Direct) -> Fate {
-        let Sent { connection, orphaned_output, mut zygote, place: Place { held, narrow } } = sent;
+    async fn await_first_report(
+        &self,
+        sent: Sent,
+        requests: &mut UnboundedReceiver<FollowerRequest>,
+        direct: &Direct,
+    ) -> Fate {
+        let Sent {
+            connection,
+            orphaned_output,
+            mut zygote,
+            descriptors: LaunchDescriptors { held, launch_permit },
+        } = sent;
         let (mut lines, writer) = connection.split();
         let memory = Arc::clone(&orphaned_output.shared_buffer);
-        if narrow.is_none() {
+        if launch_permit.is_none() {
             self.observed(Observation::SharedBuffer(Arc::clone(&memory)));
         }
         // Requests for a shim that has begun and has not reported yet.
         let mut waiting = Vec::new();
-        let mut has_template = true;
-        let mut silence = tokio::time::interval(SILENCE);
-        silence.reset(); // the first one is not due at once
-        let mut silences = 0_u32;
-        let word = loop {
+        let mut zygote_lives = true;
+        let mut timeout = tokio::time::interval(REPORT_TIMEOUT);
+        timeout.reset(); // the first one is not due at once
+        let mut timeouts = 0_u32;
+        let report = loop {
             tokio::select! {
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => {
@@ -223,50 +235,50 @@ impl RunFollower {
                     }
                     Ok(None) | Err(_) => break None,
                 },
-                Some(ask) = asked.recv() => match self.withdraw(&memory).await {
-                    true => return Fate::CalledOff,
+                Some(ask) = requests.recv() => match self.withdraw_launch(&memory).await {
+                    true => return Fate::Withdrawn,
                     false => waiting.push(ask),
                 },
-                () = zygote.ended(), if has_template => match self.withdraw(&memory).await {
+                () = zygote.ended(), if zygote_lives => match self.withdraw_launch(&memory).await {
                     true => return Fate::Lost,
-                    false => has_template = false,
+                    false => zygote_lives = false,
                 },
-                _ = silence.tick() => {
-                    silences += 1;
+                _ = timeout.tick() => {
+                    timeouts += 1;
                     self.continue_frozen(&memory, &waiting);
-                    if silences == SLOW {
+                    if timeouts == SLOW_AFTER_TIMEOUTS {
                         self.report_slow(&memory);
                     }
-                    if silences.is_multiple_of(MAX_TRIES) && self.give_up(&memory).await {
+                    if timeouts.is_multiple_of(KILL_AFTER_TIMEOUTS) && self.give_up(&memory).await {
                         return Fate::GivenUp;
                     }
                 }
             }
         };
-        if silences >= SLOW {
+        if timeouts >= SLOW_AFTER_TIMEOUTS {
             self.observed(Observation::Unreachable(None));
         }
-        if word.is_none() && self.withdraw(&memory).await {
+        if report.is_none() && self.withdraw_launch(&memory).await {
             return Fate::Lost;
         }
-        let shim = word.as_ref().map(|record: &RunRecord| record.shim).or_else(|| claim::holder(&memory));
+        let shim = report.as_ref().map(|record: &RunRecord| record.shim).or_else(|| claim::holder(&memory));
         drop(memory);
-        let orphaned_output = narrow.is_none().then_some(orphaned_output);
-        drop(narrow);
+        let orphaned_output = launch_permit.is_none().then_some(orphaned_output);
+        drop(launch_permit);
         let writer = Arc::new(writer);
         for ask in waiting {
             obey(&writer, ask).await;
         }
-        let last = self.listen(lines, writer, word, asked, direct).await;
+        let last = self.listen(lines, writer, report, requests, direct).await;
         drop(held);
         match shim {
-            Some(shim) => self.follow_run(shim, last, None, orphaned_output, asked, direct).await,
+            Some(shim) => self.follow_run(shim, last, None, orphaned_output, requests, direct).await,
             None => self.conclude(last, orphaned_output).await,
         }
         Fate::Over
     }
 
-    /// Reports a shim that holds the launch for long. A launch in a queue is not reported.
+    /// Reports a shim that claimed the launch and does not begin it. A launch in a queue is not reported.
     fn report_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
         let why = format!(
@@ -276,13 +288,13 @@ impl RunFollower {
         self.observed(Observation::Unreachable(Some(why)));
     }
 
-    /// Withdraws a launch. Returns whether it has not begun and never will. The shim that received it has ended then;
-    /// it may have held the lock of the service, and its socket.
-    async fn withdraw(&self, memory: &File) -> bool {
+    /// Withdraws a launch and kills the shim that received it, which may hold the service's lock. Returns `false` if
+    /// the launch has begun.
+    async fn withdraw_launch(&self, memory: &File) -> bool {
         let Ok(shim) = claim::withdraw(memory) else { return false };
         if let Some(shim) = shim {
             while shim.is_alive() {
-                by_pid(shim, Signal::SIGKILL);
+                signal_process(shim, Signal::SIGKILL);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             self.remove_socket();
@@ -301,7 +313,7 @@ impl RunFollower {
         let has_begun = claim::withdraw(memory).is_err();
         let deadline = clock::now().plus(EXIT_TIMEOUT);
         while shim.is_alive() {
-            by_pid(shim, Signal::SIGKILL);
+            signal_process(shim, Signal::SIGKILL);
             if clock::now() >= deadline {
                 return false;
             }
@@ -317,18 +329,20 @@ impl RunFollower {
 
     /// Continues frozen processes on the way of a launch. A shim that has begun and does not report cannot receive a
     /// kill request, and is killed together with its service.
-    fn continue_frozen(&self, memory: &File, waiting: &[Ask]) {
-        self.shims.zygote.wake();
+    fn continue_frozen(&self, memory: &File, waiting: &[FollowerRequest]) {
+        self.shims.zygote.continue_frozen();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };
-        by_pid(shim, Signal::SIGCONT);
-        let kill = |ask: &&Ask| matches!(ask, Ask::ShimRequest(ShimRequest::Signal(nix::libc::SIGKILL)));
-        if let Some(Ask::ShimRequest(order)) = waiting.iter().find(kill) {
-            by_signal(shim, *order);
+        signal_process(shim, Signal::SIGCONT);
+        let kill = |ask: &&FollowerRequest| {
+            matches!(ask, FollowerRequest::ShimRequest(ShimRequest::Signal(nix::libc::SIGKILL)))
+        };
+        if let Some(FollowerRequest::ShimRequest(order)) = waiting.iter().find(kill) {
+            signal_shim(shim, *order);
         }
     }
 }
 
-fn by_pid(process: Process, signal: Signal) {
+fn signal_process(process: Process, signal: Signal) {
     if let Ok(pid) = process.pid.try_into() {
         let _ = kill(Pid::from_raw(pid), signal);
     }
@@ -368,10 +382,10 @@ mod tests {
             stream.set_nonblocking(true).unwrap();
             let (_alive, lifeline) = watch::channel(());
             let sent = Sent {
-                connection: ShimConnection::over(UnixStream::from_std(stream).unwrap()),
+                connection: ShimConnection::from_stream(UnixStream::from_std(stream).unwrap()),
                 orphaned_output,
                 zygote: Lifeline(lifeline),
-                place: place(&shims).await.unwrap(),
+                descriptors: acquire_descriptors(&shims).await.unwrap(),
             };
             let follower = RunFollower {
                 shims: shims.clone(),
@@ -379,8 +393,8 @@ mod tests {
                 run: 1,
                 log: LogLimits { max_size: 1 << 20, max_files: 1 },
             };
-            let (_handle, mut asked) = new_handle(PROTOCOL_VERSION);
-            let fate = follower.await_word(sent, &mut asked, &Direct::default()).await;
+            let (_handle, mut requests) = new_handle(PROTOCOL_VERSION);
+            let fate = follower.await_first_report(sent, &mut requests, &Direct::default()).await;
             assert!(matches!(fate, Fate::GivenUp));
             assert!(!shim.wait().unwrap().success());
             assert!(!buffer.claim(), "it never begins");

@@ -49,7 +49,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
     })
 }
 
-/// The limits of its log.
+/// The limits of a service's log.
 pub(super) fn log_limits(service: &Service) -> LogLimits {
     LogLimits { max_size: service.log.max_size, max_files: service.log.max_files }
 }

@@ -3,7 +3,7 @@
 //! This is decided at each launch and written beside the record of the run. Every later daemon can therefore explain
 //! why a run was killed, and finds the cgroup to remove.
 
-use super::cgroup::{Around, Cgroup, Site};
+use super::cgroup::{Cgroup, Hierarchy, RunsParent};
 use serde::{Deserialize, Serialize};
 use service_core::Name;
 use service_core::config::Limits;
@@ -37,10 +37,10 @@ pub struct AppliedLimits {
 /// One limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limit<T> {
-    /// How much.
+    /// The limit, in the unit of its kind.
     pub most: T,
     by: Enforcement,
-    /// Why not by a cgroup.
+    /// Why no cgroup enforces the limit.
     why: Option<String>,
 }
 
@@ -68,11 +68,11 @@ impl AppliedLimits {
     pub fn read(paths: &Paths, name: &Name, run: u64) -> Option<Self> {
         match read_note(paths, name) {
             Ok(kept) => kept.filter(|kept| kept.run == run),
-            Err(error) => Some(Self::unread(paths, name, run, &error)),
+            Err(error) => Some(Self::unreadable(paths, name, run, &error)),
         }
     }
 
-    fn unread(paths: &Paths, name: &Name, run: u64, error: &std::io::Error) -> Self {
+    fn unreadable(paths: &Paths, name: &Name, run: u64, error: &std::io::Error) -> Self {
         let note = note(paths, name);
         let why =
             format!("the enforcement of its limits is unknown: cannot read `{}`: {error}", note.display());
@@ -99,7 +99,7 @@ impl AppliedLimits {
         }
     }
 
-    /// The bound of each process's address space, where that is how memory is bounded.
+    /// The limit of each process's address space, if it enforces the memory limit.
     pub fn address_space(&self) -> Option<u64> {
         self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit).map(|limit| limit.most)
     }
@@ -139,14 +139,14 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
         return protocol::Limits::default();
     }
     let cgroup = format!("{}{run}", prefix(paths, name));
-    let mut kept = plan(Site::find(&Around::us()), limits, &cgroup, run);
+    let mut kept = plan(RunsParent::find(&Hierarchy::own()), limits, &cgroup, run);
     let wanted = kept.cgroup.clone();
     // Written before the cgroup exists, so that a later daemon finds it.
     let made = write_down(paths, name, &kept)
         .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
         .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
     if let Err(why) = made {
-        kept.give_up(&why);
+        kept.drop_cgroup(&why);
         if let Err(error) = write_down(paths, name, &kept) {
             tracing::warn!(service = %name, %error, "cannot save how its limits are enforced");
         }
@@ -158,23 +158,23 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
 }
 
 /// The possible mechanisms: the cgroup for each limit whose controller is available.
-fn plan(site: Result<Site, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
-    let by_cgroup = |controller: &str| match &site {
-        Ok(site) => site.enable(controller),
+fn plan(parent: Result<RunsParent, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
+    let by_cgroup = |controller: &str| match &parent {
+        Ok(parent) => parent.enable(controller),
         Err(why) => Err(why.clone()),
     };
     let memory = limits.memory.map(|most| match by_cgroup("memory") {
         Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
         Err(why) => Limit { most, by: Enforcement::Rlimit, why: Some(why) },
     });
-    // No rlimit fits: RLIMIT_CPU is how much in a whole life, not how much at a time.
+    // No rlimit fits: RLIMIT_CPU limits the total CPU time of a process, not its rate.
     let cpu = limits.cpu.map(|most| match by_cgroup("cpu") {
         Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
         Err(why) => Limit { most, by: Enforcement::None, why: Some(why) },
     });
     let needed = [memory.as_ref().map(|limit| limit.by), cpu.as_ref().map(|limit| limit.by)];
-    let site = site.ok().filter(|_| needed.contains(&Some(Enforcement::Cgroup)));
-    AppliedLimits { run, cgroup: site.map(|site| site.place(name)), memory, cpu, unread: None }
+    let parent = parent.ok().filter(|_| needed.contains(&Some(Enforcement::Cgroup)));
+    AppliedLimits { run, cgroup: parent.map(|parent| parent.run_directory(name)), memory, cpu, unread: None }
 }
 
 fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
@@ -195,8 +195,8 @@ fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
 }
 
 impl AppliedLimits {
-    /// Goes on without a cgroup.
-    fn give_up(&mut self, why: &str) {
+    /// Enforces the limits without a cgroup.
+    fn drop_cgroup(&mut self, why: &str) {
         self.cgroup = None;
         if let Some(limit) = self.memory.as_mut().filter(|limit| limit.by == Enforcement::Cgroup) {
             (limit.by, limit.why) = (Enforcement::Rlimit, Some(why.to_owned()));
@@ -238,14 +238,14 @@ pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
 }
 
 /// Removes the cgroup of a run that is over.
-pub(super) async fn leave(paths: &Paths, name: &Name, run: u64) {
+pub(super) async fn cleanup(paths: &Paths, name: &Name, run: u64) {
     if let Some(kept) = AppliedLimits::read(paths, name, run) {
         clear(paths, name, &kept).await;
     }
 }
 
 /// Removes the cgroup that a former daemon left for an inactive service, with its processes.
-pub async fn leave_over(paths: &Paths, name: &Name) {
+pub async fn remove_leftover_cgroup(paths: &Paths, name: &Name) {
     for kept in last(paths, name) {
         kill(paths, name, kept.run);
         clear(paths, name, &kept).await;
@@ -290,12 +290,12 @@ fn read_note(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits
     }
 }
 
-/// The same; if the file cannot be read, the existing cgroups.
+/// The limits of the last run. If the file cannot be read, one entry for each existing cgroup.
 fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     read_note(paths, name).map_or_else(
         |error| {
             let runs = cgroups(paths, name).into_iter();
-            runs.map(|(run, _)| AppliedLimits::unread(paths, name, run, &error)).collect()
+            runs.map(|(run, _)| AppliedLimits::unreadable(paths, name, run, &error)).collect()
         },
         Vec::from_iter,
     )
@@ -306,10 +306,10 @@ fn prefix(paths: &Paths, name: &Name) -> String {
     format!("run.{}.{name}.", paths.fingerprint())
 }
 
-/// The cgroups of this service that are there, with the numbers of their runs.
+/// The existing cgroups of this service, with the numbers of their runs.
 fn cgroups(paths: &Paths, name: &Name) -> Vec<(u64, PathBuf)> {
-    let Ok(site) = Site::find(&Around::us()) else { return Vec::new() };
-    let entries = std::fs::read_dir(site.place("")).into_iter().flatten().flatten();
+    let Ok(parent) = RunsParent::find(&Hierarchy::own()) else { return Vec::new() };
+    let entries = std::fs::read_dir(parent.run_directory("")).into_iter().flatten().flatten();
     let prefix = prefix(paths, name);
     let run = |entry: &std::fs::DirEntry| entry.file_name().to_str()?.strip_prefix(&*prefix)?.parse().ok();
     entries.filter_map(|entry| Some((run(&entry)?, entry.path()))).collect()

@@ -45,7 +45,7 @@ pub fn count_supervised(state_dir: &Path, boot: Option<&str>) -> usize {
     services.map_or(1, |services| services.iter().filter(|service| has_shim(service, boot)).count())
 }
 
-/// The directories of the services of a project; none where nothing ever ran.
+/// The directories of the services of a project; empty before the first run.
 fn services(state_dir: &Path) -> io::Result<Vec<PathBuf>> {
     match std::fs::read_dir(state_dir.join("services")) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

@@ -1,4 +1,4 @@
-//! The program that a command line of Nushell begins with, as far as its text tells.
+//! The program that a command line of Nushell begins with, if the text of the line names one.
 
 /// First words of the commands and keywords of Nushell.
 const COMMANDS: &str = "\
@@ -14,7 +14,7 @@ source source-env split start stor str sys table take tee term timeit to touch t
 uniq uniq-by unlet update upsert url use values version view watch where which while whoami window with-env wrap zip \
 true false null not";
 
-/// The external program that this line runs first. `None` for a command of Nushell and for all that is not a plain word.
+/// The external program that this line runs first; `None` for a command of Nushell, and for anything but a plain word.
 pub(super) fn program(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let (word, is_external) = match line.strip_prefix('^') {

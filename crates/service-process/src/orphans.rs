@@ -24,11 +24,11 @@ pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
 /// Removes the socket of a dead shim and kills every process of its run, until none is left or some cannot be killed.
 /// The shim must not be alive.
 pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) {
-    // No process listens there any more.
+    // A dead shim has no listener.
     let _ = std::fs::remove_file(paths.files(name).socket());
     let mark = format!("{RUN_ID_VARIABLE}={}", mark(paths, name, run));
     for _ in 0..MAX_SEARCHES {
-        match kin(leader, mark.as_bytes()) {
+        match run_processes(leader, mark.as_bytes()) {
             Ok(left) if left.is_empty() => return,
             Ok(left) => {
                 tracing::warn!(service = %name, run, ?left, "the shim died; killing its processes");
@@ -46,12 +46,12 @@ pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) 
     tracing::error!(service = %name, run, "cannot kill every process of the dead shim");
 }
 
-fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
+fn run_processes(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
     let processes = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
     let pids = processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mut kin = Vec::new();
     for pid in pids {
-        if is_kin(pid, leader, mark)? {
+        if is_run_process(pid, leader, mark)? {
             kin.extend(i32::try_from(pid));
         }
     }
@@ -60,10 +60,10 @@ fn kin(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
 
 /// A session id is reused only after the whole session has ended, and then by a process younger than the leader. A
 /// process with the leader's pid as its session therefore belongs to the leader, unless it is a leader itself.
-fn is_kin(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
+fn is_run_process(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
     let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
         Err(error) if is_short(&error) => return Err(error),
-        // It has ended, or is another user's.
+        // The process has ended, or belongs to another user.
         read => read.unwrap_or_default(),
     };
     let Some(process) = Process::try_find(pid)? else { return Ok(false) };

@@ -1,5 +1,5 @@
-//! The files that a start of a service needs, checked before running services are stopped for it. The check is no
-//! guarantee: a file may disappear before the start.
+//! The files that a start of a service needs, checked before running services are stopped for it. A file may still
+//! disappear before the start.
 
 use super::executable::{Refusal, Search};
 use super::nushell;
@@ -26,9 +26,9 @@ pub struct Blocker {
     pub why: String,
     /// The next step.
     pub help: String,
-    /// Whether a service that starts earlier may create it.
+    /// Whether a service that starts earlier may create the file.
     pub may_be_made: bool,
-    /// Whether it is a directory or a program of `start_command` that is not there: on another machine it may be.
+    /// Whether a directory or the program of `start_command` is missing. It may exist on another machine.
     pub is_missing: bool,
 }
 
@@ -39,7 +39,7 @@ impl Blocker {
     }
 }
 
-/// All visible reasons why a start would fail. Nothing is started.
+/// All visible reasons why a start would fail. No program is started.
 pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let mut found = Vec::new();
     let ours = service.manager == Manager::Process;
@@ -85,8 +85,8 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
     found
 }
 
-/// The programs that a service names and that could not be run, although its start may succeed: of its check, its stop command
-/// and, as far as Nushell code tells, of the commands of `manager = "command"`.
+/// The unusable programs of a service whose start may succeed nevertheless: of its check, its stop command and, where
+/// the Nushell code names a program, of the commands of `manager = "command"`.
 pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<Blocker> {
     let ours = service.manager == Manager::Process;
     let who = if ours { resolve_identity(service).unwrap_or_default() } else { None };
@@ -118,7 +118,7 @@ const START_COMMAND: &[&str] = &["start_command"];
 const STATUS_COMMAND: &[&str] = &["status_command"];
 
 impl Blocker {
-    /// Whether every start fails for an unusable command.
+    /// Whether this command is needed for every start.
     pub fn fails_start(&self) -> bool {
         self.key == START_COMMAND || self.key == STATUS_COMMAND
     }

@@ -1,4 +1,4 @@
-//! How a run with a living shim is followed: over a connection, or without one by the record that the shim writes.
+//! Follows a run with a living shim: over a connection, or without one by the record that the shim writes.
 //!
 //! A connection can end, or be impossible: the socket's file was removed, the connection was cut, or no descriptor is
 //! free for it ([`DescriptorPermit`]). None of this means that the shim has ended; only the kernel knows. The
@@ -7,7 +7,10 @@
 
 use super::connection::{ShimConnection, try_send};
 use super::launch_message::log_limits;
-use super::shim_client::{Ask, Direct, RunFollower, SHARES_OUTPUT, ShimHandle, Shims, by_signal, new_handle};
+use super::shim_client::{
+    Direct, FollowerRequest, MIN_VERSION_SHARED_OUTPUT, RunFollower, ShimHandle, Shims, new_handle,
+    signal_shim,
+};
 use service_core::config::Service;
 use service_host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
 use service_host::report::Observation;
@@ -19,10 +22,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// The delays before a reconnect to a living shim: short at first, since the shim may be ending.
-const REACH_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
+const RECONNECT_DELAYS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
 /// After this many rounds, a shim without files is requested again to recreate them.
-const ASK_EVERY: u32 = 10;
+const RECREATE_REQUEST_ROUNDS: u32 = 10;
 
 /// A connection to a shim, and its descriptor.
 #[derive(Debug)]
@@ -39,14 +42,14 @@ impl Reached {
 
     fn new(files: &Files) -> io::Result<Self> {
         let held = DescriptorPermit::connection().map_err(io::Error::other)?;
-        Ok(Self { connection: ShimConnection::with(files)?, held })
+        Ok(Self { connection: ShimConnection::connect(files)?, held })
     }
 }
 
 impl Shims {
     /// Readopts a run with a living shim, over the connection that discovered it, if any.
     pub fn reattach(&self, definition: &Service, record: RunRecord, reached: Option<Reached>) -> ShimHandle {
-        let (handle, mut asked) = new_handle(record.version);
+        let (handle, mut requests) = new_handle(record.version);
         let direct = Arc::clone(&handle.direct);
         let follower = RunFollower {
             name: definition.name.clone(),
@@ -56,7 +59,7 @@ impl Shims {
         };
         tokio::spawn(async move {
             let shim = record.shim;
-            follower.follow_run(shim, Some(record), reached, None, &mut asked, &direct).await;
+            follower.follow_run(shim, Some(record), reached, None, &mut requests, &direct).await;
         });
         handle
     }
@@ -70,22 +73,22 @@ impl RunFollower {
         mut last: Option<RunRecord>,
         mut reached: Option<Reached>,
         mut orphaned_output: Option<OrphanedOutput>,
-        asked: &mut UnboundedReceiver<Ask>,
+        requests: &mut UnboundedReceiver<FollowerRequest>,
         direct: &Direct,
     ) {
         loop {
             let connection = match reached.take() {
                 Some(reached) => Some(reached),
                 None if last.as_ref().is_some_and(RunRecord::is_end) => None,
-                None => self.reach(shim, &mut last, asked).await,
+                None => self.reach(shim, &mut last, requests).await,
             };
             let Some(Reached { mut connection, mut held }) = connection else { break };
-            let lends = last.as_ref().is_some_and(|record| record.version >= SHARES_OUTPUT);
+            let lends = last.as_ref().is_some_and(|record| record.version >= MIN_VERSION_SHARED_OUTPUT);
             if orphaned_output.is_none() && lends && held.and_orphaned_output() {
                 orphaned_output = self.borrow(&mut connection).await;
             }
             let (lines, writer) = connection.split();
-            last = self.listen(lines, Arc::new(writer), last, asked, direct).await;
+            last = self.listen(lines, Arc::new(writer), last, requests, direct).await;
         }
         self.conclude(last, orphaned_output).await;
     }
@@ -101,22 +104,22 @@ impl RunFollower {
         Some(orphaned_output)
     }
 
-    /// A connection to a living shim; `None` after its end.
+    /// Connects to a living shim; `None` after its end.
     async fn reach(
         &self,
         shim: Process,
         last: &mut Option<RunRecord>,
-        asked: &mut UnboundedReceiver<Ask>,
+        requests: &mut UnboundedReceiver<FollowerRequest>,
     ) -> Option<Reached> {
         let files = self.shims.paths.files(&self.name);
-        let [mut pause, longest] = REACH_AGAIN;
+        let [mut pause, longest] = RECONNECT_DELAYS;
         let mut seen = None;
-        let mut told = None;
+        let mut reported = None;
         let mut rounds = 0_u32;
         loop {
             let error = match Reached::new(&files) {
                 Ok(reached) => {
-                    if told.is_some() {
+                    if reported.is_some() {
                         self.observed(Observation::Unreachable(None));
                     }
                     return Some(reached);
@@ -130,12 +133,12 @@ impl RunFollower {
                 let no_room = error.get_ref().and_then(|error| error.downcast_ref::<NoDescriptors>());
                 let way_out = no_room.map(|_| format!("; {RAISE_LIMIT_HELP}")).unwrap_or_default();
                 let why = format!("its shim (pid {}) is not connected: {error}{way_out}", shim.pid);
-                if told.as_ref() != Some(&why) {
+                if reported.as_ref() != Some(&why) {
                     tracing::warn!(service = %self.name, %error, "cannot reach the running shim; trying again");
                     self.observed(Observation::Unreachable(Some(why.clone())));
-                    told = Some(why);
+                    reported = Some(why);
                 }
-                if no_room.is_none() && rounds.is_multiple_of(ASK_EVERY) {
+                if no_room.is_none() && rounds.is_multiple_of(RECREATE_REQUEST_ROUNDS) {
                     super::shims_without_files::request_files(shim);
                 }
                 rounds += 1;
@@ -143,9 +146,9 @@ impl RunFollower {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Some(ask) = asked.recv() => match ask {
-                    Ask::ShimRequest(order) => pass_on(&files, shim, order),
-                    Ask::CallOff(reply) => drop(reply.send(())),
+                Some(ask) = requests.recv() => match ask {
+                    FollowerRequest::ShimRequest(order) => pass_on(&files, shim, order),
+                    FollowerRequest::Withdraw(reply) => drop(reply.send(())),
                 },
             }
             pause = (pause * 2).min(longest);
@@ -171,11 +174,11 @@ impl RunFollower {
 
 /// A request for a shim without a connection. If none is possible, a signal conveys part of it.
 fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
-    let sent = ShimConnection::with(files).and_then(|connection| try_send(connection.stream(), order));
+    let sent = ShimConnection::connect(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {
         if !is_short(&error) {
             tracing::debug!(%error, "cannot send a request to its shim; sending a signal");
         }
-        by_signal(shim, order);
+        signal_shim(shim, order);
     }
 }

@@ -1,5 +1,4 @@
-//! [`Shims`], the driver; [`ShimHandle`], which reaches the shim of one run; [`RunFollower`], the task that follows a
-//! run.
+//! [`Shims`], the driver; [`ShimHandle`], the handle of one run's shim; [`RunFollower`], the task that follows a run.
 //!
 //! The task ends when the shim has ended: with a record of the run's exit status, or without one. If the shim dies
 //! first, its processes are killed, buffered output is flushed to the log, and the exit status is unknown. A lost
@@ -29,13 +28,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// The time limit and the interval of reading the record of a shim that has ended.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_AGAIN: Duration = Duration::from_millis(20);
+const READ_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The first version of shims that share their output.
-pub(super) const SHARES_OUTPUT: u32 = 2;
+pub(super) const MIN_VERSION_SHARED_OUTPUT: u32 = 2;
 /// The first version that matches `ready.log`, and signals the first process alone.
-const HEARS: u32 = 3;
+const MIN_VERSION_READY_LOG: u32 = 3;
 
-/// The number of launches at the same time that are short of descriptors.
+/// The maximum number of concurrent launches that are short of descriptors.
 const MAX_SCARCE_LAUNCHES: usize = 2;
 
 /// Starts and follows shims. Cheap to clone: each task has its own.
@@ -49,7 +48,8 @@ pub struct Shims {
 }
 
 impl Shims {
-    /// Starts no process yet. `program` is `service-shim`; a service may have so many descriptors open.
+    /// A driver that has started no process yet. `program` is the path of `service-shim`; `descriptors` is the
+    /// descriptor limit of services.
     pub fn new(paths: Arc<Paths>, program: PathBuf, descriptors: Option<u64>, reports: ReportSender) -> Self {
         let zygote = Arc::new(Zygote::new(program, descriptors));
         Self { paths, zygote, reports, scarce_launches: Arc::new(Semaphore::new(MAX_SCARCE_LAUNCHES)) }
@@ -61,16 +61,16 @@ impl Shims {
     }
 }
 
-/// Reaches the shim of one run.
+/// Sends requests to the shim of one run.
 #[derive(Debug, Clone)]
 pub struct ShimHandle {
-    asked: UnboundedSender<Ask>,
+    requests: UnboundedSender<FollowerRequest>,
     pub(super) direct: Arc<Direct>,
     /// The version of the shim.
     version: u32,
 }
 
-/// The shim itself, while it is connected and has reported. The lock is held for a copy.
+/// The connection to a shim that has reported; `None` without a connection. The lock is held for a copy.
 #[derive(Debug, Default)]
 pub(super) struct Direct(Mutex<Option<Arc<OwnedWriteHalf>>>);
 
@@ -86,17 +86,17 @@ impl Direct {
 
 /// A request to the task that follows a run.
 #[derive(Debug)]
-pub(super) enum Ask {
-    /// To pass this on to the shim.
+pub(super) enum FollowerRequest {
+    /// Passes a request on to the shim.
     ShimRequest(ShimRequest),
     /// Withdraws the launch. The reply is sent if it has begun.
-    CallOff(oneshot::Sender<()>),
+    Withdraw(oneshot::Sender<()>),
 }
 
 impl ShimHandle {
-    /// Whether it matches `ready.log` itself.
+    /// Whether the shim matches `ready.log` itself.
     pub fn matches_log(&self) -> bool {
-        self.version >= HEARS
+        self.version >= MIN_VERSION_READY_LOG
     }
 
     /// Sends a signal to the whole tree. A shim that has ended has no tree, and a launch that has not begun is
@@ -110,7 +110,7 @@ impl ShimHandle {
         let signal = definition.stop_signal;
         // Former versions can only signal the whole tree.
         self.order(match definition.kill_mode {
-            KillMode::Main if self.version >= HEARS => ShimRequest::SignalFirst(signal),
+            KillMode::Main if self.version >= MIN_VERSION_READY_LOG => ShimRequest::SignalFirst(signal),
             KillMode::Main | KillMode::Tree => ShimRequest::Signal(signal),
         });
     }
@@ -118,26 +118,27 @@ impl ShimHandle {
     fn order(&self, order: ShimRequest) {
         // A direct write reaches a hundred services that stop at once before the first one has ended.
         if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
-            let _ = self.asked.send(Ask::ShimRequest(order));
+            let _ = self.requests.send(FollowerRequest::ShimRequest(order));
         }
     }
 
     /// Withdraws the launch if it has not begun. Returns whether there is a run to stop.
     async fn has_begun(&self) -> bool {
         let (reply, begun) = oneshot::channel();
-        self.direct.get().is_some() || (self.asked.send(Ask::CallOff(reply)).is_ok() && begun.await.is_ok())
+        self.direct.get().is_some()
+            || (self.requests.send(FollowerRequest::Withdraw(reply)).is_ok() && begun.await.is_ok())
     }
 }
 
 /// A handle without a connection, and the receiver of its requests.
-pub(super) fn new_handle(version: u32) -> (ShimHandle, UnboundedReceiver<Ask>) {
-    let (asked, receiver) = unbounded_channel();
-    (ShimHandle { asked, direct: Arc::default(), version }, receiver)
+pub(super) fn new_handle(version: u32) -> (ShimHandle, UnboundedReceiver<FollowerRequest>) {
+    let (requests, receiver) = unbounded_channel();
+    (ShimHandle { requests, direct: Arc::default(), version }, receiver)
 }
 
 /// Connects to the shim of a running service. Returns its record and the connection.
 pub async fn query_record(files: &Files) -> io::Result<(RunRecord, ShimConnection)> {
-    let mut connection = ShimConnection::with(files)?;
+    let mut connection = ShimConnection::connect(files)?;
     Ok((connection.record().await?, connection))
 }
 
@@ -164,7 +165,7 @@ impl RunFollower {
         mut lines: Frames,
         writer: Arc<OwnedWriteHalf>,
         mut last: Option<RunRecord>,
-        asked: &mut UnboundedReceiver<Ask>,
+        requests: &mut UnboundedReceiver<FollowerRequest>,
         direct: &Direct,
     ) -> Option<RunRecord> {
         direct.set(Some(Arc::clone(&writer)));
@@ -174,7 +175,7 @@ impl RunFollower {
                     Ok(Some(line)) => last = self.note(&line).or(last),
                     Ok(None) | Err(_) => break,
                 },
-                Some(ask) = asked.recv() => obey(&writer, ask).await,
+                Some(ask) = requests.recv() => obey(&writer, ask).await,
             }
         }
         direct.set(None);
@@ -191,7 +192,7 @@ impl RunFollower {
 
     /// Reports the contents of a record.
     pub(super) fn report_record(&self, record: &RunRecord) {
-        // Before the end, whose error mentions it.
+        // Reported before the end of the run, whose error mentions the lost lines.
         if record.dropped > 0 {
             self.observed(Observation::Missing(record.dropped_lines()));
         }
@@ -234,10 +235,10 @@ impl RunFollower {
         limits::exit(&self.shims.paths, &self.name, self.run, exit)
     }
 
-    /// The shim of a run that has begun, or may have, has ended.
+    /// Concludes a run whose shim has ended.
     pub(super) async fn conclude(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
         self.find_out(last, orphaned_output).await;
-        limits::leave(&self.shims.paths, &self.name, self.run).await;
+        limits::cleanup(&self.shims.paths, &self.name, self.run).await;
     }
 
     /// The record of an ended shim has the exit status of the run; otherwise it is unknown.
@@ -277,7 +278,7 @@ impl RunFollower {
                     tracing::error!(service = %self.name, %error, "cannot read how its last run ended");
                     return None;
                 }
-                Err(_) => tokio::time::sleep(READ_AGAIN).await,
+                Err(_) => tokio::time::sleep(READ_RETRY_INTERVAL).await,
             }
         }
     }
@@ -298,7 +299,7 @@ impl RunFollower {
 }
 
 /// The signal closest to `order`: a shim forwards `SIGTERM`, and its death kills its service.
-pub(super) fn by_signal(shim: Process, order: ShimRequest) {
+pub(super) fn signal_shim(shim: Process, order: ShimRequest) {
     let signal = match order {
         ShimRequest::Signal(nix::libc::SIGKILL) => Signal::SIGKILL,
         ShimRequest::Signal(_) | ShimRequest::SignalFirst(_) => Signal::SIGTERM,
@@ -309,10 +310,10 @@ pub(super) fn by_signal(shim: Process, order: ShimRequest) {
     }
 }
 
-pub(super) async fn obey(writer: &OwnedWriteHalf, ask: Ask) {
+pub(super) async fn obey(writer: &OwnedWriteHalf, ask: FollowerRequest) {
     match ask {
-        Ask::ShimRequest(order) => send(writer, order).await,
-        Ask::CallOff(reply) => drop(reply.send(())),
+        FollowerRequest::ShimRequest(order) => send(writer, order).await,
+        FollowerRequest::Withdraw(reply) => drop(reply.send(())),
     }
 }
 

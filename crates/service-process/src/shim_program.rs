@@ -1,4 +1,4 @@
-//! Where the program `service-shim` lies.
+//! The path of the program `service-shim`.
 
 use service_api::{Code, Problem};
 use std::path::{Path, PathBuf};

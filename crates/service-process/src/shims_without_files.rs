@@ -2,9 +2,9 @@
 //! directory. According to the files alone, the daemon would start a second run beside the first.
 //!
 //! The kernel knows these shims: a shim has its lock open, `/proc` also names a deleted file, and the service has the
-//! mark of the run in its environment. A found shim is requested ([`call_back`]) to recreate its files, and is adopted
-//! like any other. All processes are searched only if something is missing: without persisted state, or if a service
-//! that should run has no locked shim.
+//! mark of the run in its environment. A found shim is requested ([`request_file_recreation`]) to recreate its files,
+//! and is adopted like any other. All processes are searched only if files are missing: without persisted state, or if
+//! a service that should run has no locked shim.
 
 use nix::libc::ESRCH;
 use nix::sys::signal::{Signal, kill};
@@ -41,7 +41,7 @@ pub struct Lost {
 }
 
 /// Searches for shims of this state directory if files are missing, and requests them to recreate their files.
-pub async fn call_back(
+pub async fn request_file_recreation(
     paths: &Paths,
     memories: &BTreeMap<Name, PersistedState>,
     is_managed: impl Fn(&Name) -> bool,
@@ -82,7 +82,7 @@ pub(super) fn request_files(shim: Process) {
 ///
 /// # Errors
 /// The process cannot be inspected.
-pub fn keeps(shim: Process, files: &Files) -> Result<bool, String> {
+pub fn holds_lock(shim: Process, files: &Files) -> Result<bool, String> {
     let services = files.directory().parent().unwrap_or(Path::new("/"));
     let proc = Path::new("/proc");
     if !shim.may_be_alive() || !is_shim(proc, shim.pid)? {
@@ -113,8 +113,7 @@ fn is_back(files: &Files, shim: Process) -> bool {
     !shim.is_alive() || files.socket().exists() && says() && files.try_lock().is_ok_and(|lock| lock.is_none())
 }
 
-/// Every shim that lives and holds the lock of a service of this directory, which is not there any more; and why there may be
-/// more of them.
+/// Every living shim that holds a deleted lock of a service of this directory; and why the search may be incomplete.
 fn find(proc: &Path, services: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
     let (mut found, mut unsearched) = (BTreeMap::new(), None);
     let entries = match std::fs::read_dir(proc) {
@@ -194,7 +193,7 @@ fn lock_of(proc: &Path, pid: u32) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// The directory of a lock that is deleted.
+/// The directory of a deleted lock.
 fn lost_directory(lock: &str) -> Option<PathBuf> {
     Some(Path::new(lock.strip_suffix(DELETED)?).parent()?.to_path_buf())
 }

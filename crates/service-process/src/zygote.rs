@@ -5,7 +5,7 @@
 //! launching. An idle shim ends when its connection is closed, by this module or with the daemon.
 //!
 //! The end of a zygote is awaited. Its idle shims are then dropped, and every launch that was sent to it is notified
-//! ([`Lifeline::ended`]): a socket does not tell that its reader is dead.
+//! ([`Lifeline::ended`]), because a socket does not report the death of its reader.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -32,18 +32,19 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 
-/// The time limit for the hello of a zygote, and the period after which a frozen one is continued.
-const FIRST_WORD: Duration = Duration::from_secs(30);
-const SILENCE: Duration = Duration::from_secs(1);
-/// The interval of checks for frozen processes, in nanoseconds.
-const WAKE_AGAIN: u64 = 500_000_000;
+/// The time limit for the hello of a zygote.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// A zygote that has not answered for this long is continued, in case it is frozen.
+const FROZEN_CHECK_DELAY: Duration = Duration::from_secs(1);
+/// The minimum interval between searches for frozen processes.
+const CONTINUE_INTERVAL: Duration = Duration::from_millis(500);
 /// The minimum interval between starts of zygotes that die. A launch meanwhile starts one without waiting.
-const APART: Duration = Duration::from_millis(100);
+const MIN_RESTART_INTERVAL: Duration = Duration::from_millis(100);
 
-/// At most so many shims wait for a launch; each has 90 KB and holds four descriptors here.
-const MAX_IDLE: usize = 32;
+/// The maximum number of idle shims. Each uses 90 KB, and four descriptors of the daemon.
+const MAX_IDLE_SHIMS: usize = 32;
 /// The delay before idle shims are forked, because running launches need the processors first.
-const LULL: Duration = Duration::from_millis(10);
+const REFILL_DELAY: Duration = Duration::from_millis(10);
 
 /// A shim without a launch, also one that is still being forked.
 #[derive(Debug)]
@@ -87,14 +88,14 @@ impl IdleShim {
 pub struct Zygote {
     program: PathBuf,
     descriptors: Option<u64>,
-    /// How many shims should wait for a launch.
-    wanted: AtomicUsize,
-    /// Whether that will be seen to after the lull.
-    stocking: AtomicBool,
+    /// The wanted number of idle shims.
+    idle_target: AtomicUsize,
+    /// Whether a refill is scheduled.
+    refill_scheduled: AtomicBool,
     /// The process, or 0. It is continued without the lock, which a launch may hold while it waits for a frozen zygote.
     pid: AtomicU32,
     /// The time of the last continue, in nanoseconds since boot.
-    woken: AtomicU64,
+    last_continue: AtomicU64,
     /// The lock is tokio's because a zygote that has to be started first is awaited.
     current: Mutex<Option<ZygoteProcess>>,
 }
@@ -107,22 +108,22 @@ struct ZygoteProcess {
 }
 
 impl Zygote {
-    /// Starts nothing yet. The program is `service-shim`; so many descriptors a service may have open.
+    /// A zygote that is not started yet. `program` is the path of `service-shim`; `descriptors` is the descriptor
+    /// limit of services.
     pub fn new(program: PathBuf, descriptors: Option<u64>) -> Self {
-        let (wanted, stocking, pid, woken, current) = Default::default();
-        Self { program, descriptors, wanted, stocking, pid, woken, current }
+        let (idle_target, refill_scheduled, pid, last_continue, current) = Default::default();
+        Self { program, descriptors, idle_target, refill_scheduled, pid, last_continue, current }
     }
 
-    /// A shim for a launch.
-    ///
-    /// It may never come into being if the zygote is killed now.
+    /// A shim for a launch. If the zygote dies now, the shim is never forked.
     pub async fn shim(self: &Arc<Self>) -> io::Result<IdleShim> {
         let mut current = self.current.lock().await;
         if let Some(idle) = current.as_mut().and_then(ZygoteProcess::pop_idle) {
             self.refill();
             return Ok(idle);
         }
-        // Packed in turn: a thousand sets of launch descriptors that wait for the zygote would hold ten thousand descriptors.
+        // Created with the lock held: a thousand launches that wait for the zygote would otherwise hold ten thousand
+        // descriptors.
         let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
         let known = match &*current {
             Some(zygote) if !zygote.lifeline.has_ended() => zygote.send(&launch_fds).await.is_ok(),
@@ -141,21 +142,21 @@ impl Zygote {
 
     /// Sets the number of services that wait for dependencies. An idle shim is forked for each of them, up to the
     /// limit.
-    pub fn want(self: &Arc<Self>, number: usize) {
-        let number = DescriptorBudget::now().spares(number.min(MAX_IDLE));
-        if self.wanted.swap(number, Ordering::Relaxed) != number {
+    pub fn set_idle_target(self: &Arc<Self>, number: usize) {
+        let number = DescriptorBudget::now().idle_shims(number.min(MAX_IDLE_SHIMS));
+        if self.idle_target.swap(number, Ordering::Relaxed) != number {
             self.refill();
         }
     }
 
     fn refill(self: &Arc<Self>) {
-        if self.stocking.swap(true, Ordering::Relaxed) {
+        if self.refill_scheduled.swap(true, Ordering::Relaxed) {
             return;
         }
         let zygote = Arc::clone(self);
         tokio::spawn(async move {
-            tokio::time::sleep(LULL).await;
-            zygote.stocking.store(false, Ordering::Relaxed);
+            tokio::time::sleep(REFILL_DELAY).await;
+            zygote.refill_scheduled.store(false, Ordering::Relaxed);
             while zygote.adjust_idle().await {
                 tokio::task::yield_now().await;
             }
@@ -165,7 +166,7 @@ impl Zygote {
     /// Forks one missing idle shim and drops superfluous ones. Returns whether it has forked.
     async fn adjust_idle(&self) -> bool {
         let mut current = self.current.lock().await;
-        let wanted = self.wanted.load(Ordering::Relaxed);
+        let wanted = self.idle_target.load(Ordering::Relaxed);
         // The next start reports the error of a zygote or of the machine.
         let Some(zygote) = &mut *current else { return false };
         let idle = wanted.min(zygote.idle.len());
@@ -175,7 +176,7 @@ impl Zygote {
 
     /// Starts a zygote if there is none, so that the first service does not wait for it. The first start reports an
     /// error.
-    pub async fn warm(self: &Arc<Self>) {
+    pub async fn start_in_advance(self: &Arc<Self>) {
         let mut current = self.current.lock().await;
         if current.is_none() {
             *current = self.start().await.ok();
@@ -184,11 +185,11 @@ impl Zygote {
 
     /// Continues a zygote that was stopped with `SIGSTOP`, and its shims without a service. Thousands of launches may
     /// call this at once.
-    pub fn wake(&self) {
+    pub fn continue_frozen(&self) {
         let now = clock::now().as_nanos();
-        let woken = self.woken.load(Ordering::Relaxed);
-        if now.saturating_sub(woken) < WAKE_AGAIN
-            || self.woken.compare_exchange(woken, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        let last = self.last_continue.load(Ordering::Relaxed);
+        if Duration::from_nanos(now.saturating_sub(last)) < CONTINUE_INTERVAL
+            || self.last_continue.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
             return;
         }
@@ -203,16 +204,16 @@ impl Zygote {
     /// Closes the connections of the zygote and of idle shims. They end, frozen or not, unless they supervise a
     /// service.
     pub async fn end(&self) {
-        self.wanted.store(0, Ordering::Relaxed);
-        self.woken.store(0, Ordering::Relaxed);
-        self.wake();
+        self.idle_target.store(0, Ordering::Relaxed);
+        self.last_continue.store(0, Ordering::Relaxed);
+        self.continue_frozen();
         // A running launch may wait for a frozen zygote, which continues now.
-        let current = tokio::time::timeout(SILENCE, self.current.lock()).await;
+        let current = tokio::time::timeout(FROZEN_CHECK_DELAY, self.current.lock()).await;
         let Some(zygote) = current.ok().and_then(|mut current| current.take()) else { return };
         zygote.idle.into_iter().for_each(IdleShim::disconnect);
     }
 
-    /// Whether a shim could be had: the zygote runs, or can be started.
+    /// Checks whether a shim can be forked: the zygote runs, or can be started.
     pub async fn ready(self: &Arc<Self>) -> io::Result<()> {
         let mut current = self.current.lock().await;
         match &*current {
@@ -236,12 +237,12 @@ impl Zygote {
         self.pid.store(process.id().unwrap_or(0), Ordering::Relaxed);
         let (alive, lifeline) = watch::channel(());
         tokio::spawn(wait_for_end(Arc::downgrade(self), process, alive));
-        let line = tokio::time::timeout(FIRST_WORD, self.first_word(&mut socket)).await??;
+        let line = tokio::time::timeout(HELLO_TIMEOUT, self.read_hello(&mut socket)).await??;
         match serde_json::from_str(&line) {
             Ok(Hello { version: PROTOCOL_VERSION }) => {
                 Ok(ZygoteProcess { socket, lifeline: Lifeline(lifeline), idle: Vec::new() })
             }
-            // It was killed.
+            // The zygote was killed before its hello.
             _ if line.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Err(io::Error::other(format!(
                 "`{}` has another version than the daemon; install both from the same release",
@@ -250,17 +251,17 @@ impl Zygote {
         }
     }
 
-    async fn first_word(&self, socket: &mut UnixStream) -> io::Result<String> {
+    async fn read_hello(&self, socket: &mut UnixStream) -> io::Result<String> {
         let (mut line, mut socket) = (String::new(), BufReader::new(socket));
         loop {
-            match tokio::time::timeout(SILENCE, socket.read_line(&mut line)).await {
+            match tokio::time::timeout(FROZEN_CHECK_DELAY, socket.read_line(&mut line)).await {
                 Ok(read) => return read.map(|_| line),
-                Err(_) => self.wake(),
+                Err(_) => self.continue_frozen(),
             }
         }
     }
 
-    /// A zygote has ended that was started at this moment.
+    /// Starts another zygote after one that was started at this moment has ended.
     async fn ended(self: Arc<Self>, pid: u32, begun: Moment) {
         let _ = self.pid.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
         // If it ended before it was registered, the start reports the error.
@@ -268,8 +269,8 @@ impl Zygote {
         let Some(dead) = dead else { return };
         tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
         dead.idle.into_iter().for_each(IdleShim::disconnect);
-        tokio::time::sleep(APART.saturating_sub(clock::now().since(begun))).await;
-        self.warm().await;
+        tokio::time::sleep(MIN_RESTART_INTERVAL.saturating_sub(clock::now().since(begun))).await;
+        self.start_in_advance().await;
         self.refill();
     }
 }

@@ -62,9 +62,9 @@ fn write(files: &Files, definition: &Service, run: u64, same: bool) -> io::Resul
     match file.metadata()?.len() {
         0 => file.write_all(&serialize(definition, run)?),
         // The previous line may be incomplete.
-        1..=MAX_NOTES_BYTES if same => {
-            file.write_all(&[b"\n".to_vec(), disk::seal(serde_json::to_vec(&RepeatedRun { run })?)].concat())
-        }
+        1..=MAX_NOTES_BYTES if same => file.write_all(
+            &[b"\n".to_vec(), disk::append_checksum(serde_json::to_vec(&RepeatedRun { run })?)].concat(),
+        ),
         _ => write_private(&path(files), &serialize(definition, run)?),
     }
 }
@@ -74,7 +74,7 @@ fn serialize(definition: &Service, run: u64) -> serde_json::Result<Vec<u8>> {
     for (key, value) in &mut definition.env {
         *value = fingerprint(salt, key, value);
     }
-    Ok(disk::seal(serde_json::to_vec(&StoredRun { run, salt, definition })?))
+    Ok(disk::append_checksum(serde_json::to_vec(&StoredRun { run, salt, definition })?))
 }
 
 fn path(files: &Files) -> PathBuf {
@@ -91,8 +91,8 @@ pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
     }
     let text = std::fs::read(path(&paths.files(&now.name))).ok()?;
     let mut lines = text.split(|&byte| byte == b'\n');
-    let StoredRun { run: first, salt, mut definition } = disk::unseal(lines.next()?).ok()?;
-    let last = lines.rev().find_map(|line| disk::unseal(line).ok());
+    let StoredRun { run: first, salt, mut definition } = disk::verify_checksum(lines.next()?).ok()?;
+    let last = lines.rev().find_map(|line| disk::verify_checksum(line).ok());
     for (key, value) in &mut definition.env {
         let same =
             now.env.iter().find(|(other, known)| other == key && is_fingerprint(value, salt, key, known));
@@ -107,7 +107,8 @@ pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
 /// The number of the last run of a service with a stored definition; 0 without a readable one.
 pub fn last_run(files: &Files) -> u64 {
     let text = std::fs::read(path(files)).unwrap_or_default();
-    let runs = text.split(|&byte| byte == b'\n').filter_map(|line| disk::unseal::<RepeatedRun>(line).ok());
+    let runs =
+        text.split(|&byte| byte == b'\n').filter_map(|line| disk::verify_checksum::<RepeatedRun>(line).ok());
     runs.map(|RepeatedRun { run }| run).max().unwrap_or(0)
 }
 
@@ -123,7 +124,7 @@ pub fn last_manager(files: &Files) -> io::Result<Manager> {
     }
     let text = std::fs::read(path(files))?;
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Ok(disk::unseal::<StoredRun>(first)?.definition.manager)
+    Ok(disk::verify_checksum::<StoredRun>(first)?.definition.manager)
 }
 
 /// The definition without variables of unknown value, for the stop of a service that is no longer defined.

@@ -345,7 +345,7 @@ async fn memories(
 }
 
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = disk::seal(serde_json::to_vec(value)?);
+    let mut line = disk::append_checksum(serde_json::to_vec(value)?);
     line.push(b'\n');
     Ok(line)
 }
@@ -366,13 +366,13 @@ fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Opt
 /// The state in a file, combined from its lines.
 fn parse(bytes: &[u8]) -> io::Result<Contents> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
-    let mut contents: Contents = disk::unseal(lines.next().unwrap_or_default())?;
+    let mut contents: Contents = disk::verify_checksum(lines.next().unwrap_or_default())?;
     if !(1..=VERSION).contains(&contents.version) {
         let version = contents.version;
         return Err(io::Error::other(format!("it has version {version}, this program reads {VERSION}")));
     }
     // A power failure may have damaged the last lines. Each line is valid without the others.
-    for change in lines.filter_map(|line| disk::unseal::<StateChange>(line).ok()) {
+    for change in lines.filter_map(|line| disk::verify_checksum::<StateChange>(line).ok()) {
         contents.change.written = change.written;
         contents.change.events = change.events;
         contents.change.services.extend(change.services);

@@ -97,10 +97,10 @@ impl Additions {
     /// If the file cannot be written; the added services stay as they were.
     pub fn replace(&mut self, all: Vec<Addition>) -> io::Result<()> {
         let head = Head { version: VERSION, boot_id: &self.boot_id, count: all.len() };
-        let mut text = disk::seal(serde_json::to_vec(&head)?);
+        let mut text = disk::append_checksum(serde_json::to_vec(&head)?);
         for addition in &all {
             text.push(b'\n');
-            text.extend(disk::seal(serde_json::to_vec(addition)?));
+            text.extend(disk::append_checksum(serde_json::to_vec(addition)?));
         }
         self.disk.replace(&self.path, &text)?;
         self.all = all;
@@ -139,9 +139,9 @@ fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> 
 fn entries(bytes: &[u8]) -> io::Result<(Found, Vec<Value>)> {
     // A file system may extend a file with zeros before its content reaches the disk.
     let mut lines = without_zeros(bytes).split(|byte| *byte == b'\n');
-    let mut found: Found = disk::unseal(lines.next().unwrap_or_default())?;
+    let mut found: Found = disk::verify_checksum(lines.next().unwrap_or_default())?;
     let mut entries = std::mem::take(&mut found.services);
-    entries.extend(lines.filter_map(|line| disk::unseal::<Value>(line).ok()));
+    entries.extend(lines.filter_map(|line| disk::verify_checksum::<Value>(line).ok()));
     Ok((found, entries))
 }
 

@@ -153,7 +153,7 @@ impl Engine {
         let waits = |service: &&ServiceRuntime| {
             service.snapshot.snapshot.waits_for.is_some() && !service.snapshot.definition.is_managed()
         };
-        self.drivers.shims.zygote().want(self.services.iter().filter(waits).count());
+        self.drivers.shims.zygote().set_idle_target(self.services.iter().filter(waits).count());
         if !waiting.is_empty() {
             tokio::task::spawn_blocking(move || waiting.iter().for_each(run_definition::prepare));
         }

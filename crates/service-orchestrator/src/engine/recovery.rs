@@ -68,7 +68,7 @@ pub(super) async fn find_runs(
 ) -> RecoveredRuns {
     let managed = |name: &Name| plan.id(name).is_some_and(|id| plan.service(id).is_managed());
     let Lost { records: lost, unsearched } =
-        process::shims_without_files::call_back(paths, memories, managed).await;
+        process::shims_without_files::request_file_recreation(paths, memories, managed).await;
     wait_for_launches(paths, memories).await;
     let began = clock::now();
     let (mut runs, unlisted) = match names(paths) {
@@ -223,7 +223,7 @@ async fn trace(
         if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
             process::orphans::end(paths, name, memory.run, None).await;
         }
-        process::limits::leave_over(paths, name).await;
+        process::limits::remove_leftover_cgroup(paths, name).await;
     }
     RunTrace { found, record, reached }
 }
@@ -306,9 +306,8 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
     };
     let record = files.read_record();
     let is_kept = match &record {
-        Ok(Some(record)) if !record.is_end() => {
-            process::shims_without_files::keeps(record.shim, files).map_err(|why| unknown_because(&why))?
-        }
+        Ok(Some(record)) if !record.is_end() => process::shims_without_files::holds_lock(record.shim, files)
+            .map_err(|why| unknown_because(&why))?,
         _ => false,
     };
     if !is_kept {

@@ -1,7 +1,7 @@
 //! Cgroups on a tree of plain files, which accept every write: what is decided and written, and where.
 //! docs/reliability.md has the results on real kernels.
 
-use super::{Around, Cgroup, LEAF, Site};
+use super::{Cgroup, Hierarchy, LEAF, RunsParent};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -53,9 +53,9 @@ impl Machine {
         }
     }
 
-    fn site(&self) -> Result<Site, String> {
+    fn site(&self) -> Result<RunsParent, String> {
         let delegated = |path: &Path| path.ends_with("mine.scope");
-        Site::find(&Around { process: self.path("proc"), systemd: self.systemd, delegated })
+        RunsParent::find(&Hierarchy { process: self.path("proc"), systemd: self.systemd, delegated })
     }
 }
 
@@ -88,7 +88,7 @@ fn without_systemd_runs_live_below_the_root_and_nobody_is_moved() {
     site.enable("memory").unwrap();
     assert!(machine.read("cgroups/cgroup.subtree_control").starts_with("+memory"));
     assert_eq!(machine.read("cgroups/service-orchestrator/cgroup.subtree_control"), "+memory");
-    assert_eq!(site.place("run.1"), machine.path("cgroups/service-orchestrator/run.1"));
+    assert_eq!(site.run_directory("run.1"), machine.path("cgroups/service-orchestrator/run.1"));
     assert!(!machine.path("cgroups/service-orchestrator").join(LEAF).exists());
 }
 
