@@ -203,7 +203,7 @@ def unit-of [service: record]: nothing -> string {
     # The rules of systemd.unit(5); a pattern would select several units, and a dash would be an option.
     if ($name | describe) != string or $name !~ '^[a-zA-Z0-9_:.\\@][a-zA-Z0-9_:.\\@-]*$' {
         error make --unspanned {
-            msg: $"cannot ask systemd for `($service.name)`: `with.unit` is `($name)`, which is no name of a unit"
+            msg: $"cannot ask systemd for `($service.name)`: `with.unit` is `($name)`, which is not the name of a unit"
             help: "it should be one like \"shop.service\""
         }
     }

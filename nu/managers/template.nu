@@ -22,7 +22,7 @@ export def start []: record -> record {
     $service | status
 }
 
-# Stops the service, and returns when nothing of it runs. Stopping a stopped service is no error.
+# Stops the service, and returns when nothing of it runs. Stopping a stopped service is not an error.
 export def stop []: record -> record {
     let service = $in
     # --- stop it

@@ -2,7 +2,7 @@
 
 use problem.nu
 
-# The projects of the piped rows; null if they are no rows of `service projects`. A named project takes precedence over the item
+# The projects of the piped rows; null if they are not rows of `service projects`. A named project takes precedence over the item
 # of a closure. An empty table of projects selects no daemon, not even this project's; the other commands check the columns
 # themselves.
 export def main [piped: any, config: any, --about-daemon]: nothing -> any {

@@ -1,4 +1,4 @@
-# Starts a daemon. It is no child of this shell, so that it outlives the shell.
+# Starts a daemon that outlives this shell, because it is not a child of the shell.
 
 use ownership.nu
 use problem.nu
@@ -17,7 +17,7 @@ export def main [project: record, span: record]: nothing -> any {
         let writable = $why | default "" | parse "others can write to `{directory}`" | get --optional 0.directory
         problem raise {
             code: storage
-            message: $"cannot store state in `($project.state)`: ($why | default $'`($project.log)` is no regular file')"
+            message: $"cannot store state in `($project.state)`: ($why | default $'`($project.log)` is not a regular file')"
             help: (if $why == null { "remove the log" } else if $writable != null { $"run `chmod go-w '($writable)'`" } else {
                 "unset $XDG_STATE_HOME, or set it to a directory of your own; HOME must be your own as well"
             })

@@ -34,7 +34,7 @@ export def main [
     let inside = $path | path join services.toml
     let candidates = if ($path | path type) == dir { [$inside $path] } else { [$path $inside] }
     let there = $candidates | where {|file| is-there $file }
-    # A project that is gone defines nothing; its running services can be stopped whoever can write to its directory.
+    # A project that is gone defines nothing; its running services can be stopped whatever users can write to its directory.
     let why = if $named == "" and ($there | is-not-empty) { ownership foreign $there.0 }
     let hash = if $why != null { trusted hash-if-trusted $there.0 }
     if $why != null and $hash == null {

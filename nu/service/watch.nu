@@ -8,7 +8,7 @@ use summary.nu
 
 # The width from which all columns of a status fit.
 const WIDE = 90
-# Lines of the screen that are no rows: the summary, four of the table's frame, and the last line.
+# The number of screen lines that are not rows: the summary, four of the table's frame, and the last line.
 const FRAME = 6
 
 # Show a live table of service states, until `q` or ctrl-c.

@@ -285,7 +285,7 @@ fn what_is_wrong_with_one_unit_is_no_matter_of_the_others() {
     systemd.systemctl(&["stop", "web"]);
     eventually("it is seen", || (project.status("web")["state"] == "completed").then_some(()));
     let error = project.error("service start pattern");
-    assert!(error["msg"].as_str().unwrap().contains("no name of a unit"), "{error:#}");
+    assert!(error["msg"].as_str().unwrap().contains("not the name of a unit"), "{error:#}");
 }
 
 #[test]
@@ -297,5 +297,5 @@ fn no_name_of_a_unit_becomes_an_option() {
         return;
     };
     let error = project.error("service start web");
-    assert!(error["msg"].as_str().unwrap().contains("no name of a unit"), "{error:#}");
+    assert!(error["msg"].as_str().unwrap().contains("not the name of a unit"), "{error:#}");
 }

@@ -193,17 +193,24 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn every_path_in_the_architecture_and_in_contributing_exists() {
-    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = read(page);
-        let named = words_between(&text, "`", '`').filter(|word| {
+fn every_path_in_the_pages_exists() {
+    let files: Vec<String> = pages(".", &[".rs"]).into_iter().map(|page| format!("/{}", page.path)).collect();
+    let mut documents = pages("docs", &[".md"]);
+    for path in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        documents.push(Page { path: path.to_owned(), text: read(path) });
+    }
+    for Page { path: page, text } in documents {
+        let words = words_between(&text, "`", '`').filter(|word| !word.contains([' ', '*', '{', '…']));
+        let is_lost = |word: &&str| {
             let first = word.split('/').next().unwrap_or_default();
-            ["bench", "crates", "docs", "examples", "fuzz", "nu", "tests", "xtask", ".ci"].contains(&first)
-                && word.contains('/')
-                && !word.contains([' ', '*', '{'])
-        });
-        let lost = named.filter(|path| !root().join(path).exists()).map(String::from);
-        none(&format!("{page} names paths that do not exist"), lost);
+            let is_from_root = word.contains('/')
+                && ["bench", "crates", "docs", "examples", "fuzz", "nu", "tests", "xtask", ".ci"]
+                    .contains(&first);
+            let is_source =
+                word.ends_with(".rs") && !files.iter().any(|file| file.ends_with(&format!("/{word}")));
+            is_source || (is_from_root && !root().join(word).exists())
+        };
+        none(&format!("{page} names paths that do not exist"), words.filter(is_lost).map(String::from));
     }
 }
 

@@ -27,7 +27,7 @@ pub const MASK: &str = "***";
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 /// Options for a user, or a user and a password; for a certificate, or a certificate and its passphrase.
 const USERS: [&str; 6] = ["-u", "--user", "--userpwd", "-U", "--proxy-user", "--cert"];
-/// A value that is shorter is no secret, and would be found in every text.
+/// The minimum length of a secret value. A shorter value would be found in every text.
 const MIN_SECRET_BYTES: usize = 4;
 /// The length at which foreign names, addresses and lines are cut.
 const MAX_EXCERPT_BYTES: usize = 200;
