@@ -80,7 +80,8 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
     if let Some(cores) = section.read("cpu_limit", expected, limits::parse_cpu) {
         service.limits.cpu = Some(cores);
     }
-    section.flag("auto", &mut service.auto);
+    let key = section.spelling("auto", "autostart");
+    section.flag(key, &mut service.auto);
     section.choice("restart", &Restart::ALL, &mut service.restart);
     stop_signal(section, &mut service.stop_signal);
     section.choice("kill_mode", &KillMode::ALL, &mut service.kill_mode);

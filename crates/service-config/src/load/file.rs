@@ -144,7 +144,8 @@ fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     if let Some(mut services) = orchestrator.section("services") {
         services.flag("manager_enabled", &mut settings.manager_enabled);
         services.flag("auto_start_dependencies", &mut settings.auto_start_dependencies);
-        services.duration("forget_transient", &mut settings.forget_transient);
+        let key = services.spelling("forget_transient", "transient_ttl");
+        services.duration(key, &mut settings.forget_transient);
         services.reject_unknown_keys();
     }
     if let Some(mut managers) = orchestrator.section("managers") {

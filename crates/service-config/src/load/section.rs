@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A longer message is cut.
+/// The maximum length of a message. A longer one is truncated.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 
 /// An error or a warning about a span of the file.
@@ -64,6 +64,11 @@ impl<'t> Section<'t> {
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
         self.known.push(key);
         self.table.get(key)
+    }
+
+    /// The spelling of a key that this table uses: `key` itself, or its `alias` alone.
+    pub(super) fn spelling(&self, key: &'static str, alias: &'static str) -> &'static str {
+        if self.table.contains_key(alias) && !self.table.contains_key(key) { alias } else { key }
     }
 
     /// Reads a value if the key is given. A value that `read` refuses is reported with `expected`, the description of

@@ -435,3 +435,17 @@ fn a_file_that_cannot_be_read_says_what_to_do() {
     std::fs::create_dir(&file).unwrap();
     assert!(help().starts_with("correct what the error names"), "{}", help());
 }
+
+#[test]
+fn a_key_has_one_of_its_two_spellings() {
+    let text =
+        "[orchestrator.services]\ntransient_ttl = '7s'\n[services.a]\nstart_command = 'a'\nautostart = true";
+    let config = read(text);
+    assert_eq!(config.settings.forget_transient, std::time::Duration::from_secs(7));
+    assert!(config.services[0].auto);
+    let defaults =
+        read("[orchestrator.service_defaults]\nautostart = true\n[services.a]\nstart_command = 'a'");
+    assert!(defaults.services[0].auto);
+    let both = wrong("[services.a]\nstart_command = 'a'\nauto = true\nautostart = true");
+    assert!(both.message.contains("autostart"), "{both}");
+}
