@@ -57,7 +57,7 @@ impl EventStream {
     }
 
     /// Returns the rows once the request is accepted.
-    pub(crate) fn rows(self, long: bool) -> Result<Rows, LabeledError> {
+    pub(crate) fn rows(self, long: bool) -> Result<EventRows, LabeledError> {
         let session = self.session.clone();
         let work = move |sender: &EventSender<Delivered>| {
             if let Err(problem) = self.run(sender) {
@@ -72,7 +72,7 @@ impl EventStream {
         match worker.receive(None) {
             WorkerEvent::Item(Delivered::Failed(problem)) => Err(session.error(&problem)),
             WorkerEvent::Item(Delivered::Event(_) | Delivered::Heartbeat) => {
-                Ok(Rows { worker, session, long, any_returned: false, over: false })
+                Ok(EventRows { worker, session, long, any_returned: false, over: false })
             }
             event => Err(session.explain_no_answer(&event)),
         }
@@ -166,7 +166,7 @@ impl EventStream {
 }
 
 /// The rows as they arrive.
-pub(crate) struct Rows {
+pub(crate) struct EventRows {
     worker: Worker<Delivered>,
     session: Session,
     /// Whether rows have all columns.
@@ -175,7 +175,7 @@ pub(crate) struct Rows {
     over: bool,
 }
 
-impl Iterator for Rows {
+impl Iterator for EventRows {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {

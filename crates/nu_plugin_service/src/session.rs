@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The limit for a response, except where a command waits on purpose.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// The daemon enforces the time limit of an action or a wait; its response may arrive this much later.
+pub(crate) const RESPONSE_GRACE: Duration = Duration::from_secs(10);
+
 /// The state of one call.
 #[derive(Clone)]
 pub(crate) struct Session {

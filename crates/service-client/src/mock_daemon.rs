@@ -51,7 +51,7 @@ impl MockDaemon {
         Self { _dir: Some(dir), ..daemon }
     }
 
-    /// The same on this socket.
+    /// Like [`MockDaemon::serving`], on this socket.
     pub fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));

@@ -1,8 +1,8 @@
 //! [`NdjsonStream`]: a response of one JSON object per line, which may be endless and which another thread can shut
 //! down.
 //!
-//! The blocking client of reqwest cannot be told to stop reading, so this is a client of its own. The daemon answers in
-//! chunks; the last chunk tells a complete response from one that was cut off.
+//! The blocking client of reqwest cannot be interrupted while it reads, so this is a client of its own. The daemon
+//! answers in chunks; the last chunk distinguishes a complete response from one that was cut off.
 
 use crate::client::{Client, decode, target};
 use crate::connection::{Connection, ShutdownHandle};

@@ -4,7 +4,7 @@
 //! and the call receives from one channel that carries both the items and the signal. Abandoned work ends when it sends
 //! its next item.
 
-use crate::progress::Progress;
+use crate::progress::StatusLine;
 use nu_plugin::EngineInterface;
 use nu_protocol::{HandlerGuard, ShellError, SignalAction};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -93,7 +93,7 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Waits for the next event and shows the progress meanwhile. On a timeout the progress stays on the terminal,
     /// because most often the wait continues.
-    pub fn receive_with_progress(&self, progress: &mut Progress, due: Option<Instant>) -> WorkerEvent<T> {
+    pub fn receive_with_progress(&self, progress: &mut StatusLine, due: Option<Instant>) -> WorkerEvent<T> {
         loop {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let event = self.receive(progress.pause().into_iter().chain(left).min());

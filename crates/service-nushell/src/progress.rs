@@ -1,4 +1,4 @@
-//! [`Progress`]: a status line on the terminal that shows what a call waits for, and that is cleared afterwards.
+//! [`StatusLine`]: a status line on the terminal that shows what a call waits for, and that is cleared afterwards.
 //!
 //! It is drawn only on standard error, only on a terminal, and only after a moment without events: Nushell prints rows
 //! as they arrive, and each needs an empty line.
@@ -30,7 +30,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
 const DEFAULT_WIDTH: usize = 80;
 
 /// The line of one call. Dropping it clears the line.
-pub struct Progress {
+pub struct StatusLine {
     /// The current action, such as `starting`; `None` without a terminal.
     what: Option<String>,
     engine: EngineInterface,
@@ -50,7 +50,7 @@ struct Feed {
     _leash: ShutdownHandle,
 }
 
-impl Progress {
+impl StatusLine {
     /// A line that is not drawn yet. `names`: the services to show, joined by commas; empty: all in transition.
     pub fn new(what: impl Into<String>, engine: &EngineInterface, client: Client, names: String) -> Self {
         let what = stderr().is_terminal().then(|| what.into());
@@ -120,7 +120,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for StatusLine {
     fn drop(&mut self) {
         self.clear();
     }
@@ -136,7 +136,7 @@ impl Feed {
         std::thread::spawn(move || {
             for mut states in follow.map_while(Result::ok) {
                 let crashed = states.iter_mut().filter(|state| state.state == "backoff");
-                crashed.take(MAX_SHOWN).for_each(|state| add_last_words(state, &client));
+                crashed.take(MAX_SHOWN).for_each(|state| add_last_output(state, &client));
                 *board.lock().unwrap_or_else(PoisonError::into_inner) = states;
             }
         });
@@ -149,7 +149,7 @@ impl Feed {
 }
 
 /// Adds the last output of a service to the reason for which it waits for its next start.
-fn add_last_words(status: &mut view::Status, client: &Client) {
+fn add_last_output(status: &mut view::Status, client: &Client) {
     let why: Result<view::Why, _> = client.get(&service_path(routes::SERVICE_WHY, &status.name), &[]);
     let lines = why.map(|why| why.log).unwrap_or_default();
     let last = lines.iter().rfind(|line| line.stream == "stderr").or(lines.last());

@@ -15,11 +15,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// More peers than anyone needs, and few enough to leave descriptors for the output.
+/// The maximum number of peers, which leaves descriptors for the output.
 const MAX_PEERS: usize = 32;
 /// The delay after a connection could not be accepted.
 const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// A request has about thirty bytes.
+/// The size of the read buffer. A request has about thirty bytes.
 const MAX_REQUEST_BYTES: usize = 4096;
 
 /// The listener and the peers.

@@ -21,7 +21,7 @@ pub struct Line {
     pub time: Timestamp,
     /// The stream that the line came from.
     pub stream: Stream,
-    /// Its text as a terminal shows it ([`terminal_text::render`](crate::terminal_text::render)), without the line end.
+    /// The text as a terminal shows it ([`terminal_text::render`](crate::terminal_text::render)), without the line end.
     /// Bytes that are not UTF-8 are replaced by U+FFFD.
     pub text: String,
     /// Whether the line has not ended: more text may follow.
@@ -77,7 +77,7 @@ pub struct Part<'a> {
     pub stream: Stream,
     /// Whether the record ends its line.
     pub tag: Tag,
-    /// Its text.
+    /// The text of the record.
     pub text: &'a [u8],
 }
 

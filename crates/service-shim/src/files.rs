@@ -23,8 +23,8 @@ impl Files {
         Self { directory: directory.into(), fallback_record: None }
     }
 
-    /// The same, with a file for the record while the directory cannot be written. It lies on another disk, best in
-    /// memory.
+    /// The files of this directory, with a fallback file for the record while the directory cannot be written. The
+    /// fallback file lies on another disk, best in memory.
     #[must_use]
     pub fn with_fallback_record(mut self, path: Option<PathBuf>) -> Self {
         self.fallback_record = path;
@@ -97,7 +97,7 @@ impl Files {
         self.directory.join("shim.sock")
     }
 
-    /// Calls `use_it` with a short path of the control socket.
+    /// Calls `use_it` with a short path to the control socket.
     ///
     /// The path of a socket must fit in 108 bytes, but a state directory may be longer. The short path leads through
     /// `/proc/self/fd`.
@@ -131,7 +131,7 @@ impl Files {
     pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
         self.append_record(record)?;
         if let Some(path) = &self.fallback_record {
-            // It is older now, and there is none in most cases.
+            // The record of the fallback file is older now. In most cases there is no such file.
             let _ = std::fs::remove_file(path);
         }
         Ok(())
@@ -152,8 +152,8 @@ impl Files {
         std::fs::rename(aside, path)
     }
 
-    /// The record is appended to the file in one short write. Replacing the file would take ten times as long. A file
-    /// that has grown long is replaced.
+    /// Appends the record to the file in one short write. Replacing the file would take ten times as long. A file that
+    /// has grown long is replaced.
     fn append_record(&self, record: &RunRecord) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         let mut file = open(&self.record())?;
@@ -168,7 +168,7 @@ impl Files {
             // The previous line may be torn.
             line.insert(0, b'\n');
         }
-        // A record that was written in part is torn, and is written again.
+        // A partially written record is written again.
         file.write_all(&line)
     }
 }
@@ -253,7 +253,7 @@ mod tests {
         let files = Files::new(&state).with_fallback_record(Some(fallback.clone()));
         files.save_record(&record(1)).unwrap();
         assert!(!memory.exists());
-        // A directory in its place cannot be written, by root either.
+        // Not even root can write a directory in place of the file.
         std::fs::rename(files.record(), state.join("before")).unwrap();
         std::fs::create_dir(files.record()).unwrap();
         files.save_record(&record(2)).unwrap();

@@ -7,7 +7,7 @@
 use crate::cri::{Line, Part, Stream};
 use crate::files::Files;
 use crate::line_assembler::LineAssembler;
-use crate::tail::{BLOCK_BYTES, Search, Tail, read_some};
+use crate::tail::{BLOCK_BYTES, Tail, TailSearch, read_some};
 use jiff::Timestamp;
 use memchr::memrchr;
 use std::fs::File;
@@ -25,7 +25,7 @@ const LOST_LINES: &str = "lines are missing here: they were rotated away before 
 pub struct Follower {
     files: Files,
     tail: Tail,
-    /// `None` until there is a log.
+    /// The open file; `None` until there is a log.
     open: Option<Open>,
 }
 
@@ -58,14 +58,14 @@ impl Files {
         follower.ok_or_else(|| io::Error::other("a search without a bound was given up"))
     }
 
-    /// The same; `None` if the first of these lines is more than `bytes` bytes before the end.
+    /// Reads these lines; `None` if the first one is more than `bytes` bytes before the end.
     pub fn follow_within(
         &self,
         most: usize,
         since: Option<Timestamp>,
         bytes: usize,
     ) -> io::Result<Option<Follower>> {
-        let (mut search, mut tail) = (Search::within(most, since, bytes), Tail::default());
+        let (mut search, mut tail) = (TailSearch::within(most, since, bytes), Tail::default());
         let mut open = self.current()?;
         if open.is_none() && self.rotated(1).exists() {
             std::thread::sleep(ROTATION_DELAY);

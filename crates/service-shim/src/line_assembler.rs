@@ -26,18 +26,18 @@ struct Partial {
     /// Whether readers see the line before it ends.
     visible: bool,
     /// Whether the caller wants the line.
-    wanted: bool,
+    is_requested: bool,
     /// Whether further text is discarded.
     full: bool,
 }
 
 impl LineAssembler {
-    /// Adds the next part. Returns the line that ends with this part, if it is `wanted`.
-    pub(crate) fn push(&mut self, part: Part<'_>, wanted: bool) -> Option<Line> {
+    /// Adds the next part. Returns the line that ends with this part, if it is `is_requested`.
+    pub(crate) fn push(&mut self, part: Part<'_>, is_requested: bool) -> Option<Line> {
         let place = &mut self.0[part.stream as usize];
         let Part { time, stream, .. } = part;
         let partial = place.get_or_insert_with(|| Partial::new(time, stream));
-        (partial.time, partial.wanted) = (time, wanted);
+        (partial.time, partial.is_requested) = (time, is_requested);
         partial.add(part.text);
         match part.tag {
             Tag::Partial => {
@@ -45,7 +45,7 @@ impl LineAssembler {
                 None
             }
             Tag::Full => {
-                let line = place.take().filter(|line| line.wanted)?;
+                let line = place.take().filter(|line| line.is_requested)?;
                 let was_emitted = line.emitted > 0;
                 let line = line.line_up_to(line.text.len(), false);
                 // All of its text was already returned; the end of the line adds nothing visible.
@@ -69,7 +69,7 @@ impl LineAssembler {
 
     /// The unfinished lines, ordered by time.
     pub(crate) fn finish(self) -> Vec<Line> {
-        let partials = self.0.into_iter().flatten().filter(|line| line.wanted);
+        let partials = self.0.into_iter().flatten().filter(|line| line.is_requested);
         let mut rest: Vec<Line> = partials.map(|line| line.line_up_to(line.text.len(), true)).collect();
         rest.sort_by_key(|line| line.time);
         rest
@@ -78,7 +78,7 @@ impl LineAssembler {
 
 impl Partial {
     fn new(time: Timestamp, stream: Stream) -> Self {
-        Self { time, stream, text: Vec::new(), emitted: 0, visible: false, wanted: false, full: false }
+        Self { time, stream, text: Vec::new(), emitted: 0, visible: false, is_requested: false, full: false }
     }
 
     fn add(&mut self, more: &[u8]) {
@@ -91,13 +91,13 @@ impl Partial {
                     (if self.emitted > 0 { rendered.len() } else { 0 }, rendered.into_bytes());
             }
         }
-        // The beginning of a line says more than its end.
+        // The beginning of a line is more informative than its end.
         let room = MAX_LINE_BYTES.saturating_sub(self.text.len()).min(more.len());
         self.text.extend_from_slice(&more[..room]);
     }
 
     fn take_visible(&mut self) -> Option<Line> {
-        if !self.visible || !self.wanted || self.emitted == self.text.len() {
+        if !self.visible || !self.is_requested || self.emitted == self.text.len() {
             return None;
         }
         // An incomplete UTF-8 character is kept for the next call.

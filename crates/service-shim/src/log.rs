@@ -1,10 +1,9 @@
 //! [`Log`]: the log file, its rotation, and how a full disk is handled.
 //!
-//! Each write is noted in the [`SharedBuffer`] before and after, so that a successor writes the rest and repeats
-//! nothing.
+//! A checkpoint in the [`SharedBuffer`] precedes and follows each write, so that a successor writes only the rest.
 //!
 //! A service must not block because its log cannot be written. Records that cannot be written are dropped and counted.
-//! The next record that can be written tells how many lines are missing at that place.
+//! The next record that can be written reports the number of lines that are missing before it.
 
 use crate::cri::{Part, RecordWriter, Stream, Tag};
 use crate::error_text::describe_error;
@@ -137,7 +136,7 @@ impl Log {
     #[expect(unsafe_code, reason = "the allocator retains the memory otherwise")]
     pub fn shrink(&mut self) {
         self.batch = Vec::new();
-        // SAFETY: it frees unused memory only, and this process has one thread.
+        // SAFETY: `malloc_trim` frees only unused memory, and this process has one thread.
         #[cfg(target_env = "gnu")]
         unsafe {
             nix::libc::malloc_trim(0);

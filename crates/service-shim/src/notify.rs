@@ -11,9 +11,9 @@ use service_shim::protocol::Identity;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Far more than one message needs; a longer message is truncated.
+/// The maximum length of a message. A longer message is truncated.
 const MAX_MESSAGE_BYTES: usize = 4096;
-/// A status is one line of text.
+/// The maximum length of a status, which is one line of text.
 const MAX_STATUS_CHARS: usize = 400;
 
 /// The contents of the received messages.

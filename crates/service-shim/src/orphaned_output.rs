@@ -31,20 +31,20 @@ pub struct OrphanedOutput {
 
 impl OrphanedOutput {
     /// Receives the output from a shim after [`ShareOutput`](crate::ShimRequest::ShareOutput). Returns `None` while
-    /// other bytes arrive first, which are appended to `said`.
+    /// other bytes arrive first, which are appended to `unread`.
     ///
     /// # Errors
-    /// Also if the shim hangs up, as a shim does that does not know the request.
-    pub fn receive(shim: &impl AsRawFd, said: &mut Vec<u8>) -> io::Result<Option<Self>> {
+    /// Also if the shim hangs up, as an older shim does that does not know the request.
+    pub fn receive(shim: &impl AsRawFd, unread: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut bytes = [0; 4096];
         let (length, mut fds) = fd_passing::receive(shim, &mut bytes)?;
         // The last byte is the one sent with the descriptors.
-        let (said_first, mask) = match (bytes[..length].split_last(), fds.is_empty()) {
+        let (unread_first, mask) = match (bytes[..length].split_last(), fds.is_empty()) {
             (None, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
             (Some(_), true) => (&bytes[..length], None),
             (Some((mask, before)), false) => (before, Some(mask)),
         };
-        said.extend_from_slice(said_first);
+        unread.extend_from_slice(unread_first);
         Ok(mask.map(|mask| {
             let shared_buffer = Arc::new(fds.remove(0).into());
             let mut fds = fds.into_iter();

@@ -22,10 +22,10 @@ impl Process {
         Self::parse(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The same where it matters that the kernel cannot be asked, for want of a descriptor say.
+    /// Like [`Process::find`], but an error if `/proc` cannot be read, for example without a free descriptor.
     ///
     /// # Errors
-    /// Why nothing is known of this pid.
+    /// Why `/proc` cannot be read.
     pub fn try_find(pid: u32) -> io::Result<Option<Self>> {
         match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(stat) => Ok(Self::parse(pid, &stat)),

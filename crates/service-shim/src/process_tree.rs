@@ -77,7 +77,7 @@ pub(crate) fn signal_all(signal: Signal, mut signalled: HashSet<u32>) {
     }
 }
 
-/// Signals one process. A process that has exited, or that belongs to another user now, is no error.
+/// Signals one process. It is not an error if the process has exited or belongs to another user now.
 pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed());
     let _ = kill(pid, signal);

@@ -137,12 +137,12 @@ pub struct RunRecord {
     /// How many of the dropped lines the log does not report yet.
     #[serde(rename = "untold", default)]
     pub unreported: u64,
-    /// The processes that were left when the service's own process exited by itself. They are ended then.
+    /// The processes that remained when the service's own process exited by itself. They are ended then.
     #[serde(rename = "left", default, skip_serializing_if = "Option::is_none")]
     pub leftover: Option<LeftoverProcesses>,
 }
 
-/// The processes that the service's own process left behind.
+/// The leftover processes of the service's own process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverProcesses {
     /// Number of processes.
@@ -154,7 +154,7 @@ pub struct LeftoverProcesses {
 /// The last messages of a service on its notify socket (`sd_notify(3)`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NotifyStatus {
-    /// The last `STATUS=`.
+    /// The last `STATUS=` message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// The last moment to which `EXTEND_TIMEOUT_USEC=` extends the timeout, in nanoseconds of `CLOCK_BOOTTIME`.

@@ -49,7 +49,7 @@ impl Pump {
     /// A pump for this pipe.
     pub fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // A descriptor without a pipe size is no pipe. It is treated as the smallest pipe.
+        // A descriptor without a pipe size is not a pipe. It is treated as the smallest pipe.
         let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, i32::unsigned_abs) as usize;
         Ok(Self { pipe, stream, capacity, last_read: None, paused_until: None, partial_deadlines: None })
     }
@@ -94,12 +94,12 @@ impl Pump {
         write_records(shared_buffer, log);
     }
 
-    /// When it was read last.
+    /// The time of the last read.
     pub fn last_read(&self) -> Option<Instant> {
         self.last_read
     }
 
-    /// Whether its pipe is larger than usual.
+    /// Whether the pipe is larger than usual.
     pub fn is_large(&self) -> bool {
         self.capacity > READ_BYTES
     }

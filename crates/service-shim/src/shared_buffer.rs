@@ -32,27 +32,27 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// The usual capacity of a pipe: the most that one read can return.
+/// The usual capacity of a pipe, and the maximum size of one read.
 pub const READ_BYTES: usize = 64 * 1024;
 /// The offset of the data. The checkpoints are in front of it.
-const DATA: usize = 4096;
+const DATA_OFFSET: usize = 4096;
 /// The offset of the unfinished lines. Each stream has two places; the next line is written to the unused one.
-const PARTIAL_LINES: usize = DATA + READ_BYTES;
-const SIZE_BYTES: usize = PARTIAL_LINES + 4 * MAX_PART_BYTES;
+const PARTIAL_LINES_OFFSET: usize = DATA_OFFSET + READ_BYTES;
+const SIZE_BYTES: usize = PARTIAL_LINES_OFFSET + 4 * MAX_PART_BYTES;
 /// The offset of the two checkpoints. The number at offset 0 selects the valid one.
-const CHECKPOINTS: usize = 64;
+const CHECKPOINTS_OFFSET: usize = 64;
 /// The offset of the line flags of each checkpoint.
-const LINE_FLAGS: usize = 320;
+const LINE_FLAGS_OFFSET: usize = 320;
 /// The offset of the owner, and of its path.
-const OWNER: usize = 512;
-const PATH: usize = 1024;
+const OWNER_OFFSET: usize = 512;
+const PATH_OFFSET: usize = 1024;
 /// The offset of the number of bytes written to the log, plus one; zero if the shim does not count.
-const WRITTEN: usize = 768;
-const MAX_PATH_BYTES: usize = DATA - PATH;
+const WRITTEN_OFFSET: usize = 768;
+const MAX_PATH_BYTES: usize = DATA_OFFSET - PATH_OFFSET;
 /// The data without its first page.
 const HOLE: Range<i64> = 2 * 4096..4096 + 64 * 1024;
 
-/// The structure at [`OWNER`].
+/// The structure at [`OWNER_OFFSET`].
 #[repr(C)]
 struct Owner {
     max_size: u64,
@@ -153,13 +153,17 @@ impl SharedBuffer {
         if path.len() <= MAX_PATH_BYTES {
             // SAFETY: the owner lies within the first page of the map, behind the checkpoints.
             unsafe {
-                std::ptr::copy_nonoverlapping(path.as_ptr(), self.map.as_mut_ptr().add(PATH), path.len());
+                std::ptr::copy_nonoverlapping(
+                    path.as_ptr(),
+                    self.map.as_mut_ptr().add(PATH_OFFSET),
+                    path.len(),
+                );
                 let label = Owner {
                     max_size: limits.max_size,
                     max_files: limits.max_files.into(),
                     length: path.len() as u64,
                 };
-                self.map.as_mut_ptr().add(OWNER).cast::<Owner>().write_volatile(label);
+                self.map.as_mut_ptr().add(OWNER_OFFSET).cast::<Owner>().write_volatile(label);
             }
         }
         self.update_counter(|count| count.max(1));
@@ -174,19 +178,19 @@ impl SharedBuffer {
     fn update_counter(&self, next: impl FnOnce(u64) -> u64) {
         // SAFETY: the counter lies within the first page of the map, aligned, between owner and path.
         unsafe {
-            let count = self.map.as_mut_ptr().add(WRITTEN).cast::<u64>();
+            let count = self.map.as_mut_ptr().add(WRITTEN_OFFSET).cast::<u64>();
             count.write_volatile(next(count.read_volatile()));
         }
     }
 
     /// The log that the output belongs to, if it was recorded.
     pub fn owner(&self) -> Option<(Files, LogLimits)> {
-        // SAFETY: as in `set_owner`; every bit pattern is an owner.
-        let label = unsafe { self.map.as_ptr().add(OWNER).cast::<Owner>().read_volatile() };
+        // SAFETY: see `set_owner`; every bit pattern is an owner.
+        let label = unsafe { self.map.as_ptr().add(OWNER_OFFSET).cast::<Owner>().read_volatile() };
         let length =
             usize::try_from(label.length).ok().filter(|length| (1..=MAX_PATH_BYTES).contains(length))?;
-        // SAFETY: that much lies within the first page.
-        let path = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(PATH), length) };
+        // SAFETY: a path of this length lies within the first page.
+        let path = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(PATH_OFFSET), length) };
         let limits = LogLimits {
             max_size: label.max_size,
             max_files: u32::try_from(label.max_files).unwrap_or(u32::MAX),
@@ -202,7 +206,7 @@ impl SharedBuffer {
     /// Frees the memory that a large read has used.
     pub fn shrink(memory: impl AsFd) {
         let holes = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // If the file system cannot do it, the memory stays allocated. The next read finds zeros there, as it has to.
+        // Without support of the file system the memory stays allocated. The next read needs zeros there.
         let _ = fallocate(memory, holes, HOLE.start, HOLE.end - HOLE.start);
     }
 
@@ -235,7 +239,7 @@ impl SharedBuffer {
 
     /// The bytes of the last read.
     pub fn data(&self) -> &[u8] {
-        self.bytes(DATA, self.checkpoint.get().length)
+        self.bytes(DATA_OFFSET, self.checkpoint.get().length)
     }
 
     /// The unfinished line of the stream.
@@ -276,7 +280,10 @@ impl SharedBuffer {
     /// The length of a read without [`begin_write`](SharedBuffer::begin_write). Its end is the last byte that is not
     /// zero; zeros at the end of a read are lost.
     pub fn unowned_bytes(&self) -> usize {
-        self.bytes(DATA, READ_BYTES as u64).iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+        self.bytes(DATA_OFFSET, READ_BYTES as u64)
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1)
     }
 
     /// Records that records are about to be appended to this file of this length.
@@ -334,7 +341,7 @@ impl SharedBuffer {
 
     fn read_checkpoint(&self) -> (Checkpoint, LineFlags) {
         let current = self.current();
-        // SAFETY: as in `change`; every bit pattern is a checkpoint.
+        // SAFETY: see `change`; every bit pattern is a checkpoint.
         unsafe { (self.checkpoint_at(current).read_volatile(), self.flags_at(current).read_volatile()) }
     }
 
@@ -345,16 +352,16 @@ impl SharedBuffer {
     }
 
     fn checkpoint_at(&self, which: usize) -> *mut Checkpoint {
-        self.map.as_mut_ptr().wrapping_add(CHECKPOINTS + which * size_of::<Checkpoint>()).cast()
+        self.map.as_mut_ptr().wrapping_add(CHECKPOINTS_OFFSET + which * size_of::<Checkpoint>()).cast()
     }
 
     fn flags_at(&self, which: usize) -> *mut LineFlags {
-        self.map.as_mut_ptr().wrapping_add(LINE_FLAGS + which * size_of::<LineFlags>()).cast()
+        self.map.as_mut_ptr().wrapping_add(LINE_FLAGS_OFFSET + which * size_of::<LineFlags>()).cast()
     }
 
     /// A part of the map. A length that is too large, from damaged memory, is cut.
     fn bytes(&self, start: usize, length: u64) -> &[u8] {
-        let most = if start == DATA { READ_BYTES } else { MAX_PART_BYTES };
+        let most = if start == DATA_OFFSET { READ_BYTES } else { MAX_PART_BYTES };
         let length = usize::try_from(length).unwrap_or(most).min(most);
         // SAFETY: the range lies within the map. It is not written while it is borrowed: reads go to `free_space`
         // between the work on one read and the next, and `finish` writes to the unused place.
@@ -364,14 +371,14 @@ impl SharedBuffer {
     #[expect(clippy::mut_from_ref, reason = "the map is shared memory; only `read` and `finish` write here")]
     fn free_space(&self) -> &mut [u8] {
         // SAFETY: as in `bytes`.
-        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(DATA), READ_BYTES) }
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(DATA_OFFSET), READ_BYTES) }
     }
 }
 
 /// The number of bytes written to the log; `None` if the shim's version does not count them.
 pub fn bytes_written(memory: &File) -> Option<u64> {
     let mut count = [0; 8];
-    memory.read_exact_at(&mut count, WRITTEN as u64).ok()?;
+    memory.read_exact_at(&mut count, WRITTEN_OFFSET as u64).ok()?;
     u64::from_ne_bytes(count).checked_sub(1)
 }
 
@@ -380,5 +387,5 @@ fn index(stream: Stream) -> usize {
 }
 
 fn partial_line_offset(stream: usize, which: u64) -> usize {
-    PARTIAL_LINES + (stream * 2 + usize::from(which == 1)) * MAX_PART_BYTES
+    PARTIAL_LINES_OFFSET + (stream * 2 + usize::from(which == 1)) * MAX_PART_BYTES
 }

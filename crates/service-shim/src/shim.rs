@@ -35,7 +35,7 @@ const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, 
 /// The shortest time slice of the scheduler, in nanoseconds.
 const SLICE_NANOSECONDS: u64 = 100_000;
 
-/// How long to retry while a daemon checks the lock.
+/// The time limit for retries while a daemon checks the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Returns an error only before a record can be sent.

@@ -305,7 +305,7 @@ fn die_with_shim(shim: Pid) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != shim {
         // The shim was killed before that. No process is left to report to, and an error would end up in the log.
-        // SAFETY: it ends the process and does nothing else.
+        // SAFETY: `_exit` only ends the process.
         unsafe { libc::_exit(0) };
     }
     Ok(())
@@ -360,7 +360,7 @@ fn head(file: &CString) -> io::Result<(fs::File, Vec<u8>)> {
     Ok((file, head))
 }
 
-/// Why the kernel takes a file for no program.
+/// Why the kernel does not accept a file as a program.
 fn format_error(file: &CString, program: &str) -> String {
     let Ok((file, head)) = head(file) else {
         return format!("program `{program}` is neither a binary for this machine nor a script");
@@ -390,7 +390,7 @@ enum ElfDefect {
     Foreign,
 }
 
-/// Looks at the header of a binary that the kernel does not execute.
+/// Reads the header of a binary that the kernel does not execute.
 fn elf_defect(file: &fs::File, head: &[u8]) -> ElfDefect {
     let is_wide = head.get(4) == Some(&2);
     if head.len() < if is_wide { 64 } else { 52 } {
@@ -430,7 +430,7 @@ fn not_permitted(file: &CString, program: &str, identity: &Identity) -> String {
 fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOEXEC) => format_error(file, program),
-        // Where less is there than the header of a binary says.
+        // The file is shorter than its header says.
         Some(Errno::EIO) if head(file).is_ok_and(|(_, head)| head.starts_with(ELF)) => {
             format!("program `{program}` is truncated")
         }

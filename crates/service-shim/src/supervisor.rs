@@ -26,7 +26,7 @@ const KILL_RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(1), Duration::fr
 /// The delay between a signal to the children and the same signal to the rest of the tree. Most trees have no rest, and
 /// searching for one takes longer than the signal.
 const TREE_SIGNAL_DELAY: Duration = Duration::from_millis(2);
-/// How long the output must be idle before its memory is freed.
+/// The idle time of the output before its memory is freed.
 const SHRINK_DELAY: Duration = Duration::from_secs(1);
 
 /// The minimum interval between two reports of the service's status.
@@ -400,12 +400,12 @@ impl Supervisor {
     fn read_notifications(&mut self) {
         let Notification { ready, status, extended_to } =
             self.notify.as_ref().map(Notify::receive_all).unwrap_or_default();
-        let said = &mut self.record.notify_status;
-        let before = said.clone();
-        said.status =
-            status.map_or(said.status.take(), |status| Some(status).filter(|status| !status.is_empty()));
-        said.extended_to = extended_to.or(said.extended_to);
-        if *said != before && self.status_due.is_none() {
+        let notify_status = &mut self.record.notify_status;
+        let before = notify_status.clone();
+        notify_status.status = status
+            .map_or(notify_status.status.take(), |status| Some(status).filter(|status| !status.is_empty()));
+        notify_status.extended_to = extended_to.or(notify_status.extended_to);
+        if *notify_status != before && self.status_due.is_none() {
             // A service may send its status as often as it likes.
             let now = Instant::now();
             self.status_due = Some(self.status_sent.map_or(now, |last| now.max(last + STATUS_INTERVAL)));

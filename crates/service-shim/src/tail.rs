@@ -1,8 +1,8 @@
 //! Reads a log from one of its last lines on: [`Files::tail`], [`Tail`].
 //!
-//! It reads only the requested lines, across all rotated files, with at most one block in memory. The search back from
-//! the end finds the first line and keeps nothing. The files stay open from then on, so that neither rotations nor new
-//! lines disturb a slow reader.
+//! A tail reads only the requested lines, across all rotated files, with at most one block in memory. The backward
+//! search finds the offset of the first line and retains no lines. The files stay open from then on, so that neither
+//! rotations nor new lines disturb a slow reader.
 
 use crate::cri::{Line, MAX_PART_BYTES, Part, Stream, Tag};
 use crate::files::Files;
@@ -22,14 +22,13 @@ pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 pub(crate) const FIRST_READ_BYTES: usize = 4 * 1024;
 /// The limit of a record. A longer line was not written by a shim.
 const MAX_RECORD_BYTES: usize = MAX_PART_BYTES + 64;
-/// How far before the oldest requested line its first part is searched. A stream that was silent for longer has no part
-/// there.
+/// The maximum distance between the oldest requested line and its first part.
 const MAX_LOOKBACK_BYTES: usize = 1024 * 1024;
 
 /// The end of a log, still to be read.
 #[derive(Debug, Default)]
 pub struct Tail {
-    /// Oldest first.
+    /// The parts of the files to be read, oldest first.
     spans: VecDeque<Span>,
     assembler: LineAssembler,
 }
@@ -47,20 +46,20 @@ struct Span {
 impl Files {
     /// The last lines of the log, at most `most`, and none from before `since`; oldest first.
     ///
-    /// Lines that are no records are skipped. The shim may write and rotate at the same time.
+    /// Lines that are not records are skipped. The shim may write and rotate at the same time.
     pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Tail> {
         let tail = self.tail_within(most, since, usize::MAX)?;
         Ok(tail.unwrap_or_default())
     }
 
-    /// The same; `None` if the first of these lines is more than `bytes` bytes before the end.
+    /// Reads these lines; `None` if the first one is more than `bytes` bytes before the end.
     pub fn tail_within(
         &self,
         most: usize,
         since: Option<Timestamp>,
         bytes: usize,
     ) -> io::Result<Option<Tail>> {
-        let (mut tail, mut search) = (Tail::default(), Search::within(most, since, bytes));
+        let (mut tail, mut search) = (Tail::default(), TailSearch::within(most, since, bytes));
         self.tail_back(0, None, &mut search, &mut tail)?;
         Ok((!search.limit_reached()).then_some(tail))
     }
@@ -71,7 +70,7 @@ impl Files {
         &self,
         first: u32,
         mut before: Option<u64>,
-        search: &mut Search,
+        search: &mut TailSearch,
         tail: &mut Tail,
     ) -> io::Result<()> {
         for n in first.. {
@@ -104,7 +103,7 @@ impl Tail {
         &mut self,
         file: File,
         end: u64,
-        search: &mut Search,
+        search: &mut TailSearch,
     ) -> io::Result<ControlFlow<()>> {
         let (mut from, mut first) = (0, end);
         let flow = backwards(&file, end, |place, record| {
@@ -137,7 +136,7 @@ impl Tail {
         Ok(lines)
     }
 
-    /// The same without unfinished lines.
+    /// All of the lines that have ended.
     pub(crate) fn read_whole(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let Some(span) = self.spans.front_mut() else { return Ok(false) };
         let most = usize::try_from(span.to - span.from).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
@@ -234,8 +233,8 @@ fn backwards(
 ///
 /// The offset and the time of a line are those of its last record. Once there are enough lines, the search continues
 /// only until it has found the beginning of each stream's unfinished line.
-pub(crate) struct Search {
-    most: usize,
+pub(crate) struct TailSearch {
+    max_lines: usize,
     since: Option<Timestamp>,
     found: usize,
     /// By stream: whether an older partial record belongs to a line that was found.
@@ -246,10 +245,10 @@ pub(crate) struct Search {
     bytes_left: usize,
 }
 
-impl Search {
+impl TailSearch {
     pub(crate) fn within(most: usize, since: Option<Timestamp>, bytes: usize) -> Self {
         let (open, enough, lookback) = (Default::default(), most == 0, MAX_LOOKBACK_BYTES);
-        Self { most, since, found: 0, open, enough, lookback, bytes_left: bytes }
+        Self { max_lines: most, since, found: 0, open, enough, lookback, bytes_left: bytes }
     }
 
     pub(crate) fn limit_reached(&self) -> bool {
@@ -282,7 +281,7 @@ impl Search {
             return false;
         }
         self.found += 1;
-        self.enough = self.found == self.most;
+        self.enough = self.found == self.max_lines;
         true
     }
 }

@@ -1,7 +1,7 @@
 //! [`Zygote`]: forks shims, and cleans up after a shim that was killed.
 //!
 //! If a shim is killed, its processes are reparented to the nearest subreaper, the zygote. A child of the zygote that
-//! is no shim is such a process, whatever its session or its environment, and is killed. The zygote therefore exits
+//! is not a shim is such a process, whatever its session or its environment, and is killed. The zygote therefore exits
 //! after its last shim, also when its daemon has exited. It flushes the output that a killed shim had not written, so
 //! that no output is lost while no daemon runs.
 
@@ -30,7 +30,7 @@ const RESERVED_FDS: u64 = 32;
 pub(crate) struct Zygote {
     shims: HashMap<u32, Option<OrphanedOutput>>,
     /// The output of shims that were killed.
-    left: Vec<OrphanedOutput>,
+    orphaned: Vec<OrphanedOutput>,
     /// Whether the zygote has children: shims, or processes of a killed shim.
     has_children: bool,
     /// The limit of open descriptors for a service.
@@ -46,7 +46,7 @@ impl Zygote {
         ends.thread_set_mask()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let ends = SignalFd::with_flags(&ends, flags)?;
-        Ok(Self { shims: HashMap::new(), left: Vec::new(), has_children: false, descriptors, ends })
+        Ok(Self { shims: HashMap::new(), orphaned: Vec::new(), has_children: false, descriptors, ends })
     }
 
     /// In the zygote, returns when the daemon has exited and no child is left. In a shim, returns when its run is over.
@@ -94,7 +94,7 @@ impl Zygote {
     /// descriptors fits.
     fn has_free_fds(&self) -> bool {
         let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-        let held = self.shims.values().flatten().count() + self.left.len();
+        let held = self.shims.values().flatten().count() + self.orphaned.len();
         (held as u64 + 1) * FDS_PER_SHIM + RESERVED_FDS <= most
     }
 
@@ -126,7 +126,9 @@ impl Zygote {
             match process_tree::reap() {
                 // A shim that exited by itself leaves no output.
                 Reaped::Ended(pid, Exit::Code(_)) => drop(self.shims.remove(&pid)),
-                Reaped::Ended(pid, Exit::Signal(_)) => self.left.extend(self.shims.remove(&pid).flatten()),
+                Reaped::Ended(pid, Exit::Signal(_)) => {
+                    self.orphaned.extend(self.shims.remove(&pid).flatten());
+                }
                 Reaped::NoneYet => break true,
                 Reaped::NoneLeft => break false,
             }
@@ -138,9 +140,9 @@ impl Zygote {
             process_tree::send(*orphan, Signal::SIGKILL);
         }
         if orphans.is_empty() {
-            for orphaned_output in self.left.drain(..) {
+            for orphaned_output in self.orphaned.drain(..) {
                 if let Err(error) = orphaned_output.flush_to_owner_log() {
-                    eprintln!("service-shim: cannot write down what a killed shim has left: {error}");
+                    eprintln!("service-shim: cannot flush the output of a killed shim: {error}");
                 }
             }
         }

@@ -123,20 +123,20 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
                 Err(error) => failed.push(Value::error(ShellError::from(error), path.span)),
             }
         }
-        let rows = Rows { answers: answers.into_iter(), current: None, failed, head: call.head };
+        let rows = ProjectRows { answers: answers.into_iter(), current: None, failed, head: call.head };
         rows.into_pipeline_data(call.head, engine.signals().clone())
     }
 }
 
 /// The rows of all projects, followed by the errors.
-struct Rows {
+struct ProjectRows {
     answers: std::vec::IntoIter<(String, PipelineData)>,
     current: Option<(String, <PipelineData as IntoIterator>::IntoIter)>,
     failed: Vec<Value>,
     head: Span,
 }
 
-impl Iterator for Rows {
+impl Iterator for ProjectRows {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {

@@ -16,10 +16,7 @@ use service_nushell::error::{invalid_call, labeled_at};
 use service_nushell::shell;
 use service_nushell::value_conversion;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// The daemon enforces the time limit; its response may arrive this much later.
-const GRACE: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 /// The flags that are keys of services.toml.
 const KEYS: [(&str, &str); 7] = [
@@ -161,7 +158,8 @@ impl PluginCommand for Run {
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             ..service_api::ActionRequest::default()
         };
-        let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+        let due =
+            timeout.and_then(|limit| Instant::now().checked_add(limit + crate::session::RESPONSE_GRACE));
         run_action::send(ActionKind::Start, request, session, due, false)
     }
 }

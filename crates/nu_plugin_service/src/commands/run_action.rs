@@ -19,13 +19,10 @@ use service_api::{ActionRequest, Outcome, Problem, printable};
 use service_client::client::Client;
 use service_nushell::error::invalid_call;
 use service_nushell::interruptible::{EventSender, Worker, WorkerEvent};
-use service_nushell::progress::Progress;
+use service_nushell::progress::StatusLine;
 use service_nushell::table::{Row, metadata, table};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-/// The daemon enforces the time limit; its response may arrive this much later.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// The limit of services that the command to undo an action names.
 const MAX_NAMED: usize = 5;
@@ -73,7 +70,7 @@ pub(super) fn run(
         timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         if_hash: if_hash.filter(|_| matches!(action, ActionKind::Start | ActionKind::Restart)),
     };
-    let due = timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+    let due = timeout.and_then(|limit| Instant::now().checked_add(limit + crate::session::RESPONSE_GRACE));
     // With `--all` any failure is an error.
     let strict = request.all || call.has_flag("strict")?;
     send(action, request, session, due, strict)
@@ -89,11 +86,11 @@ pub(super) fn send(
 ) -> Result<PipelineData, LabeledError> {
     // Connecting is a step of its own: after a ctrl-c during it, no request is sent.
     let client = session.request(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
-    let mut progress = Progress::new(action.participle(), &session.engine, client.clone(), String::new());
+    let mut progress = StatusLine::new(action.participle(), &session.engine, client.clone(), String::new());
     progress.set_undo(undo_command(action, &session.names));
     let (worker, progress) = send_request(action, body, client, &session, progress)?;
     let (head, signals) = (session.head, session.engine.signals().clone());
-    let rows = Rows {
+    let rows = ActionRows {
         worker,
         session,
         progress,
@@ -150,8 +147,8 @@ fn send_request(
     request: impl Serialize + Send + 'static,
     client: Client,
     session: &Session,
-    mut progress: Progress,
-) -> Result<(Worker<Report>, Progress), LabeledError> {
+    mut progress: StatusLine,
+) -> Result<(Worker<Report>, StatusLine), LabeledError> {
     let worker = Worker::spawn(&session.engine, move |sender| {
         if let Err(problem) = report(action, &request, &client, sender) {
             sender.send(Report::Broken(problem));
@@ -186,10 +183,10 @@ fn report(
 }
 
 /// The rows as they arrive, followed by those of failed services and by the error, if there is one.
-struct Rows {
+struct ActionRows {
     worker: Worker<Report>,
     session: Session,
-    progress: Progress,
+    progress: StatusLine,
     /// The deadline for the next row.
     due: Option<Instant>,
     result: CommandResult,
@@ -203,7 +200,7 @@ struct Rows {
     error: Option<LabeledError>,
 }
 
-impl Rows {
+impl ActionRows {
     /// Receives events until there is a row to return, or the end.
     fn receive(&mut self) -> Option<Outcome> {
         loop {
@@ -247,7 +244,7 @@ impl Rows {
     }
 }
 
-impl Iterator for Rows {
+impl Iterator for ActionRows {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {

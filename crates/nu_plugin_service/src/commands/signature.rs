@@ -19,7 +19,7 @@ pub(super) fn selecting(name: &str, output: &Type) -> Signature {
         .input_output_types(inputs().map(|input| (input, output.clone())).collect())
 }
 
-/// The input types for services. Any other value is accepted too, because the item of a closure arrives this way.
+/// The input types for services. `any` is accepted too: a call inside a closure gets the closure's `$in` as its input.
 pub(super) fn inputs() -> impl Iterator<Item = Type> {
     let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     named.into_iter().chain([Type::Any])

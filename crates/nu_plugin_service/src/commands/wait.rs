@@ -16,16 +16,13 @@ use service_client::client::Client;
 use service_client::ndjson_stream::NdjsonStream;
 use service_nushell::error::invalid_call;
 use service_nushell::interruptible::{Worker, WorkerEvent};
-use service_nushell::progress::Progress;
+use service_nushell::progress::StatusLine;
 use service_nushell::table::{Row, table};
 use std::time::{Duration, Instant};
 
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];
 /// The interval at which a closure runs again without a change of state: it may use memory or time.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// The daemon enforces the time limit; its response may arrive this much later.
-const GRACE: Duration = Duration::from_secs(10);
-
 pub(super) struct Wait;
 
 impl PluginCommand for Wait {
@@ -199,8 +196,10 @@ impl Waiting {
             }
         })?;
         let what = format!("waiting until {until}");
-        let mut progress = Progress::new(what, &self.session.engine, self.client.clone(), self.names.clone());
-        let due = self.timeout.and_then(|limit| Instant::now().checked_add(limit + GRACE));
+        let mut progress =
+            StatusLine::new(what, &self.session.engine, self.client.clone(), self.names.clone());
+        let due =
+            self.timeout.and_then(|limit| Instant::now().checked_add(limit + crate::session::RESPONSE_GRACE));
         let mut late = Vec::new();
         loop {
             match worker.receive_with_progress(&mut progress, due) {
@@ -235,7 +234,8 @@ impl Waiting {
             }
         })?;
         let what = "waiting for the closure to return true";
-        let mut progress = Progress::new(what, &self.session.engine, self.client.clone(), self.names.clone());
+        let mut progress =
+            StatusLine::new(what, &self.session.engine, self.client.clone(), self.names.clone());
         let due = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let again = Instant::now() + POLL_INTERVAL;

@@ -58,14 +58,14 @@ pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
     let read = |name: &str| String::from_utf8(read_regular(&directory.join(name), MAX_FILE_BYTES).ok()?).ok();
     let mut found = Vec::new();
     found.extend(read(PROCFILE).map(|text| procfile(&text)).unwrap_or_default());
-    let composed = COMPOSE.iter().find_map(|name| read(name).map(|text| composed(name, &text)));
+    let composed = COMPOSE.iter().find_map(|name| read(name).map(|text| compose_suggestions(name, &text)));
     found.extend(composed.unwrap_or_default());
     let locked = LOCKS.iter().find(|(lock, _)| directory.join(lock).exists()).map(|(_, runner)| *runner);
     found.extend(read("package.json").map(|text| package(&text, locked)).unwrap_or_default());
     if directory.join("src/main.rs").is_file() {
         found.extend(read("Cargo.toml").and_then(|text| cargo(&text)));
     }
-    distinguish(&mut found);
+    rename_duplicates(&mut found);
     found
 }
 
@@ -98,7 +98,7 @@ fn procfile(text: &str) -> Vec<Suggestion> {
         .collect()
 }
 
-fn composed(source: &str, text: &str) -> Vec<Suggestion> {
+fn compose_suggestions(source: &str, text: &str) -> Vec<Suggestion> {
     let services = compose::services(text).into_iter();
     services
         .filter_map(|service| {
@@ -130,7 +130,7 @@ fn cargo(text: &str) -> Option<Suggestion> {
 }
 
 /// Renames suggestions of equal names.
-fn distinguish(found: &mut [Suggestion]) {
+fn rename_duplicates(found: &mut [Suggestion]) {
     for at in 0..found.len() {
         let (before, rest) = found.split_at_mut(at);
         let taken = |name: &str| before.iter().any(|other| other.name == name);

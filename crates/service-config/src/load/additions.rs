@@ -123,7 +123,7 @@ fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
     Ok(read(&found, entries, boot_id))
 }
 
-/// The definitions that can be read of a damaged file, together with those of the version before it.
+/// The readable definitions of a damaged file, together with those of its previous version.
 fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> Vec<Addition> {
     let mut all = whole.unwrap_or_default();
     if parse(written, boot_id).is_err()

@@ -27,7 +27,7 @@ const ENGINES: [&str; 6] = ["docker", "podman", "nerdctl", "docker-compose", "po
 /// Programs that run the command that follows them.
 const WRAPPERS: [&str; 4] = ["sudo", "doas", "env", "exec"];
 
-/// Where the programs of a system are.
+/// The directories of the system's programs.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/", "/bin/", "/sbin/", "/snap/"];
 
 /// Whether a `start_command` runs such a client.

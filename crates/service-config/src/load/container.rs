@@ -81,7 +81,7 @@ fn list(
     read_all
 }
 
-/// No name of an image or a network has a space, or looks like an option.
+/// Whether this can be the name of an image or a network: without spaces, and not an option.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')

@@ -4,7 +4,7 @@ use super::section::{Diagnostic, Section, integer, parse_size};
 use service_core::config::{Manager, Service};
 use toml::de::DeValue;
 
-/// With less memory hardly any program starts.
+/// The minimum memory limit. With less, hardly any program starts.
 const MIN_MEMORY_BYTES: u64 = 1_000_000;
 /// The kernel's CPU quota is at least 1 ms in each period of 100 ms.
 const MIN_CPU_CORES: f64 = 0.01;

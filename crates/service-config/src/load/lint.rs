@@ -67,7 +67,7 @@ fn warning(service: &Service, map: &KeyMap<'_>, key: &str, message: String, help
     diagnostic
 }
 
-/// A reason for which a service does not work on this machine as things are.
+/// A reason why a service does not work on this machine at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
     /// The key of the definition.

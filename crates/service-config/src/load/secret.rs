@@ -30,7 +30,7 @@ impl SecretSpans {
             let (start, end) = (span.start.max(line.start), span.end.min(line.end));
             start - line.start..end - line.start
         });
-        let unread = if self.is_toml { None } else { unread(text, line.start, shown) };
+        let unread = if self.is_toml { None } else { secret_in_invalid_line(text, line.start, shown) };
         joined(inside.chain(secrets(shown)).chain(unread).collect())
     }
 }
@@ -38,21 +38,23 @@ impl SecretSpans {
 fn table(table: &DeTable<'_>, is_secret_value: bool, spans: &mut Vec<Range<usize>>) {
     for (key, value) in table {
         let key = key.get_ref();
-        leaves(value, is_secret_value || key == "env" || is_secret(key), spans);
+        collect_leaf_spans(value, is_secret_value || key == "env" || is_secret(key), spans);
     }
 }
 
-fn leaves(value: &Spanned<DeValue<'_>>, is_secret_value: bool, spans: &mut Vec<Range<usize>>) {
+fn collect_leaf_spans(value: &Spanned<DeValue<'_>>, is_secret_value: bool, spans: &mut Vec<Range<usize>>) {
     match value.get_ref() {
         DeValue::Table(inner) => table(inner, is_secret_value, spans),
-        DeValue::Array(values) => values.iter().for_each(|value| leaves(value, is_secret_value, spans)),
+        DeValue::Array(values) => {
+            values.iter().for_each(|value| collect_leaf_spans(value, is_secret_value, spans));
+        }
         _ if is_secret_value && !value.span().is_empty() => spans.push(value.span()),
         _ => {}
     }
 }
 
 /// The secret of a line that is not TOML: its value, if the header above the line or the line itself names an `env`.
-fn unread(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
+fn secret_in_invalid_line(text: &str, start: usize, line: &str) -> Option<Range<usize>> {
     let header = text[..start].lines().rev().map(str::trim).find(|line| line.starts_with('['));
     let header = header.is_some_and(|header| is_env(header.trim_matches(['[', ']'])));
     let mut from = 0;

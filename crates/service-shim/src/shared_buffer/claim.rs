@@ -15,40 +15,40 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The offsets of the claim and of the shim that holds the launch, in the first page.
-const CLAIM: usize = 800;
-const SHIM: usize = 808;
-/// The claim while neither side has decided.
-const OPEN: u64 = 0;
-const CLAIMED: u64 = 1;
-const WITHDRAWN: u64 = 2;
+const CLAIM_OFFSET: usize = 800;
+const HOLDER_OFFSET: usize = 808;
+/// The values of the claim: no side has decided, a shim has claimed the launch, the daemon has withdrawn it.
+const CLAIM_OPEN: u64 = 0;
+const CLAIM_TAKEN: u64 = 1;
+const CLAIM_WITHDRAWN: u64 = 2;
 /// The length of the first page.
 const LENGTH_BYTES: usize = 4096;
 
 impl SharedBuffer {
     /// Records that this shim holds the launch. Must be called before any step that can block.
     pub fn set_holder(&self, shim: Process) {
-        // SAFETY: it lies within the first page of the map, aligned; no other process writes it.
+        // SAFETY: the holder lies within the first page of the map, aligned; no other process writes it.
         unsafe {
-            let place = self.map.as_mut_ptr().add(SHIM).cast::<[u64; 2]>();
+            let place = self.map.as_mut_ptr().add(HOLDER_OFFSET).cast::<[u64; 2]>();
             place.write_volatile([shim.pid.into(), shim.start_time]);
         }
     }
 
     /// Claims the launch. If it returns `false`, the launch was withdrawn and must not begin.
     pub fn claim(&self) -> bool {
-        decide(&self.map, CLAIMED).is_ok()
+        decide(&self.map, CLAIM_TAKEN).is_ok()
     }
 }
 
-/// Withdraws a launch: no shim will begin it. A second withdrawal is no error. Returns the shim that holds the launch,
-/// if one has recorded itself.
+/// Withdraws a launch: no shim will begin it. A second withdrawal also succeeds. Returns the shim that holds the
+/// launch, if one has recorded itself.
 ///
 /// # Errors
 /// The launch may have begun.
 pub fn withdraw(memory: &File) -> Result<Option<Process>, MayHaveBegun> {
     let map = map(memory).map_err(|_| MayHaveBegun)?;
-    match decide(&map, WITHDRAWN) {
-        Ok(()) | Err(WITHDRAWN) => Ok(holder(memory)),
+    match decide(&map, CLAIM_WITHDRAWN) {
+        Ok(()) | Err(CLAIM_WITHDRAWN) => Ok(holder(memory)),
         Err(_) => Err(MayHaveBegun),
     }
 }
@@ -60,7 +60,7 @@ pub struct MayHaveBegun;
 /// The shim that holds the launch, if one has recorded itself.
 pub fn holder(memory: &File) -> Option<Process> {
     let mut error_text = [0; 16];
-    memory.read_exact_at(&mut error_text, SHIM as u64).ok()?;
+    memory.read_exact_at(&mut error_text, HOLDER_OFFSET as u64).ok()?;
     let [pid, start_time] =
         [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|byte| error_text[at + byte])));
     let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
@@ -68,9 +68,9 @@ pub fn holder(memory: &File) -> Option<Process> {
 }
 
 fn decide(map: &MmapRaw, word: u64) -> Result<(), u64> {
-    // SAFETY: it lies within the map, aligned, and every process accesses it atomically.
-    let claim = unsafe { AtomicU64::from_ptr(map.as_mut_ptr().add(CLAIM).cast()) };
-    claim.compare_exchange(OPEN, word, Ordering::AcqRel, Ordering::Acquire).map(drop)
+    // SAFETY: the claim lies within the map, aligned, and every process accesses it atomically.
+    let claim = unsafe { AtomicU64::from_ptr(map.as_mut_ptr().add(CLAIM_OFFSET).cast()) };
+    claim.compare_exchange(CLAIM_OPEN, word, Ordering::AcqRel, Ordering::Acquire).map(drop)
 }
 
 fn map(memory: &File) -> io::Result<MmapRaw> {
@@ -84,7 +84,7 @@ fn map(memory: &File) -> io::Result<MmapRaw> {
 mod tests {
     use super::*;
 
-    const SHIM: Process = Process { pid: 7, start_time: 9 };
+    const HOLDER_OFFSET: Process = Process { pid: 7, start_time: 9 };
 
     fn shared_buffer() -> (File, SharedBuffer) {
         let memory = File::from(SharedBuffer::create().unwrap());
@@ -103,9 +103,9 @@ mod tests {
     fn what_was_withdrawn_cannot_be_claimed_and_names_the_shim_that_has_it() {
         let (memory, shared_buffer) = shared_buffer();
         assert_eq!(withdraw(&memory), Ok(None));
-        shared_buffer.set_holder(SHIM);
+        shared_buffer.set_holder(HOLDER_OFFSET);
         assert!(!shared_buffer.claim());
-        assert_eq!((withdraw(&memory), holder(&memory)), (Ok(Some(SHIM)), Some(SHIM)));
+        assert_eq!((withdraw(&memory), holder(&memory)), (Ok(Some(HOLDER_OFFSET)), Some(HOLDER_OFFSET)));
     }
 
     #[test]

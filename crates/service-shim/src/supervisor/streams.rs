@@ -1,6 +1,6 @@
 //! [`Streams`]: both output streams of a service, read in the order in which they were written.
 //!
-//! Two pipes do not tell which was written first. But the kernel queues the pipes of an edge-triggered `epoll` in the
+//! Two pipes do not show which was written first. But the kernel queues the pipes of an edge-triggered `epoll` in the
 //! order in which they became readable. The pipe that became readable first is therefore read first, once, and then the
 //! other. While both are written to, neither is left to fill, because output that lies in both pipes has no order.
 

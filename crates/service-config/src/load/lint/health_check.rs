@@ -8,7 +8,7 @@ use service_host::ca_file::check_ca_file;
 use service_host::fs::MAX_SOCKET_NAME_BYTES;
 use std::path::Path;
 
-/// `PATH_MAX` without its NUL, and `NAME_MAX`.
+/// The maximum length of a path (`PATH_MAX` without its NUL), and of a name in it (`NAME_MAX`).
 const MAX_PATH_BYTES: usize = 4095;
 const MAX_FILE_NAME_BYTES: usize = 255;
 
