@@ -104,7 +104,9 @@ fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
         [b'/', ..] => SocketAddr::from_pathname(name)?,
-        _ => return Err(io::Error::other(format!("`{}` is not an address of a Unix socket", name.display()))),
+        _ => {
+            return Err(io::Error::other(format!("`{}` is not an address of a Unix socket", name.display())));
+        }
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
