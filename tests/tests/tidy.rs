@@ -206,8 +206,8 @@ fn every_path_in_the_pages_exists() {
             let is_from_root = word.contains('/')
                 && ["bench", "crates", "docs", "examples", "fuzz", "nu", "tests", "xtask", ".ci"]
                     .contains(&first);
-            let is_source =
-                word.ends_with(".rs") && !files.iter().any(|file| file.ends_with(&format!("/{word}")));
+            let is_source = Path::new(word).extension().is_some_and(|extension| extension == "rs")
+                && !files.iter().any(|file| file.ends_with(&format!("/{word}")));
             is_source || (is_from_root && !root().join(word).exists())
         };
         none(&format!("{page} names paths that do not exist"), words.filter(is_lost).map(String::from));
