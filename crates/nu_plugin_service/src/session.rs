@@ -222,7 +222,7 @@ impl Session {
         })
     }
 
-    /// The same; `None` if no daemon runs on this machine.
+    /// As [`Session::request_running`], but `None` if no daemon runs on this machine.
     pub(crate) fn request_if_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,

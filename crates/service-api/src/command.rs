@@ -135,25 +135,25 @@ pub struct Outcome {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It was started.
+    /// The service was started.
     Started,
-    /// It was stopped.
+    /// The service was stopped.
     Stopped,
-    /// It was stopped and started.
+    /// The service was stopped and started.
     Restarted,
-    /// It was defined.
+    /// The service was defined.
     Added,
-    /// It was stopped, and is no longer defined.
+    /// The service was stopped, and is no longer defined.
     Removed,
-    /// Its definition was changed, without a restart.
+    /// The definition was changed, without a restart.
     Updated,
-    /// It was returned to its state before a failed apply.
+    /// The service was returned to its state before a failed apply.
     RolledBack,
-    /// It already was as requested.
+    /// The service already was as requested.
     Unchanged,
-    /// It is starting (without a wait, or after the timeout).
+    /// The service is starting (without a wait, or after the timeout).
     Starting,
-    /// It is stopping (without a wait, or after the timeout).
+    /// The service is stopping (without a wait, or after the timeout).
     Stopping,
     /// The action failed.
     Failed,

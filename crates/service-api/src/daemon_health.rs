@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// It works.
+/// The daemon works.
 pub const OK: &str = "ok";
-/// It works, with warnings.
+/// The daemon works, with warnings.
 pub const DEGRADED: &str = "degraded";
 
 /// The daemon can do its work. Otherwise the answer is a `Problem` with the code `unfit`.

@@ -20,7 +20,7 @@ pub struct TcpEndpoint {
     pub tls: bool,
     /// A name or an address; an IPv6 address has no brackets here.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
 }
 

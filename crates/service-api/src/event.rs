@@ -28,7 +28,7 @@ pub mod kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its number: one more than that of the previous event, from 1, across all daemons of the project.
+    /// The number: one more than that of the previous event, from 1, across all daemons of the project.
     pub seq: u64,
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -37,7 +37,7 @@ pub struct Event {
     pub since_boot_ms: f64,
     /// The service; `null` for the daemon.
     pub service: Option<String>,
-    /// Its kind: `state`, `health`, `stop`, `defined`, `changed`, `removed`, `daemon` or `journal`.
+    /// The kind: `state`, `health`, `stop`, `defined`, `changed`, `removed`, `daemon` or `journal`.
     pub event: String,
     /// The former value, if known.
     pub from: Option<String>,
@@ -88,7 +88,7 @@ pub struct HistoryEntry {
     pub time: String,
     /// The service.
     pub service: String,
-    /// Its kind: that of an event, or `check` for a health check.
+    /// The kind: that of an event, or `check` for a health check.
     pub kind: String,
     /// The former value.
     pub from: Option<String>,

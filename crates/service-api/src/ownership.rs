@@ -52,9 +52,9 @@ pub fn foreign(file: &Path, uid: u32) -> Option<String> {
 /// The reason why the owner or the mode of a file or directory is not acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Risk {
-    /// Its owner is this user.
+    /// The owner is this user.
     Belongs(u32),
-    /// Its mode allows others to write.
+    /// The mode allows others to write.
     Writable,
 }
 

@@ -12,7 +12,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     printable_text(text, Colours::Dropped)
 }
 
-/// The same, with the sequences that colour text (SGR): for lines of logs.
+/// As [`printable`], but with the sequences that colour text (SGR): for lines of logs.
 pub fn coloured(text: &str) -> Cow<'_, str> {
     printable_text(text, Colours::Kept)
 }

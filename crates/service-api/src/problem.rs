@@ -56,7 +56,7 @@ pub struct SourceLocation {
 pub struct Cell {
     /// Which row, counted from 0.
     pub row: usize,
-    /// Its column, and the keys within that; empty for the row as a whole.
+    /// The column, and the keys within that; empty for the row as a whole.
     #[serde(default)]
     pub path: Vec<String>,
 }
@@ -121,7 +121,7 @@ pub enum Code {
     Storage,
     /// Whether the service runs is unknown, so it is neither started nor stopped.
     StateUnknown,
-    /// It runs under the former path of a renamed project directory.
+    /// The service runs under the former path of a renamed project directory.
     Moved,
     /// There is no systemd of this user to be had.
     NoSystemd,

@@ -45,17 +45,17 @@ pub struct Project {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartupMessage {
-    /// It listens.
+    /// The daemon listens.
     Ready {
-        /// Its process id.
+        /// The process id.
         pid: u32,
-        /// Its socket.
+        /// The socket.
         socket: PathBuf,
     },
     /// Another daemon owns this project, and will answer.
     #[serde(rename = "taken")]
     AlreadyRunning,
-    /// It cannot run, for this reason.
+    /// The daemon cannot run, for this reason.
     Failed(Problem),
 }
 

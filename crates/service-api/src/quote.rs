@@ -3,7 +3,7 @@
 
 /// The beginning of a program's output.
 pub const OPEN: char = '“';
-/// Its end.
+/// The end of a program's output.
 pub const CLOSE: char = '”';
 
 /// The output of a program as part of a message.

@@ -90,7 +90,7 @@ pub fn hash<'m>(
     combined(sha256(content), file, modules)
 }
 
-/// The same for a content of known hash.
+/// The hash of a file whose content has this hash, with those of its modules.
 ///
 /// # Errors
 /// Those of reading a module.

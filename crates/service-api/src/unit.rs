@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The result of `orchestratord enable` and `disable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
-    /// Its name, for `systemctl --user`.
+    /// The name, for `systemctl --user`.
     pub unit: String,
     /// The unit file.
     pub path: String,
@@ -13,7 +13,7 @@ pub struct Unit {
     pub enabled: bool,
     /// When systemd starts it: `login`, `boot` or `never`.
     pub at: String,
-    /// Its present state in systemd: `active`, `inactive`, `failed` …
+    /// The present state in systemd: `active`, `inactive`, `failed` …
     pub state: String,
     /// The services that it starts: `auto`, `all`, or names with commas.
     pub services: String,

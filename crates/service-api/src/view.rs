@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Service {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its purpose.
+    /// The purpose.
     pub description: String,
-    /// Its dependencies.
+    /// The dependencies.
     pub dependencies: Vec<Dependency>,
-    /// Its manager: `process`, `command`, `systemd`, or the path of a Nushell module.
+    /// The manager: `process`, `command`, `systemd`, or the path of a Nushell module.
     pub manager: String,
-    /// Its command line.
+    /// The command line.
     pub start_command: String,
     /// The command line that stops it instead of a signal.
     pub stop_command: Option<String>,
@@ -79,11 +79,11 @@ pub struct Node {
     pub name: String,
     /// Services of one level do not depend on each other; level 0 has no dependencies.
     pub level: usize,
-    /// Its dependencies and their conditions.
+    /// The dependencies and their conditions.
     pub dependencies: Vec<Dependency>,
     /// The names of its dependents.
     pub dependents: Vec<String>,
-    /// Its detailed state. Without a daemon: `stopped`, or `unknown` if it may run.
+    /// The detailed state. Without a daemon: `stopped`, or `unknown` if it may run.
     pub state: String,
 }
 
@@ -91,7 +91,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
-    /// Its name.
+    /// The name.
     pub name: String,
     /// Coarse: `running`, `stopped`, `failed` or `unknown`.
     pub status: String,
@@ -127,10 +127,10 @@ pub struct Details {
     pub exit_code: Option<i32>,
     /// Signal that ended its last process, for example `SIGKILL`.
     pub exit_signal: Option<String>,
-    /// Its command line.
+    /// The command line.
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub command: String,
-    /// Its working directory.
+    /// The working directory.
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub cwd: String,
     /// Path of its log.
@@ -249,7 +249,7 @@ pub struct PortHolder {
     pub port: u16,
     /// The process; `null` if it is another user's.
     pub pid: Option<u32>,
-    /// Its name.
+    /// The name.
     pub process: Option<String>,
 }
 
@@ -305,7 +305,7 @@ pub struct Manager {
     pub version: Option<String>,
     /// Number of services with this manager.
     pub services: usize,
-    /// Its problem, or the message of its `check`.
+    /// The problem, or the message of its `check`.
     pub message: Option<String>,
 }
 
@@ -325,7 +325,7 @@ pub struct Version {
 pub struct Daemon {
     /// Version of the daemon.
     pub version: String,
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
     /// Path of its socket.
     pub socket: String,
@@ -356,7 +356,7 @@ pub struct Daemon {
 /// A services.toml that was written to begin with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitResult {
-    /// Its path.
+    /// The path.
     pub path: String,
     /// Whether it replaced a file.
     pub replaced: bool,
@@ -384,7 +384,7 @@ pub struct Suggestion {
 pub struct ProjectSummary {
     /// Path of its `services.toml`; `null` if no daemon has recorded it.
     pub path: Option<String>,
-    /// Its state directory.
+    /// The state directory.
     pub state_dir: String,
     /// Whether it has a daemon.
     pub daemon: bool,

@@ -220,7 +220,7 @@ fn message(child: Child, log: &Path, already_there: u64) -> Result<StartupMessag
 /// What a daemon has written first.
 enum Greeting {
     Line(String),
-    /// It has exited so.
+    /// The daemon has exited without a line.
     Nothing(Option<ExitStatus>),
 }
 
@@ -346,7 +346,7 @@ mod tests {
         assert!(problem.help.unwrap().contains("ulimit -f"));
     }
 
-    /// Its next daemon answers at once, so that only the process id differs.
+    /// The next daemon answers at once, so that only the process id differs.
     #[test]
     fn a_daemon_has_ended_when_its_process_has_and_not_when_its_socket_is_closed() {
         let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();

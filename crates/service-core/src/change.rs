@@ -11,13 +11,13 @@ use alloc::vec::Vec;
 /// The change of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It is new, or a running service newly depends on it.
+    /// The service is new, or a running service newly depends on it.
     Add,
-    /// It is no longer defined, and is stopped.
+    /// The service is no longer defined, and is stopped.
     Remove,
-    /// It is restarted.
+    /// The service is restarted.
     Restart,
-    /// It continues under its new definition.
+    /// The service continues under its new definition.
     Update,
     /// Nothing.
     None,
@@ -47,7 +47,7 @@ pub struct Change {
     pub needed: bool,
     /// The keys that differ.
     pub keys: Vec<&'static str>,
-    /// Its running dependents, which are restarted with it, in start order.
+    /// The running dependents, which are restarted with it, in start order.
     pub affects: Vec<Name>,
 }
 

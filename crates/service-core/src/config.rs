@@ -67,7 +67,7 @@ pub struct Api {
 pub struct Tls {
     /// The certificate, with intermediate certificates.
     pub certificate: String,
-    /// Its private key.
+    /// The private key.
     pub key: String,
 }
 
@@ -98,18 +98,18 @@ pub struct Span {
 /// `[services.NAME]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Service {
-    /// Its name.
+    /// The name.
     pub name: Name,
     /// Where the name stands.
     pub span: Span,
     /// The origin of its definition.
     #[serde(default)]
     pub origin: Origin,
-    /// Its purpose.
+    /// The purpose.
     pub description: String,
     /// The manager.
     pub manager: Manager,
-    /// Its start command; for a container, the replacement of the image's command.
+    /// The start command; for a container, the replacement of the image's command.
     pub start_command: Command,
     /// `image` and the keys beside it.
     #[serde(default)]
@@ -121,7 +121,7 @@ pub struct Service {
     /// Options for its manager, as JSON.
     #[serde(default)]
     pub with: Option<String>,
-    /// Its dependencies.
+    /// The dependencies.
     pub dependencies: Vec<Dependency>,
     /// The endpoint of its health checks; `None` is a process check.
     pub endpoint: Option<Endpoint>,
@@ -270,9 +270,9 @@ pub enum Origin {
     /// `services.toml`.
     #[default]
     File,
-    /// It was added, and remains until it is removed.
+    /// The service was added, and remains until it is removed.
     Added,
-    /// It was added for one run, and is removed some time afterwards.
+    /// The service was added for one run, and is removed some time afterwards.
     Transient,
 }
 
@@ -340,14 +340,14 @@ pub struct Dependency {
 /// The condition of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Condition {
-    /// Its process runs.
+    /// The process of the dependency runs.
     Started,
-    /// It has become ready; a one-shot has completed.
+    /// The dependency has become ready; a one-shot has completed.
     #[default]
     Ready,
-    /// It is healthy now.
+    /// The dependency is healthy now.
     Healthy,
-    /// It has ended with success.
+    /// The dependency has ended with success.
     Completed,
 }
 
@@ -367,9 +367,9 @@ pub enum WhenLost {
     /// Nothing.
     #[default]
     Keep,
-    /// It is stopped, and started again when the dependency is back.
+    /// The dependent is stopped, and started again when the dependency is back.
     Restart,
-    /// It is stopped.
+    /// The dependent is stopped.
     Stop,
 }
 
@@ -382,14 +382,14 @@ impl WhenLost {
 /// The policy after the end of a service by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Restart {
-    /// It is not restarted.
+    /// The service is not restarted.
     No,
-    /// It is restarted unless it ended with code 0.
+    /// The service is restarted unless it ended with code 0.
     #[default]
     OnFailure,
-    /// It is restarted.
+    /// The service is restarted.
     Always,
-    /// The same as [`Always`](Self::Always): requested stops persist in either case.
+    /// As [`Always`](Self::Always): requested stops persist in either case.
     UnlessStopped,
 }
 

@@ -138,7 +138,7 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
     }
 }
 
-/// What runs the program of a service: the output of Python stays in a buffer unless the definition says otherwise.
+/// The interpreter of a service: the output of Python stays in a buffer unless the definition says otherwise.
 fn runtime(service: &Service) -> Runtime {
     let command = &service.start_command;
     let is_python = |word: &str| {

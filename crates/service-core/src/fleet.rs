@@ -64,7 +64,7 @@ pub struct ServiceEffect {
 /// Whether a request includes related services: dependencies of a start, dependents of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagate {
-    /// They do.
+    /// The request includes them.
     Yes,
     /// Only the named services.
     No,

@@ -14,9 +14,9 @@ pub enum Health {
     /// Nothing runs, so nothing is healthy or not.
     #[default]
     None,
-    /// It runs, and no check has decided yet.
+    /// The service runs, and no check has decided yet.
     Pending,
-    /// Its process exists, and no check is defined.
+    /// The process exists, and no check is defined.
     Alive,
     /// The last checks passed.
     Healthy,
@@ -54,9 +54,9 @@ pub enum CheckFault {
 /// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// It passed.
+    /// The check passed.
     Success,
-    /// It failed or took too long.
+    /// The check failed or took too long.
     Failure,
     /// A manager that counts failures itself reports it unhealthy.
     ConfirmedFailure,

@@ -12,19 +12,19 @@ use alloc::sync::Arc;
 pub struct Snapshot {
     /// The service.
     pub id: Id,
-    /// Its goal.
+    /// The goal.
     pub goal: Goal,
-    /// Its state.
+    /// The state.
     pub state: State,
-    /// Its health.
+    /// The health.
     pub health: Health,
-    /// Its coarse status.
+    /// The coarse status.
     pub status: Status,
     /// Number of its last run.
     pub run: u64,
     /// When the process of this run was launched, while it exists.
     pub launched: Option<Moment>,
-    /// Who started that run.
+    /// The origin of that run.
     pub starter: StartedBy,
     /// The exit status of the last run; during a run, of the run before. `None` if that run never began.
     pub last_exit: Option<Exit>,
@@ -47,11 +47,11 @@ pub struct Snapshot {
 /// The guide's coarse status of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It has a process, or its manager reports it running.
+    /// The service has a process, or its manager reports it running.
     Running,
-    /// It has none, as intended.
+    /// The service has no process, as intended.
     Stopped,
-    /// It has none, because of a failure.
+    /// The service has no process, because of a failure.
     Failed,
     /// The status is unknown.
     Unknown,

@@ -235,7 +235,7 @@ pub(super) async fn remove(
     };
     let (rows, receiver) = unbounded_channel();
     if names.is_empty() {
-        drop(rows); // else an answer to nobody's removal would wait for them
+        drop(rows); // else an answer without rows would wait for them
     } else {
         let fleet = api.orchestrator.fleet_snapshot();
         // An addition that contradicts the file is not in the plan, and nothing of it runs.
@@ -310,7 +310,7 @@ async fn remove_stopped(
             }
             Err(problem) => failed(problem.clone()),
         };
-        let _ = rows.send(row); // nobody may be reading any more
+        let _ = rows.send(row); // the client may have gone
     }
 }
 

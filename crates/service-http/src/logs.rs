@@ -52,7 +52,7 @@ pub(super) struct LogParameters {
 
 /// The log of one service
 ///
-/// Its last lines, or those since a time. The client sets the pace: no lines are buffered in memory.
+/// The last lines, or those since a time. The client sets the pace: no lines are buffered in memory.
 #[utoipa::path(
     get,
     path = routes::SERVICE_LOGS,

@@ -64,8 +64,8 @@ impl<T: Send + 'static> Worker<T> {
         Self::spawn_until(engine, &|action| action == SignalAction::Interrupt, work)
     }
 
-    /// The same for a stream that could outlive its pipeline: once the shell is back at the prompt, nothing reads the
-    /// stream.
+    /// Starts the work of a stream that could outlive its pipeline. The work also ends at the next prompt, when nothing
+    /// reads the stream any more.
     pub fn until_prompt(
         engine: &EngineInterface,
         work: impl FnOnce(&EventSender<T>) + Send + 'static,

@@ -21,12 +21,12 @@ pub struct Definitions {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// Its name; optional for a transient service, with a default from the program.
+    /// The name; optional for a transient service, with a default from the program.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     name: Option<String>,
     /// The service itself: a program and its arguments, split as a shell would, or a list of them.
     start_command: Option<CommandLine>,
-    /// Its purpose.
+    /// The purpose.
     description: Option<String>,
     /// The dependencies, by name, or with a condition.
     #[schema(required = false)]
@@ -44,7 +44,7 @@ pub struct Definition {
     stop_command: Option<String>,
     /// For the manager `command`: exit code 0 means that it runs.
     status_command: Option<String>,
-    /// Its manager: `process`, `command`, `systemd`, `podman`, `docker`, or the path of a Nushell module.
+    /// The manager: `process`, `command`, `systemd`, `podman`, `docker`, or the path of a Nushell module.
     #[schema(example = "process")]
     manager: Option<String>,
     /// Table for its manager.
@@ -60,7 +60,7 @@ pub struct Definition {
     volumes: Option<Words>,
     /// Networks of the container.
     networks: Option<Words>,
-    /// Its working directory.
+    /// The working directory.
     working_dir: Option<String>,
     /// Variables added to the environment of the daemon.
     #[schema(required = false)]
@@ -86,7 +86,7 @@ pub struct Definition {
     oneshot: bool,
     /// Whether a shell that enters the project's directory may start it.
     auto: Option<bool>,
-    /// Its restart policy.
+    /// The restart policy.
     restart: Option<Restart>,
     /// The signal that asks it to end.
     #[schema(example = "TERM")]
@@ -156,7 +156,7 @@ pub enum Need {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
-    /// Its name.
+    /// The name.
     name: String,
     /// The condition.
     condition: Option<Condition>,

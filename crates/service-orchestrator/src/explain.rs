@@ -30,9 +30,9 @@ const LINES: usize = 10;
 /// Whether the output of a service may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
-    /// It may.
+    /// The client may read lines of the log.
     Told,
-    /// It may contain private data, and the client lacks the right to read it.
+    /// The client may not read lines of the log, which may contain private data.
     Hidden,
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 impl ServiceOrchestrator {
-    /// The same rows, each with the explanation of `service why`.
+    /// These rows, each with the explanation of `service why`.
     pub fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
         let (told, receiver) = unbounded_channel();
         let orchestrator = self.clone();

@@ -309,7 +309,7 @@ impl ServiceOrchestrator {
         Ok(ServiceHealth { healthy, message, latency })
     }
 
-    /// The same. A result at most `kept` old is accepted.
+    /// As [`check_service_health`](Self::check_service_health), but a result at most `kept` old is accepted.
     ///
     /// # Errors
     /// [`Code::NotFound`].

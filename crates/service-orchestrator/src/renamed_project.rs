@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-/// Its name in a state directory.
+/// The name in a state directory.
 const FILE: &str = "place.json";
 
 /// The properties of a directory that a rename preserves.
@@ -23,18 +23,18 @@ const FILE: &str = "place.json";
 pub struct Place {
     device: u64,
     inode: u64,
-    /// Its creation time in nanoseconds, since inode numbers are reused.
+    /// The creation time in nanoseconds, since inode numbers are reused.
     born: Option<u64>,
 }
 
 /// The presence of a project's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It exists.
+    /// The file exists.
     Present,
-    /// It was deleted: its disk is mounted.
+    /// The file was deleted: its disk is mounted.
     Gone,
-    /// It cannot be read.
+    /// The file cannot be read.
     Unknown,
 }
 

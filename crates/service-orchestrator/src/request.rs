@@ -76,7 +76,7 @@ impl Verb {
 /// How long the answer to a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitPolicy {
-    /// The answer comes at once: its rows say what has begun.
+    /// The answer comes at once. The rows name the actions that have begun.
     NoWait,
     /// The answer comes when the request is done, at the latest after this time.
     Timeout(Duration),

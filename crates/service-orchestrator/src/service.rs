@@ -10,9 +10,9 @@ use std::time::Duration;
 /// A service, in the guide's six fields; everything else has its default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its purpose.
+    /// The purpose.
     pub description: String,
     /// The services that must be ready before it starts.
     pub dependencies: Vec<String>,
@@ -28,11 +28,11 @@ pub struct Service {
 /// The coarse state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServiceStatus {
-    /// It has a process, or its manager reports it running.
+    /// The service has a process, or its manager reports it running.
     Running,
-    /// It has none, as intended.
+    /// The service has no process, as intended.
     Stopped,
-    /// It has none, because of a failure.
+    /// The service has no process, because of a failure.
     Failed,
     /// The status is unknown.
     Unknown,

@@ -57,7 +57,7 @@ pub struct ServiceSnapshot {
     pub stop: Option<String>,
     /// Whether its stop command has ended, and with code 0.
     pub stopped_by: Option<bool>,
-    /// Its counters.
+    /// The counters.
     pub metrics: ServiceMetrics,
 }
 

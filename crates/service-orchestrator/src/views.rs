@@ -65,7 +65,7 @@ pub fn step(plan: &Plan, step: usize, id: Id) -> view::Step {
     }
 }
 
-/// The same, with dependencies.
+/// The rows of a graph: services with their dependencies.
 pub fn graph(plan: &Plan, ids: &[Id], state: impl Fn(Id) -> &'static str) -> Vec<view::Node> {
     let shown = with_needs(plan, ids);
     shown.iter().map(|id| node(plan, &shown, *id, &state)).collect()

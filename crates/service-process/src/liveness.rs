@@ -32,7 +32,7 @@ pub fn boot() -> Option<String> {
 /// The names of the services of a project that have a shim.
 ///
 /// # Errors
-/// Their directory cannot be read.
+/// The directory cannot be read.
 pub fn supervised(state_dir: &Path) -> io::Result<Vec<String>> {
     let boot = boot();
     let services = services(state_dir)?.into_iter().filter(|service| has_shim(service, boot.as_deref()));

@@ -20,7 +20,7 @@ const ROTATION_DELAY: Duration = Duration::from_millis(1);
 /// The line that replaces lines which were rotated away before they were read.
 const LOST_LINES: &str = "lines are missing here: they were rotated away before they could be read";
 
-/// Reads the end of a log, and then what is appended to it.
+/// Reads the end of a log, and then the lines that are appended.
 #[derive(Debug)]
 pub struct Follower {
     files: Files,

@@ -62,7 +62,7 @@ pub struct Pruned {
     pub path: String,
     /// The state directory that was removed.
     pub state_dir: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
     /// Why it could not be removed completely.
     pub error: Option<String>,

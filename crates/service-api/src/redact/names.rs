@@ -39,7 +39,7 @@ const SECRET: [&str; 36] = [
     "connstr",
     "passin",
 ];
-/// The same, also within a longer word, or across several words.
+/// Names of secrets, also within a longer word, or across several words.
 const INFIXES: [&str; 17] = [
     "password",
     "passwd",
@@ -59,9 +59,9 @@ const INFIXES: [&str; 17] = [
     "jwt",
     "hmac",
 ];
-/// The same at the end of a compound such as `DBPW`.
+/// Names of secrets at the end of a compound such as `DBPW`.
 const ENDS: [&str; 4] = ["pass", "pwd", "psw", "pw"];
-/// Words of every day that end so.
+/// Everyday words with such an end.
 const HARMLESS: [&str; 9] =
     ["bypass", "compass", "encompass", "multipass", "overpass", "oldpwd", "surpass", "trespass", "underpass"];
 /// Names of secrets, in spite of an end as in [`ABOUT`].

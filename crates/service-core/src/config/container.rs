@@ -13,9 +13,9 @@ pub struct Container {
     pub pull: Pull,
     /// Which of its ports can be reached from outside, and where.
     pub ports: Vec<String>,
-    /// Its directories and named volumes, with their mount points.
+    /// The directories and named volumes, with their mount points.
     pub volumes: Vec<String>,
-    /// Its networks; none for the default of the engine.
+    /// The networks; none for the default of the engine.
     pub networks: Vec<String>,
 }
 

@@ -50,10 +50,10 @@ impl Default for Health {
 /// The reaction to an unhealthy service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnFailure {
-    /// It is reported.
+    /// The failure is reported.
     #[default]
     Report,
-    /// It is stopped, and the restart policy applies as after a crash.
+    /// The service is stopped, and the restart policy applies as after a crash.
     Restart,
 }
 
@@ -112,7 +112,7 @@ pub struct Ready {
     pub notify: bool,
     /// The time limit of a start; absent: [`START_TIMEOUT`], and no limit for a one-shot.
     pub timeout: Option<Duration>,
-    /// Without endpoint, log and notify: ready when alive for so long.
+    /// Without endpoint, log and notify: ready after this time with a process.
     pub delay: Duration,
 }
 
@@ -128,13 +128,13 @@ impl Default for Ready {
 /// The sign that a start is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Its end, with success.
+    /// The end, with success.
     Exit,
     /// A log line or `READY=1`.
     Notify,
     /// The first passed health check, or the start itself if its manager has no status.
     Probe,
-    /// Being alive for so long.
+    /// A process that has been alive for this time.
     Delay(Duration),
 }
 
@@ -147,7 +147,7 @@ pub struct Backoff {
     pub factor: f64,
     /// Longest pause.
     pub max: Duration,
-    /// Being ready for so long clears the count.
+    /// A service that has been ready for this time has its count cleared.
     pub reset_after: Duration,
     /// The number of restarts in `window` after which it has failed; 0 for no limit.
     pub limit: u32,

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-/// What runs a program, as far as it matters for a next step.
+/// The interpreter of a program, as far as it matters for a next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Runtime {
     /// Unknown.
@@ -62,7 +62,7 @@ pub struct ExplainContext<'a> {
     pub check_fault: Option<CheckFault>,
     /// The limit of one check.
     pub check_timeout: Option<Duration>,
-    /// What runs the program.
+    /// The interpreter of the program.
     pub runtime: Runtime,
     /// How long its last run lasted.
     pub lived: Option<Duration>,
@@ -78,7 +78,7 @@ pub struct ExplainContext<'a> {
     pub telling: Option<&'a str>,
     /// The address space limit of each of its processes, if that enforces its `memory_limit`.
     pub address_space: Option<u64>,
-    /// Its `memory_limit`.
+    /// The `memory_limit`.
     pub memory: Option<u64>,
 }
 

@@ -304,7 +304,7 @@ pub(super) fn flush_python(name: &str, context: &ExplainContext<'_>) -> String {
     correct(name, what, context)
 }
 
-/// It was not ready in time.
+/// The next step for a service that was not ready in time.
 fn late(name: &str, context: &ExplainContext<'_>) -> String {
     let more = "or give it more time with `ready.timeout`,";
     let what = match context.ready {

@@ -172,9 +172,9 @@ impl Prospects<'_> {
 /// Whether a crash that the restart policy handles ends a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Crash {
-    /// It ends the wait of a start request.
+    /// The crash ends the wait of a start request.
     Answers,
-    /// It does not end a wait for a state.
+    /// The crash does not end a wait for a state.
     Passes,
 }
 

@@ -9,7 +9,7 @@ pub enum Progress {
     Pending,
     /// As requested.
     Done,
-    /// It will not be reached without a new request.
+    /// The requested state cannot be reached without a new request.
     Impossible(Blocker),
 }
 
@@ -22,7 +22,7 @@ pub enum Blocker {
     Dependency(Id),
     /// The opposite was requested.
     Superseded,
-    /// Its policy restarts it whenever it ends.
+    /// The restart policy restarts the service whenever it ends.
     RestartsForever,
     /// Whether it runs is unknown.
     Unclear,
@@ -34,13 +34,13 @@ pub enum WaitCondition {
     /// Dependents may start; a one-shot has completed.
     #[default]
     Ready,
-    /// It is ready and its checks pass, if it has any; a one-shot has completed.
+    /// The service is ready and its checks pass, if it has any; a one-shot has completed.
     Healthy,
-    /// It has a process.
+    /// The service has a process.
     Running,
     /// Nothing of it runs, and no start is due.
     Stopped,
-    /// It has ended with code 0.
+    /// The service has ended with code 0.
     Completed,
 }
 

@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// The graph does not block it: dependencies are satisfied for a start, dependents have stopped for a stop.
     Unblocked,
-    /// Its process exists, or its manager reports the start.
+    /// The process exists, or its manager reports the start.
     Launched,
-    /// The same, with the time of the beginning: the launch may have waited in a queue until then.
+    /// As [`Event::Launched`], with the time of the beginning: the launch may have waited in a queue until then.
     Begun(Moment),
-    /// It could not be launched, for this reason.
+    /// The service could not be launched, for this reason.
     LaunchFailed(String),
     /// A check ended.
     Probed(ProbeResult),
-    /// It sent `READY=1`.
+    /// The service sent `READY=1`.
     ReadyNotified,
     /// A process listens on the port of its health check.
     PortOpened,
-    /// It requests time up to this moment, to start or to stop.
+    /// The service requests time up to this moment, to start or to stop.
     Extended(Moment),
-    /// Its process ended, but descendants still run.
+    /// The process ended, but descendants still run.
     Exited(Exit),
     /// None of its processes is left.
     TreeExited(Exit),
@@ -39,9 +39,9 @@ pub enum Event {
 /// Whether an inactive service runs externally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It runs: it was started externally.
+    /// The service runs: it was started externally.
     Running,
-    /// It does not run, or this is unknown.
+    /// The service does not run, or this is unknown.
     Absent,
 }
 
@@ -70,12 +70,12 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// By `SIGKILL` from the kernel: all its processes together had reached their `memory_limit` of so many bytes.
+    /// By `SIGKILL` from the kernel: the processes together had reached the `memory_limit`, in bytes.
     OutOfMemory(u64),
     /// By this signal, which requested its end: its manager reports a success.
     #[serde(rename = "heeded")]
     AcceptedSignal(i32),
-    /// Its manager reports the end without a code.
+    /// The manager reports the end without a code.
     #[serde(rename = "untold")]
     Unreported,
     /// The end was not observed.
@@ -88,7 +88,7 @@ impl Exit {
         matches!(self, Self::Code(0) | Self::AcceptedSignal(_))
     }
 
-    /// Its exit code, if any.
+    /// The exit code, if any.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -191,14 +191,14 @@ pub enum Discovered {
     Exited {
         /// Number of the run.
         run: u64,
-        /// Its end.
+        /// The end.
         event: Event,
     },
     /// Nothing at all.
     Absent,
     /// Unknown: the relevant files cannot be read.
     Unclear {
-        /// What is unknown, and why, with the file and the error.
+        /// The unknown fact and its cause, with the file and the error.
         why: String,
     },
 }

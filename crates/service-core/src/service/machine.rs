@@ -71,12 +71,12 @@ impl Machine {
         &self.definition
     }
 
-    /// Its goal.
+    /// The goal.
     pub fn goal(&self) -> Goal {
         self.memory.goal
     }
 
-    /// Its state.
+    /// The state.
     pub fn state(&self) -> &State {
         &self.memory.state
     }
@@ -86,7 +86,7 @@ impl Machine {
         self.memory.run
     }
 
-    /// Its health.
+    /// The health.
     pub fn health(&self) -> Health {
         use State::{Backoff, Completed, Failed, Launching, Ready, Starting, Stopped, Stopping, Unknown};
         match self.memory.state {

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The state that must outlive the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PersistedState {
-    /// Its goal.
+    /// The goal.
     pub goal: Goal,
-    /// Its state. Of an unknown state, the last known one is written.
+    /// The state. Of an unknown state, the last known one is written.
     #[serde(serialize_with = "last_known")]
     pub state: State,
     /// Number of the last run.
@@ -28,12 +28,12 @@ pub struct PersistedState {
     pub exit_run: Option<u64>,
     /// The number of restarts by its policy since the last request.
     pub restarts: u32,
-    /// Its crashes.
+    /// The crashes.
     pub backoff: Backoff,
-    /// Its health in the present run.
+    /// The health in the present run.
     #[serde(default)]
     pub tracker: Tracker,
-    /// Who started the present run.
+    /// The origin of the present run.
     #[serde(default)]
     pub starter: StartedBy,
     /// The moment up to which it requested time to start.
@@ -50,7 +50,7 @@ pub struct PersistedState {
     pub ended: Option<Arc<str>>,
 }
 
-/// Who started a run.
+/// The origin of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartedBy {
@@ -69,7 +69,7 @@ impl PersistedState {
         Self { goal: Goal::Up, ..Self::default() }
     }
 
-    /// The same, with where the service was when that was last known.
+    /// The state with an unknown phase replaced by the last known one.
     #[must_use]
     pub fn last_known(&self) -> Self {
         Self { state: self.state.last_known().clone(), ..self.clone() }

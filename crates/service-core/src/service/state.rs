@@ -1,4 +1,4 @@
-//! [`Goal`] and [`State`]: the complete state of a service. A state carries exactly what is true in it; there are no
+//! [`Goal`] and [`State`]: the complete state of a service. A state carries exactly the values that are valid in it; there are no
 //! flags beside it.
 //!
 //! *Waiting* is stopped with goal up, an ordered shutdown is every goal down. A *restart* is the goal
@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// It should run.
+    /// The service should run.
     Up,
-    /// It should not run.
+    /// The service should not run.
     #[default]
     Down,
-    /// It should stop, in order, and then run: a requested restart, or a lost dependency.
+    /// The service should stop, in order, and then run: a requested restart, or a lost dependency.
     #[serde(rename = "again")]
     Restart,
 }
@@ -37,7 +37,7 @@ pub enum State {
         /// When it was requested.
         since: Moment,
     },
-    /// It runs, and is not ready yet.
+    /// The service runs, and is not ready yet.
     Starting {
         /// When it was launched.
         since: Moment,
@@ -49,7 +49,7 @@ pub enum State {
         /// When it became ready.
         since: Moment,
     },
-    /// Its end was requested, or its process has ended and left descendants.
+    /// The end was requested, or its process has ended and left descendants.
     Stopping {
         /// When that began.
         since: Moment,
@@ -62,21 +62,21 @@ pub enum State {
         /// The number of kills.
         kills: u32,
     },
-    /// It ended by itself and is restarted at this moment.
+    /// The service ended by itself and is restarted at this moment.
     Backoff {
         /// When.
         until: Moment,
         /// The failure.
         failure: Failure,
     },
-    /// It completed its work and ended.
+    /// The service completed its work and ended.
     Completed {
         /// When.
         at: Moment,
         /// How.
         exit: Exit,
     },
-    /// It is not restarted without a request.
+    /// The service is not restarted without a request.
     Failed {
         /// When.
         at: Moment,
@@ -91,7 +91,7 @@ pub enum State {
     Unknown {
         /// When that was found.
         since: Moment,
-        /// What is unknown, and why, with the file and the error.
+        /// The unknown fact and its cause, with the file and the error.
         why: String,
         /// The last known state.
         was: Box<State>,
@@ -102,10 +102,10 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Its goal requires it.
+    /// The goal of the service requires the end.
     #[serde(rename = "asked")]
     Requested,
-    /// It failed. The restart policy decides the next state.
+    /// The service failed. The restart policy decides the next state.
     Failure(Failure),
 }
 
@@ -113,14 +113,14 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
-    /// It could not be launched, and a retry would not help.
+    /// The service could not be launched, and a retry would not help.
     #[serde(rename = "refused")]
     LaunchFailed(String),
-    /// It ended by itself.
+    /// The service ended by itself.
     Exited(Exit),
-    /// It was not ready in time.
+    /// The service was not ready in time.
     StartTimeout,
-    /// It became unhealthy, and `on_failure` is `restart`.
+    /// The service became unhealthy, and `on_failure` is `restart`.
     Unhealthy,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Comparison {
     pub(crate) changes: Vec<Change>,
     /// The last definitions of services that run or should run.
     pub(crate) present: RunningDefinitions,
-    /// The plan of now.
+    /// The present plan.
     pub(crate) plan: Arc<Plan>,
     /// The requests so far, without those of an apply.
     pub(crate) requests: RequestLog,

@@ -99,7 +99,7 @@ impl ServiceRuntime {
         self.orphaned == Orphaned::Yes
     }
 
-    /// Its snapshot, to be changed.
+    /// The snapshot, to be changed.
     pub(super) fn edit(&mut self) -> &mut ServiceSnapshot {
         Arc::make_mut(&mut self.snapshot)
     }

@@ -34,7 +34,7 @@ impl Engine {
         self.record_stop(id, FAILED, format!("its stop command failed{then}: {message}"));
     }
 
-    /// It did not end in time, and is killed.
+    /// Notes that a run did not end in time and is killed.
     pub(super) fn killed(&mut self, id: Id) {
         let State::Stopping { kills: 1, .. } = self.fleet.machine(id).state() else { return };
         let entry = &self.services[id.index()].snapshot;

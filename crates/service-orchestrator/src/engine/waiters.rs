@@ -28,7 +28,7 @@ pub(super) struct Waiter {
     open: BTreeMap<usize, Open>,
     /// Where in that order each is.
     places: BTreeMap<Id, usize>,
-    /// It has not been evaluated yet.
+    /// The request has not been evaluated yet.
     is_new: bool,
     rows: UnboundedSender<Outcome>,
 }

@@ -23,12 +23,12 @@ impl Machine {
             && self.memory.state.is_active()
     }
 
-    /// Who started the present run.
+    /// The origin of the present run.
     pub fn starter(&self) -> StartedBy {
         self.memory.starter
     }
 
-    /// It is inactive, and is checked again at this time.
+    /// Schedules the next check of an inactive service.
     pub(super) fn schedule_presence_check(&mut self, at: Moment) {
         let may_be = self.definition.may_start_externally();
         self.probing = if may_be { Probing::Due(at) } else { Probing::Off };
@@ -63,7 +63,7 @@ impl Machine {
         }
     }
 
-    /// It runs, so failures of earlier runs are obsolete.
+    /// Adopts a running service. Failures of earlier runs are obsolete.
     fn adopt_external(&mut self, now: Moment) -> Vec<Effect> {
         self.memory.run += 1;
         self.memory.starter = StartedBy::External;
