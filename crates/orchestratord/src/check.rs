@@ -9,7 +9,7 @@ use service_host::disk::Disk;
 use service_host::paths::Paths;
 use service_host::report::ReportSender;
 use service_manager::{Fitness, Managers};
-use service_process::{Blocker, blockers, unusable_commands};
+use service_process::{StartObstacle, blockers, unusable_commands};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
 }
 
 /// A missing file is only a warning, because the check may run on another machine than the services.
-fn to_obstacle(fails_start: bool, blocker: Blocker) -> Obstacle {
-    let Blocker { key, why, help, may_be_made, is_missing } = blocker;
+fn to_obstacle(fails_start: bool, blocker: StartObstacle) -> Obstacle {
+    let StartObstacle { key, why, help, may_be_made, is_missing } = blocker;
     let severity = if fails_start && !is_missing { Severity::Error } else { Severity::Warning };
     Obstacle { key, why, help, severity, may_be_made }
 }

@@ -25,7 +25,7 @@ use service_host::fs::private_dir;
 use service_host::fs::write_private;
 use service_http::{self as http, ApiState, Definitions};
 use service_orchestrator::ServiceOrchestrator;
-use service_orchestrator::renamed_project::Presence;
+use service_orchestrator::renamed_project::FilePresence;
 use service_orchestrator::request::{Request, Verb};
 use std::fs::File;
 use std::io::{self, Write};
@@ -219,9 +219,9 @@ fn check_socket_directory(socket: &Path) -> Result<(), Problem> {
 
 /// Replaces the error of a missing file by one that the project is gone: its definition is not invalid.
 fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
-    match Presence::check(&project.config, &project.state_dir) {
-        Presence::Present => problem,
-        Presence::Gone | Presence::Unknown => {
+    match FilePresence::check(&project.config, &project.state_dir) {
+        FilePresence::Present => problem,
+        FilePresence::Gone | FilePresence::Unknown => {
             let config = project.config.display();
             Problem::new(Code::NoProject, format!("`{config}` does not exist, and no service of it runs"))
                 .help("`service projects --prune` deletes the state of projects that no longer exist")

@@ -9,7 +9,7 @@ use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
 use service_orchestrator::graph_format;
 use service_orchestrator::lookup::resolve;
-use service_orchestrator::renamed_project::{self, Presence};
+use service_orchestrator::renamed_project::{self, FilePresence};
 use service_orchestrator::views;
 use service_process::liveness::{boot, count_supervised, entries, has_shim};
 use service_shim::Files;
@@ -133,7 +133,7 @@ pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSumm
     let mut found =
         inspect_state_directories(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
     found.retain(|summary| {
-        let is_gone = summary.file.as_deref() == Some(Presence::Gone.as_str());
+        let is_gone = summary.file.as_deref() == Some(FilePresence::Gone.as_str());
         summary.daemon || summary.runs() || is_gone || summary.note.is_some()
     });
     found.sort_by(|one, other| (&one.path, &one.state_dir).cmp(&(&other.path, &other.state_dir)));
@@ -167,7 +167,7 @@ fn inspect(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     };
     let path = std::fs::read(state_dir.join(project::NOTE)).ok().map(OsString::from_vec).map(PathBuf::from);
     view::ProjectSummary {
-        file: path.as_deref().map(|path| Presence::check(path, state_dir).as_str().to_owned()),
+        file: path.as_deref().map(|path| FilePresence::check(path, state_dir).as_str().to_owned()),
         path: path.map(|path| path.display().to_string()),
         state_dir: state_dir.display().to_string(),
         daemon,

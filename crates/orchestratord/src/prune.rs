@@ -12,7 +12,7 @@ use service_api::view::ProjectSummary;
 use service_api::{Problem, Project};
 use service_host::clock;
 use service_host::paths::fallback_records;
-use service_orchestrator::renamed_project::Presence;
+use service_orchestrator::renamed_project::FilePresence;
 use service_shim::Files;
 use std::fs::File;
 use std::io;
@@ -52,7 +52,7 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
     let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
     let managed = offline::manager_services(state_dir).ok()?;
-    if !managed.is_empty() || Presence::check(&project.config, state_dir) != Presence::Gone {
+    if !managed.is_empty() || FilePresence::check(&project.config, state_dir) != FilePresence::Gone {
         return None;
     }
     let size = directory_size(state_dir);

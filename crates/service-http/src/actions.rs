@@ -1,6 +1,6 @@
 //! Start, stop, restart: all rows at once, or one by one when the client accepts NDJSON.
 
-use super::reply::{Failure, JsonBody, PathParam};
+use super::reply::{ErrorResponse, JsonBody, PathParam};
 use super::request_origin::Actor;
 use super::rows;
 use super::state::ApiState;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 type Shares = State<Arc<ApiState>>;
-type ActionResponse = Result<Response, Failure>;
+type ActionResponse = Result<Response, ErrorResponse>;
 
 /// Start services
 ///

@@ -2,7 +2,7 @@
 
 use super::actions::{bad, parse_body, read, wait};
 use super::definitions::Unchanged;
-use super::reply::{Failure, JsonBody};
+use super::reply::{ErrorResponse, JsonBody};
 use super::request_origin::Actor;
 use super::rows::outcomes;
 use super::state::ApiState;
@@ -42,7 +42,7 @@ pub(super) async fn add(
     Actor(by): Actor,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     // A large body takes long to parse, so the thread that checks it also parses it.
     let choose = move |file: &Plan, before: &[Addition], fleet: &FleetSnapshot| {
         choose_names(parse_body::<AddRequest>(&body, "what to add")?, file, before, fleet)
@@ -220,7 +220,7 @@ pub(super) async fn remove(
     Actor(by): Actor,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let asked = read(&body)?;
     let added = api.definitions.additions().await;
     let names = match (asked.names.is_empty(), asked.all) {

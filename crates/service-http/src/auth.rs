@@ -6,7 +6,7 @@
 use super::connections::Accepted;
 use super::peer::Peer;
 use super::read_role_filter::strip_quotations;
-use super::reply::Failure;
+use super::reply::ErrorResponse;
 use super::throttled_log::ThrottledLogs;
 use super::tokens::{Role, Tokens};
 use axum::Extension;
@@ -165,12 +165,12 @@ impl AuthPolicy {
     }
 
     fn refuse(&self, problem: Problem, accepted: &Accepted) -> Response {
-        let Peer::Remote(from) = accepted.peer else { return Failure(problem).into_response() };
+        let Peer::Remote(from) = accepted.peer else { return ErrorResponse(problem).into_response() };
         self.refused.log(from.ip(), |times, others| {
             tracing::warn!(%from, times, others, why = problem.message, "refused a request over TCP");
         });
         let needs_token = problem.code == Code::Unauthorized;
-        let mut answer = Failure(problem).into_response();
+        let mut answer = ErrorResponse(problem).into_response();
         if needs_token {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

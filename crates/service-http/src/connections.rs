@@ -12,7 +12,7 @@ use super::connection_count::{ConnectionCount, ConnectionGuard};
 use super::idle::IdleTimer;
 use super::peer::Peer;
 use super::protocol_error;
-use super::reply::Failure;
+use super::reply::ErrorResponse;
 use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -193,7 +193,7 @@ pub(super) async fn admit(
     }
     if !accepted.permit.become_stream() {
         let problem = Problem::new(Code::Busy, "cannot open another stream: too many are open");
-        return Failure(problem.help("close some streams, then try again")).into_response();
+        return ErrorResponse(problem.help("close some streams, then try again")).into_response();
     }
     let mut response = next.run(request).await;
     // The connection holds a stream permit, so it ends with the stream.

@@ -1,6 +1,6 @@
 //! [`Current`]: the shared state, for handlers that need the current definitions.
 
-use super::reply::Failure;
+use super::reply::ErrorResponse;
 use super::state::ApiState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,9 +14,9 @@ pub(super) struct Current(pub(super) Arc<ApiState>);
 pub(super) struct CurrentOrLast(pub(super) Arc<ApiState>);
 
 impl FromRequestParts<Arc<ApiState>> for Current {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(_: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Failure> {
+    async fn from_request_parts(_: &mut Parts, api: &Arc<ApiState>) -> Result<Self, ErrorResponse> {
         api.refresh().await?;
         Ok(Self(Arc::clone(api)))
     }

@@ -2,7 +2,7 @@
 
 use super::accept::{self, prefers, weight};
 use super::journal_body::{self, JournalBody};
-use super::reply::{Failure, QueryParams, deserialize_count, to_usize};
+use super::reply::{ErrorResponse, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
 use axum::body::{Body, Bytes};
@@ -170,7 +170,7 @@ pub(super) async fn events(
     QueryParams(names): QueryParams<Names>,
     QueryParams(range): QueryParams<EventRange>,
     QueryParams(Following { follow }): QueryParams<Following>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let form = Form::from_headers(&headers);
     if follow && form == Form::List {
         return Err(Problem::new(Code::BadRequest, "cannot follow a list")
@@ -241,7 +241,7 @@ pub(super) async fn history(
     QueryParams(names): QueryParams<Names>,
     QueryParams(range): QueryParams<EventRange>,
     QueryParams(Starts { starts }): QueryParams<Starts>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let query = range.query(&names, None)?;
     let view = journal(&api, &query.names).await?;
     let (past, checks) = (view.past(), view.checks());

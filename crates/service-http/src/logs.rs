@@ -4,7 +4,7 @@ use super::accept::takes_lines;
 use super::current::CurrentOrLast;
 use super::envelope_body::Form;
 use super::log_stream::{LogReaders, LogRequest, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs};
-use super::reply::{Failure, PathParam, QueryParams, deserialize_count, to_usize};
+use super::reply::{ErrorResponse, PathParam, QueryParams, deserialize_count, to_usize};
 use super::services::Names;
 use super::state::ApiState;
 use axum::body::Body;
@@ -69,7 +69,7 @@ pub(super) async fn one(
     QueryParams(lines): QueryParams<LogParameters>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     answer(api, vec![name], lines, &headers).await
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn many(
     QueryParams(lines): QueryParams<LogParameters>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     answer(api, names.list(), lines, &headers).await
 }
 
@@ -101,7 +101,7 @@ async fn answer(
     names: Vec<String>,
     lines: LogParameters,
     headers: &HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let follow = lines.follow;
     let by_line = takes_lines(headers);
     if follow && !by_line {

@@ -1,7 +1,7 @@
 //! Plan and apply: the difference between the file and the running services, and its execution.
 
 use super::actions::{check_hash, parse_optional_body, wait};
-use super::reply::{Data, Failure, JsonBody, Reply};
+use super::reply::{Data, ErrorResponse, JsonBody, Reply};
 use super::request_origin::Actor;
 use super::rows;
 use super::state::ApiState;
@@ -60,7 +60,7 @@ pub(super) async fn apply(
     Actor(by): Actor,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let asked: service_api::ApplyRequest = parse_optional_body(&body, "an apply")?;
     let lock = Arc::clone(&api.applying).lock_owned().await;
     let how = ApplyOptions {

@@ -5,7 +5,7 @@ use super::state::ApiState;
 use service_api::{Problem, Project, redact};
 use service_core::{Id, Plan};
 use service_host::text::single_line;
-use service_orchestrator::renamed_project::{self, Presence};
+use service_orchestrator::renamed_project::{self, FilePresence};
 
 impl ApiState {
     /// Loads a changed file. Returns one sentence for each warning about the project.
@@ -34,11 +34,11 @@ impl ApiState {
 }
 
 fn describe(project: &Project, problem: &Problem) -> String {
-    match Presence::check(&project.config, &project.state_dir) {
-        Presence::Gone => {
+    match FilePresence::check(&project.config, &project.state_dir) {
+        FilePresence::Gone => {
             format!("`{}` is gone: running services can still be stopped", project.config.display())
         }
-        Presence::Present | Presence::Unknown => {
+        FilePresence::Present | FilePresence::Unknown => {
             format!("{}; the previous definitions apply", problem.message)
         }
     }

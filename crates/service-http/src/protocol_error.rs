@@ -1,7 +1,7 @@
 //! Errors of the protocol: requests that hyper accepts and the server does not support, and requests that hyper refuses with an
 //! empty response. Both get an envelope.
 
-use super::reply::{Failure, MAX_BODY_BYTES};
+use super::reply::{ErrorResponse, MAX_BODY_BYTES};
 use super::write_timeout::{EMPTY_BODY_HEADER, Refusal};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,7 @@ pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
     let is =
         |value: &HeaderValue, word: &str| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes());
     let refuse = |status: StatusCode, message: &str, help: &str| {
-        (status, Failure(Problem::new(Code::BadRequest, message).help(help))).into_response()
+        (status, ErrorResponse(Problem::new(Code::BadRequest, message).help(help))).into_response()
     };
     if !values(header::TRANSFER_ENCODING).all(|value| is(value, "chunked")) {
         let message = "cannot decode this transfer encoding";

@@ -14,13 +14,13 @@ use service_api::{Code, Envelope, Problem};
 use std::time::Duration;
 
 /// The response of a handler.
-pub(super) type Reply<T> = Result<Data<T>, Failure>;
+pub(super) type Reply<T> = Result<Data<T>, ErrorResponse>;
 
 /// `{"success": true, "data": ...}`.
 pub(super) struct Data<T>(pub(super) T);
 
 /// `{"success": false, "error": ...}` with the HTTP status of its code.
-pub(super) struct Failure(pub(super) Problem);
+pub(super) struct ErrorResponse(pub(super) Problem);
 
 impl<T: Serialize> IntoResponse for Data<T> {
     fn into_response(self) -> Response {
@@ -28,7 +28,7 @@ impl<T: Serialize> IntoResponse for Data<T> {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -36,7 +36,7 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for ErrorResponse {
     fn from(problem: Problem) -> Self {
         Self(problem)
     }
@@ -44,12 +44,12 @@ impl From<Problem> for Failure {
 
 /// A part of the path.
 #[derive(FromRequestParts)]
-#[from_request(via(Path), rejection(Failure))]
+#[from_request(via(Path), rejection(ErrorResponse))]
 pub(super) struct PathParam<T>(pub(super) T);
 
 /// The query string.
 #[derive(FromRequestParts)]
-#[from_request(via(Query), rejection(Failure))]
+#[from_request(via(Query), rejection(ErrorResponse))]
 pub(super) struct QueryParams<T>(pub(super) T);
 
 /// The maximum size of a request body.
@@ -76,9 +76,9 @@ pub(super) fn to_usize(count: u64) -> usize {
 pub(super) struct JsonBody(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ErrorResponse> {
         let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         if announced
             .and_then(|length| length.parse().ok())
@@ -91,23 +91,26 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             Err(_) => {
                 let seconds = BODY_TIMEOUT.as_secs();
                 let message = format!("the body of the request did not arrive within {seconds} s");
-                Err(Failure(Problem::new(Code::TooSlow, message)))
+                Err(ErrorResponse(Problem::new(Code::TooSlow, message)))
             }
         }
     }
 }
 
-fn too_large() -> Failure {
-    Failure(Problem::new(Code::TooLarge, format!("the body of a request has at most {MAX_BODY_BYTES} bytes")))
+fn too_large() -> ErrorResponse {
+    ErrorResponse(Problem::new(
+        Code::TooLarge,
+        format!("the body of a request has at most {MAX_BODY_BYTES} bytes"),
+    ))
 }
 
-impl From<PathRejection> for Failure {
+impl From<PathRejection> for ErrorResponse {
     fn from(_: PathRejection) -> Self {
         Self(Problem::new(Code::BadRequest, "cannot read the name in the path: it is not UTF-8"))
     }
 }
 
-impl From<QueryRejection> for Failure {
+impl From<QueryRejection> for ErrorResponse {
     fn from(rejection: QueryRejection) -> Self {
         let error = rejection.body_text();
         let error = error.strip_prefix("Failed to deserialize query string: ").unwrap_or(&error);
@@ -132,7 +135,7 @@ fn explain_parameter(error: &str) -> String {
     }
 }
 
-impl From<BytesRejection> for Failure {
+impl From<BytesRejection> for ErrorResponse {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return too_large();
@@ -160,7 +163,7 @@ mod tests {
         let message = |query: &str| {
             let uri = format!("/?{query}").parse().unwrap();
             let rejection = axum::extract::Query::<Query>::try_from_uri(&uri).err().expect(query);
-            Failure::from(rejection).0.message
+            ErrorResponse::from(rejection).0.message
         };
         let number = "cannot read the query: `tail` takes a whole number, 9007199254740991 at most";
         for query in ["tail=x", "tail=-1", "tail=", "tail=9007199254740992", "tail=99999999999999999999999"] {

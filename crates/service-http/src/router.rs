@@ -1,7 +1,7 @@
 //! The router: each operation of the API with its handler, and their descriptions for the OpenAPI document.
 
 use super::openapi;
-use super::reply::Failure;
+use super::reply::ErrorResponse;
 use super::state::ApiState;
 use super::{actions, added, daemon, events, logs, managers, metrics, plan, services, status};
 use axum::Router;
@@ -61,8 +61,8 @@ pub(super) fn document() -> Bytes {
     render(described.into_openapi()).into()
 }
 
-async fn unknown(uri: Uri) -> Failure {
-    Failure(
+async fn unknown(uri: Uri) -> ErrorResponse {
+    ErrorResponse(
         Problem::new(Code::NotFound, format!("there is nothing at `{}`", uri.path()))
             .help("the routes are in docs/api.md, and in GET /api/v1/openapi.json"),
     )
@@ -71,6 +71,6 @@ async fn unknown(uri: Uri) -> Failure {
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let message = format!("`{}` does not answer {method}", uri.path());
     let help = "reading routes use GET, changing routes POST";
-    let failure = Failure(Problem::new(Code::BadRequest, message).help(help));
+    let failure = ErrorResponse(Problem::new(Code::BadRequest, message).help(help));
     (StatusCode::METHOD_NOT_ALLOWED, failure).into_response()
 }

@@ -3,7 +3,7 @@
 use super::auth::ExpensivePermit;
 use super::current::{Current, CurrentOrLast};
 use super::list_body;
-use super::reply::{Data, Failure, PathParam, QueryParams, Reply};
+use super::reply::{Data, ErrorResponse, PathParam, QueryParams, Reply};
 use super::state::ApiState;
 use super::tokens::{Role, max_age};
 use axum::Extension;
@@ -38,7 +38,7 @@ const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
     tag = tag::SERVICES,
     responses((status = 200, description = "every service", body = ServicesAnswer), WrongFile, Broken),
 )]
-pub(super) async fn list(Current(api): Current) -> Result<Response, Failure> {
+pub(super) async fn list(Current(api): Current) -> Result<Response, ErrorResponse> {
     let plan = api.orchestrator.plan();
     let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
     Ok(list_body::list((0..).map_while(told)))
@@ -94,7 +94,7 @@ impl Names {
 pub(super) async fn order(
     QueryParams(names): QueryParams<Names>,
     Current(api): Current,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let plan = api.orchestrator.plan();
     let chosen = chosen(&plan, &resolve(&plan, &names.list())?);
     let step = move |at: usize| {
@@ -133,7 +133,7 @@ pub(super) async fn graph(
     QueryParams(names): QueryParams<Names>,
     QueryParams(drawn): QueryParams<Drawn>,
     Current(api): Current,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let fleet = api.orchestrator.fleet_snapshot();
     let ids = resolve(&fleet.plan, &names.list())?;
     if let Some(format) = drawn.format {

@@ -4,7 +4,7 @@ use super::accept::takes_lines;
 use super::current::CurrentOrLast;
 use super::envelope_body::line;
 use super::list_body;
-use super::reply::{Failure, QueryParams, deserialize_count};
+use super::reply::{ErrorResponse, QueryParams, deserialize_count};
 use super::rows;
 use super::services::{Names, statuses};
 use super::state::ApiState;
@@ -61,7 +61,7 @@ pub(super) async fn status(
     QueryParams(names): QueryParams<Names>,
     QueryParams(states): QueryParams<States>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     // An unreadable file does not hide running services.
     let notes = api.notes().await;
     let fleet = api.orchestrator.fleet_snapshot();
@@ -163,7 +163,7 @@ pub(super) async fn wait(
     QueryParams(waiting): QueryParams<Waiting>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let watch = WaitRequest {
         names: names.list(),
         until: until(waiting.until.as_deref())?,

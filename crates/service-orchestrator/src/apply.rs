@@ -2,7 +2,7 @@
 //! returns to the former definitions.
 
 use crate::engine::comparison::{Comparison, starts};
-use crate::engine::message::Command;
+use crate::engine::message::EngineCommand;
 use crate::handle::ServiceOrchestrator;
 use crate::lookup::state_unknown;
 use crate::request::{ApplyOptions, Enacted, Propagate, Request, Verb, on_behalf};
@@ -40,7 +40,7 @@ impl ServiceOrchestrator {
 
     /// The difference between another plan and the running services.
     async fn compare(&self, plan: Plan) -> Result<Comparison, Problem> {
-        self.call(|reply| Command::ReadPresence { reply }).await?.compared(plan).await
+        self.call(|reply| EngineCommand::ReadPresence { reply }).await?.compared(plan).await
     }
 
     /// Changes to this plan, after `enact` has accepted it, and then its services. An apply runs to its end, also if no
@@ -61,10 +61,10 @@ impl ServiceOrchestrator {
         let before = self.compare(plan.clone()).await?;
         refuse_unclear(&before, &Steps::forward(&before, how.start), &plan)?;
         self.check_apply(&before.changes, &plan, how.start).await?;
-        self.call(|reply| Command::SetApplying { begins: true, reply }).await?;
+        self.call(|reply| EngineCommand::SetApplying { begins: true, reply }).await?;
         let enacted = enact.await;
         if !matches!(enacted, Ok(Enacted::Yes)) {
-            self.call(|reply| Command::SetApplying { begins: false, reply }).await?;
+            self.call(|reply| EngineCommand::SetApplying { begins: false, reply }).await?;
             return enacted.map(|_| None);
         }
         let (rows, receiver) = unbounded_channel();
@@ -72,7 +72,7 @@ impl ServiceOrchestrator {
         // The task ends by itself: each of its steps is answered or times out.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
-            let _ = orchestrator.call(|reply| Command::SetApplying { begins: false, reply }).await;
+            let _ = orchestrator.call(|reply| EngineCommand::SetApplying { begins: false, reply }).await;
             drop(rows);
         });
         Ok(Some(receiver))
@@ -87,7 +87,7 @@ impl ServiceOrchestrator {
             for change in before.changes.iter().filter(is_left) {
                 let _ = rows.send(defined(&change.name));
             }
-            let _ = self.call(|reply| Command::Applied { reply }).await;
+            let _ = self.call(|reply| EngineCommand::Applied { reply }).await;
             return;
         }
         let back = |row: Outcome| match row.ok {
@@ -113,7 +113,8 @@ impl ServiceOrchestrator {
     ) -> Result<(), Problem> {
         let planned = before.requests.count();
         let (by, last) = (on_behalf(), Arc::clone(before));
-        let (presence, plan) = self.call(|reply| Command::RollBack { before: last, by, reply }).await??;
+        let (presence, plan) =
+            self.call(|reply| EngineCommand::RollBack { before: last, by, reply }).await??;
         let now = presence.compared(plan).await?;
         let is_up = |name: &Name| now.present.contains_key(name);
         let was_up = |name: &Name| before.present.contains_key(name);

@@ -37,7 +37,7 @@ pub enum Lines {
 }
 
 /// The remedy, and the last lines of the service that is the cause: for an error.
-pub struct Cause {
+pub struct Explanation {
     /// Facts beside the reason of the service.
     pub detail: Option<String>,
     /// The next step.
@@ -47,7 +47,7 @@ pub struct Cause {
 }
 
 /// The explanation in the error of a service that did not start; empty if its state has changed meanwhile.
-pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Cause> {
+pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Explanation> {
     let entry = fleet.entry(name)?;
     // Waiting services lead to one that has ended. There are no dependency cycles.
     let mut root = entry;
@@ -70,7 +70,7 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
     let sign = context.check.is_none() && root.said.is_none() && late;
     let detail = missing_sign(&context).filter(|_| own && sign);
     let taken = context.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
-    Some(Cause { detail: detail.or(taken), help, lines: known.output.last })
+    Some(Explanation { detail: detail.or(taken), help, lines: known.output.last })
 }
 
 /// Facts about the machine that concern a service.

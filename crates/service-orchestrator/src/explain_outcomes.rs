@@ -2,7 +2,7 @@
 //!
 //! The engine knows neither logs nor ports, and must not wait for a disk. Its rows are therefore completed here.
 
-use crate::explain::{self, Cause, Lines};
+use crate::explain::{self, Explanation, Lines};
 use crate::handle::ServiceOrchestrator;
 use service_api::{Code, Outcome, Problem};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn is_about_a_start(problem: &Problem) -> bool {
     )
 }
 
-fn with(problem: Problem, Cause { detail, help, lines }: Cause) -> Problem {
+fn with(problem: Problem, Explanation { detail, help, lines }: Explanation) -> Problem {
     let message = match detail {
         Some(detail) => format!("{}: {detail}", problem.message),
         None => problem.message,

@@ -8,7 +8,7 @@ use service_host::time_slice::LoopMetrics;
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::drivers::Drivers;
 use crate::engine::inbox::Inbox;
-use crate::engine::message::Command;
+use crate::engine::message::EngineCommand;
 use crate::engine::start::run;
 use crate::lookup::{not_found, resolve};
 use crate::request::{Request, Verb, WaitRequest, on_behalf};
@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[derive(Clone)]
 pub struct ServiceOrchestrator {
     drivers: Drivers,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<EngineCommand>,
     checks_in_flight: Arc<ChecksInFlight>,
     fleet: watch::Receiver<Arc<FleetSnapshot>>,
 }
@@ -280,7 +280,7 @@ impl ServiceOrchestrator {
             self.check_restart(&request).await?;
         }
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.call(|reply| Command::Request { request, rows, reply }).await??;
+        self.call(|reply| EngineCommand::Request { request, rows, reply }).await??;
         Ok(self.explained(receiver))
     }
 
@@ -291,7 +291,7 @@ impl ServiceOrchestrator {
     /// [`Code::NotFound`].
     pub async fn watch(&self, watch: WaitRequest) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         let (rows, receiver) = mpsc::unbounded_channel();
-        self.call(|reply| Command::Wait { watch, rows, reply }).await??;
+        self.call(|reply| EngineCommand::Wait { watch, rows, reply }).await??;
         Ok(receiver)
     }
 
@@ -348,7 +348,7 @@ impl ServiceOrchestrator {
     /// [`Code::DaemonUnreachable`] after a shutdown.
     pub async fn replan(&self, plan: Plan) -> Result<(), Problem> {
         let by = on_behalf();
-        self.call(|reply| Command::Replan { plan, by, reply }).await
+        self.call(|reply| EngineCommand::Replan { plan, by, reply }).await
     }
 
     /// Adds and replaces these definitions, and removes those of inactive services. Returns the removed names.
@@ -361,7 +361,7 @@ impl ServiceOrchestrator {
         removed: Vec<Name>,
     ) -> Result<Vec<Name>, Problem> {
         let by = on_behalf();
-        self.call(|reply| Command::Redefine { added, removed, by, reply }).await?
+        self.call(|reply| EngineCommand::Redefine { added, removed, by, reply }).await?
     }
 
     /// Records that the user accepts the commands of this plan, which may be run for queries from now on.
@@ -374,12 +374,12 @@ impl ServiceOrchestrator {
 
     /// The accepted definitions have changed.
     pub fn accepted(&self) {
-        let _ = self.commands.send(Command::Accepted);
+        let _ = self.commands.send(EngineCommand::Accepted);
     }
 
     /// Ends the orchestrator. Services continue. Its state is on disk when this returns.
     pub async fn shutdown(&self) {
-        let _ = self.call(|reply| Command::Finish { reply }).await;
+        let _ = self.call(|reply| EngineCommand::Finish { reply }).await;
         self.drivers.shims.zygote().end().await;
     }
 
@@ -388,7 +388,7 @@ impl ServiceOrchestrator {
     /// # Errors
     /// [`Code::NotFound`] of a service that is neither defined nor in the journal.
     pub async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
-        self.call(|reply| Command::SubscribeJournal { names, reply }).await?
+        self.call(|reply| EngineCommand::SubscribeJournal { names, reply }).await?
     }
 
     /// Whether the engine answers, and why it cannot write its journal.
@@ -396,7 +396,7 @@ impl ServiceOrchestrator {
     /// # Errors
     /// [`Code::DaemonUnreachable`] after a shutdown.
     pub async fn examine(&self) -> Result<Option<String>, Problem> {
-        self.call(|reply| Command::CheckHealth { reply }).await
+        self.call(|reply| EngineCommand::CheckHealth { reply }).await
     }
 
     /// The latest snapshot of the fleet.
@@ -446,7 +446,7 @@ impl ServiceOrchestrator {
 
     pub(crate) async fn call<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+        command: impl FnOnce(oneshot::Sender<T>) -> EngineCommand,
     ) -> Result<T, Problem> {
         let gone = || {
             Problem::new(Code::DaemonUnreachable, "the orchestrator has been shut down")

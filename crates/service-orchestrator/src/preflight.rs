@@ -10,7 +10,7 @@
 
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::comparison::starts;
-use crate::engine::message::Command;
+use crate::engine::message::EngineCommand;
 use crate::handle::ServiceOrchestrator;
 use crate::request::Request;
 use service_api::{Code, Problem, SourceLocation};
@@ -19,7 +19,7 @@ use service_core::change::{Change, ChangeKind};
 use service_core::config::{Condition, Service};
 use service_core::{Id, Name, Plan};
 use service_manager as manager;
-use service_process::{Blocker, blockers};
+use service_process::{StartObstacle, blockers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +42,9 @@ struct Upcoming {
 }
 
 /// A start that would fail, and why.
-struct Failure {
+struct PreflightFailure {
     service: Arc<Service>,
-    blocker: Blocker,
+    blocker: StartObstacle,
     place: Option<SourceLocation>,
 }
 
@@ -80,10 +80,10 @@ impl ServiceOrchestrator {
     /// Refuses a restart of which a start would fail.
     pub(crate) async fn check_restart(&self, request: &Request) -> Result<(), Problem> {
         let (plan, wanted) =
-            self.call(|reply| Command::PreviewRestart { request: request.clone(), reply }).await?;
+            self.call(|reply| EngineCommand::PreviewRestart { request: request.clone(), reply }).await?;
         let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
         let named = |name: &Name| request.all || request.names.iter().any(|named| *named == **name);
-        let is_named = |failure: &&Failure| named(&failure.service.name);
+        let is_named = |failure: &&PreflightFailure| named(&failure.service.name);
         let Some(first) = failures.iter().find(is_named).or(failures.first()) else { return Ok(()) };
         let name = first.service.name.clone();
         let cannot = match request.names.first() {
@@ -118,7 +118,7 @@ impl ServiceOrchestrator {
     /// modules are run for it.
     pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
         let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
-        for Failure { service, blocker, .. } in
+        for PreflightFailure { service, blocker, .. } in
             self.failures(upcoming_changes(changes, next, false), next, Modules::Accepted).await
         {
             let own = changes.iter().find(|change| change.name == service.name);
@@ -138,7 +138,12 @@ impl ServiceOrchestrator {
         found
     }
 
-    async fn failures(&self, upcoming: Vec<Upcoming>, plan: &Plan, modules: Modules) -> Vec<Failure> {
+    async fn failures(
+        &self,
+        upcoming: Vec<Upcoming>,
+        plan: &Plan,
+        modules: Modules,
+    ) -> Vec<PreflightFailure> {
         let mut failures = self.check_files(&upcoming).await;
         failures.extend(self.check_modules(&upcoming, plan, modules).await);
         let order: BTreeMap<&Name, usize> =
@@ -156,14 +161,19 @@ impl ServiceOrchestrator {
         failures
     }
 
-    async fn check_files(&self, upcoming: &[Upcoming]) -> Vec<Failure> {
+    async fn check_files(&self, upcoming: &[Upcoming]) -> Vec<PreflightFailure> {
         let paths = Arc::clone(self.paths());
         check_services(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
     }
 
     /// The abilities of managers are queried with Nushell, once for each content of a module, and within the time limit
     /// of a call.
-    async fn check_modules(&self, upcoming: &[Upcoming], plan: &Plan, modules: Modules) -> Vec<Failure> {
+    async fn check_modules(
+        &self,
+        upcoming: &[Upcoming],
+        plan: &Plan,
+        modules: Modules,
+    ) -> Vec<PreflightFailure> {
         let may_be_run = |service: &Service| match modules {
             Modules::All => true,
             Modules::Accepted => self.acceptance().covers(service),
@@ -174,8 +184,9 @@ impl ServiceOrchestrator {
         for Upcoming { service, .. } in managed.filter(|upcoming| may_be_run(&upcoming.service)) {
             if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
                 let help = "fix the module; `service managers` shows the problem".to_owned();
-                let blocker = Blocker { key: &["manager"], why, help, may_be_made: false, is_missing: false };
-                failures.push(Failure { service: Arc::clone(service), blocker, place: None });
+                let blocker =
+                    StartObstacle { key: &["manager"], why, help, may_be_made: false, is_missing: false };
+                failures.push(PreflightFailure { service: Arc::clone(service), blocker, place: None });
             }
         }
         failures
@@ -186,8 +197,8 @@ impl ServiceOrchestrator {
 async fn check_services(
     looks: &Arc<ChecksInFlight>,
     upcoming: &[Upcoming],
-    look: impl Fn(&Service) -> Vec<Blocker> + Send + 'static,
-) -> Vec<Failure> {
+    look: impl Fn(&Service) -> Vec<StartObstacle> + Send + 'static,
+) -> Vec<PreflightFailure> {
     let Some(first) = upcoming.first() else { return Vec::new() };
     for upcoming in upcoming {
         let free = looks.wait_for(&upcoming.service.name);
@@ -223,17 +234,17 @@ async fn check_services(
             break;
         };
         let service = &upcoming.service;
-        let failure = |blocker| Failure { service: Arc::clone(service), blocker, place: None };
+        let failure = |blocker| PreflightFailure { service: Arc::clone(service), blocker, place: None };
         failures.extend(blockers.into_iter().flatten().map(failure));
     }
     failures
 }
 
 /// That there is no telling.
-fn late(upcoming: &Upcoming, why: String) -> Failure {
+fn late(upcoming: &Upcoming, why: String) -> PreflightFailure {
     let help = "try again, or check the disk with its files".to_owned();
-    let blocker = Blocker { key: &[], why, help, may_be_made: false, is_missing: false };
-    Failure { service: Arc::clone(&upcoming.service), blocker, place: None }
+    let blocker = StartObstacle { key: &[], why, help, may_be_made: false, is_missing: false };
+    PreflightFailure { service: Arc::clone(&upcoming.service), blocker, place: None }
 }
 
 /// The modules that may be run to query their abilities.
@@ -247,11 +258,11 @@ enum Modules {
 fn refusal(
     cannot: &str,
     all_the_same: &str,
-    mut failures: Vec<Failure>,
-    is_first: impl Fn(&Failure) -> bool,
+    mut failures: Vec<PreflightFailure>,
+    is_first: impl Fn(&PreflightFailure) -> bool,
 ) -> Problem {
     let nth = failures.iter().position(is_first).unwrap_or_default();
-    let Failure { blocker, place, .. } = failures.remove(nth);
+    let PreflightFailure { blocker, place, .. } = failures.remove(nth);
     let message = format!("{cannot}: {}; nothing was stopped", blocker.why);
     let mut first =
         Problem::new(Code::StartFailed, message).help(format!("{}; {all_the_same}", blocker.help));
@@ -260,7 +271,7 @@ fn refusal(
     first.others = failures
         .into_iter()
         .take(MAX_TOLD)
-        .map(|Failure { service, blocker, place }| {
+        .map(|PreflightFailure { service, blocker, place }| {
             let problem =
                 Problem::new(Code::StartFailed, format!("cannot start `{}`: {}", service.name, blocker.why));
             Problem { place, ..problem.help(blocker.help) }
@@ -281,8 +292,8 @@ mod tests {
         Upcoming { service: Arc::new(Service::new(Name::new(name).unwrap())), after_work }
     }
 
-    fn missing(may_be_made: bool) -> Blocker {
-        Blocker {
+    fn missing(may_be_made: bool) -> StartObstacle {
+        StartObstacle {
             key: &[],
             why: "it is not there".into(),
             help: String::new(),

@@ -29,7 +29,7 @@ pub struct Place {
 
 /// The presence of a project's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub enum FilePresence {
     /// The file exists.
     Present,
     /// The file was deleted: its disk is mounted.
@@ -38,7 +38,7 @@ pub enum Presence {
     Unknown,
 }
 
-impl Presence {
+impl FilePresence {
     /// The name in tables and JSON.
     pub fn as_str(self) -> &'static str {
         match self {

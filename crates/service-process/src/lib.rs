@@ -17,6 +17,6 @@ pub mod shim_program;
 pub mod shims_without_files;
 mod zygote;
 
-pub use preflight::{Blocker, blockers, unusable_commands};
+pub use preflight::{StartObstacle, blockers, unusable_commands};
 pub use reconnect::Reached;
 pub use shim_client::{ShimHandle, Shims, query_record};

@@ -128,7 +128,7 @@ impl AppliedLimits {
 
 /// Decides how the limits of a run are enforced, and prepares it. An obstacle does not prevent the start: the possible
 /// limits apply, and a warning names the others.
-pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::Limits {
+pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::RunLimits {
     for old in last(paths, name).into_iter().filter_map(|kept| kept.cgroup).map(Cgroup) {
         if let Err(error) = old.remove() {
             tracing::warn!(service = %name, cgroup = %old.0.display(), %error, "cannot remove the cgroup of its last run");
@@ -136,7 +136,7 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     }
     if limits.is_none() {
         let _ = std::fs::remove_file(note(paths, name));
-        return protocol::Limits::default();
+        return protocol::RunLimits::default();
     }
     let cgroup = format!("{}{run}", prefix(paths, name));
     let mut kept = plan(RunsParent::find(&Hierarchy::own()), limits, &cgroup, run);
@@ -207,9 +207,9 @@ impl AppliedLimits {
     }
 
     /// The limits that the shim sets.
-    fn launch(&self) -> protocol::Limits {
+    fn launch(&self) -> protocol::RunLimits {
         let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit);
-        protocol::Limits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
+        protocol::RunLimits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
     }
 }
 

@@ -19,7 +19,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// One reason why a start would fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocker {
+pub struct StartObstacle {
     /// The key of the definition.
     pub key: &'static [&'static str],
     /// Continues "cannot start `web`: ".
@@ -32,7 +32,7 @@ pub struct Blocker {
     pub is_missing: bool,
 }
 
-impl Blocker {
+impl StartObstacle {
     /// A missing or wrong file.
     fn file_blocker(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
         Self { key, why, help: help.into(), may_be_made: true, is_missing: false }
@@ -40,14 +40,14 @@ impl Blocker {
 }
 
 /// All visible reasons why a start would fail. No program is started.
-pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
+pub fn blockers(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let mut found = Vec::new();
     let ours = service.manager == Manager::Process;
     let who = if ours { resolve_identity(service) } else { Ok(None) };
     let who = who.unwrap_or_else(|why| {
         let key: &[_] = if why.contains("group") { &["group"] } else { &["user"] };
         let help = "create it, or name another in services.toml".to_owned();
-        found.push(Blocker { key, why, help, may_be_made: false, is_missing: false });
+        found.push(StartObstacle { key, why, help, may_be_made: false, is_missing: false });
         None
     });
     let directory = paths.working_dir(service.working_dir.as_deref());
@@ -65,10 +65,10 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
             None => ("is not a directory".to_owned(), "create it, or correct `working_dir`"),
         };
         let why = format!("working directory `{}` {what}", directory.display());
-        found.push(Blocker { is_missing, ..Blocker::file_blocker(&["working_dir"], why, help) });
+        found.push(StartObstacle { is_missing, ..StartObstacle::file_blocker(&["working_dir"], why, help) });
     }
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
-        found.push(Blocker::file_blocker(
+        found.push(StartObstacle::file_blocker(
             &["env_file"],
             why,
             "create or correct it, or remove it from `env_file`",
@@ -87,7 +87,7 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<Blocker> {
 
 /// The unusable programs of a service whose start may succeed nevertheless: of its check, its stop command and, where
 /// the Nushell code names a program, of the commands of `manager = "command"`.
-pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<Blocker> {
+pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let ours = service.manager == Manager::Process;
     let who = if ours { resolve_identity(service).unwrap_or_default() } else { None };
     let directory = paths.working_dir(service.working_dir.as_deref());
@@ -117,7 +117,7 @@ pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<Blocker> {
 const START_COMMAND: &[&str] = &["start_command"];
 const STATUS_COMMAND: &[&str] = &["status_command"];
 
-impl Blocker {
+impl StartObstacle {
     /// Whether this command is needed for every start.
     pub fn fails_start(&self) -> bool {
         self.key == START_COMMAND || self.key == STATUS_COMMAND
@@ -138,28 +138,31 @@ fn search<'a>(
     Search { directory, path, identity }
 }
 
-fn program(service: &Service, search: &Search<'_>) -> Option<Blocker> {
+fn program(service: &Service, search: &Search<'_>) -> Option<StartObstacle> {
     let name = service.start_command.argv.first()?;
     if !search.directory.is_dir() && !name.starts_with('/') {
         return None;
     }
     let Refusal { why, help, is_missing } = search.check(name).err()?;
-    Some(Blocker { is_missing, ..Blocker::file_blocker(START_COMMAND, why, help) })
+    Some(StartObstacle { is_missing, ..StartObstacle::file_blocker(START_COMMAND, why, help) })
 }
 
 /// The program of an `exec:` check.
-fn check_program(service: &Service, search: &Search<'_>) -> Option<Blocker> {
+fn check_program(service: &Service, search: &Search<'_>) -> Option<StartObstacle> {
     let Some(Endpoint::Exec(command)) = &service.endpoint else { return None };
     refused(&["health_check_endpoint"], search, &first_word(command)?)
 }
 
 /// Why the daemon cannot run this program.
-fn refused(key: &'static [&'static str], search: &Search<'_>, name: &str) -> Option<Blocker> {
+fn refused(key: &'static [&'static str], search: &Search<'_>, name: &str) -> Option<StartObstacle> {
     if !search.directory.is_dir() && !name.starts_with('/') {
         return None;
     }
     let Refusal { why, help, is_missing } = search.check_command(name).err()?;
-    Some(Blocker { is_missing: is_missing && key == START_COMMAND, ..Blocker::file_blocker(key, why, help) })
+    Some(StartObstacle {
+        is_missing: is_missing && key == START_COMMAND,
+        ..StartObstacle::file_blocker(key, why, help)
+    })
 }
 
 fn first_word(command: &str) -> Option<String> {
@@ -167,10 +170,10 @@ fn first_word(command: &str) -> Option<String> {
 }
 
 /// A check that decides about readiness needs its certificates.
-fn authority(paths: &Paths, service: &Service) -> Option<Blocker> {
+fn authority(paths: &Paths, service: &Service) -> Option<StartObstacle> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Probe)?;
     let why = check_ca_file(&paths.base_dir.join(file))?;
-    Some(Blocker::file_blocker(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
+    Some(StartObstacle::file_blocker(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
 }

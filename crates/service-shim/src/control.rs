@@ -24,14 +24,14 @@ const MAX_REQUEST_BYTES: usize = 4096;
 
 /// The listener and the peers.
 pub(crate) struct Control {
-    listener: Option<Listener>,
+    listener: Option<ControlSocket>,
     peers: Vec<Peer>,
     /// No connection is accepted before this moment.
     paused_until: Option<Instant>,
 }
 
 /// Listens until it is dropped, which removes the socket file and releases the lock.
-struct Listener {
+struct ControlSocket {
     socket: UnixListener,
     path: PathBuf,
     /// Device and inode of the socket file.
@@ -39,7 +39,7 @@ struct Listener {
     lock: File,
 }
 
-impl Drop for Listener {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -69,7 +69,7 @@ impl Control {
     pub(crate) fn listen(files: &Files, lock: File) -> io::Result<Self> {
         let socket = bind(files)?;
         let path = files.socket();
-        let listener = Listener { socket, file: file_identity(&path), path, lock };
+        let listener = ControlSocket { socket, file: file_identity(&path), path, lock };
         Ok(Self { listener: Some(listener), peers: Vec::new(), paused_until: None })
     }
 

@@ -1,4 +1,4 @@
-//! [`Log`]: the log file, its rotation, and how a full disk is handled.
+//! [`LogWriter`]: the log file, its rotation, and how a full disk is handled.
 //!
 //! A checkpoint in the [`SharedBuffer`] precedes and follows each write, so that a successor writes only the rest.
 //!
@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 128 * 1024;
 
 /// The current log file, and the records that are on their way into it.
 #[derive(Debug)]
-pub struct Log {
+pub struct LogWriter {
     files: Files,
     limits: LogLimits,
     file: File,
@@ -46,7 +46,7 @@ struct Unwritten<'a> {
     error: io::Error,
 }
 
-impl Log {
+impl LogWriter {
     /// Opens the log at the beginning of a run.
     pub fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
         let mut log = Self::resume(files, limits, 0)?;

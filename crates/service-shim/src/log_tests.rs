@@ -7,15 +7,15 @@ fn shared_buffer() -> SharedBuffer {
 }
 
 /// A log whose file cannot be written.
-fn on_a_full_disk() -> (tempfile::TempDir, Log) {
+fn on_a_full_disk() -> (tempfile::TempDir, LogWriter) {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
-    let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    let mut log = LogWriter::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
     log.file = open_append(Path::new("/dev/full")).unwrap();
     (directory, log)
 }
 
-fn write(log: &mut Log, lines: &[&str]) {
+fn write(log: &mut LogWriter, lines: &[&str]) {
     let writer = RecordWriter::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
     let shared_buffer = shared_buffer();
     for line in lines {
@@ -24,7 +24,7 @@ fn write(log: &mut Log, lines: &[&str]) {
     log.flush(&shared_buffer);
 }
 
-fn texts(log: &Log) -> Vec<String> {
+fn texts(log: &LogWriter) -> Vec<String> {
     log.files.tail(usize::MAX, None).unwrap().all().unwrap().into_iter().map(|line| line.text).collect()
 }
 
@@ -49,7 +49,7 @@ fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
     let shared_buffer = SharedBuffer::open(&memory).unwrap();
     shared_buffer.set_owner(directory.path(), limits);
     assert_eq!(crate::shared_buffer::bytes_written(&memory), Some(0));
-    let mut log = Log::open(files.clone(), limits).unwrap();
+    let mut log = LogWriter::open(files.clone(), limits).unwrap();
     let writer = RecordWriter::new(Timestamp::UNIX_EPOCH, Stream::Stdout);
     let mut sum = 0;
     for _ in 0..20 {
@@ -81,7 +81,7 @@ fn lines_missing_at_the_end_are_spoken_of_too() {
 fn what_a_former_run_lost_is_spoken_of_in_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
-    let log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    let log = LogWriter::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
     let mut log = log.with_dropped(DroppedLines { total: 5, unreported: 2 });
     write(&mut log, &["kept"]);
     assert_eq!(texts(&log), ["2 lines were dropped: they were of a former run", "kept"]);
@@ -92,7 +92,7 @@ fn what_a_former_run_lost_is_spoken_of_in_the_next() {
 fn a_log_that_was_moved_or_removed_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
-    let mut log = Log::open(files.clone(), LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    let mut log = LogWriter::open(files.clone(), LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
     write(&mut log, &["old"]);
     std::fs::rename(files.log(), directory.path().join("service.log.old")).unwrap();
     write(&mut log, &["moved"]);
@@ -113,7 +113,7 @@ fn lines_that_nobody_could_end_are_ended_by_the_next_run() {
         b"begun",
     );
     std::fs::write(files.log(), record).unwrap();
-    let mut log = Log::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
+    let mut log = LogWriter::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
     log.end_open_lines();
     log.end_open_lines();
     write(&mut log, &["new"]);
@@ -134,7 +134,7 @@ fn what_cannot_be_written_is_ready_all_the_same() {
 fn a_log_that_cannot_be_rotated_grows() {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
-    let mut log = Log::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
+    let mut log = LogWriter::open(files, LogLimits { max_size: 100, max_files: 1 }).unwrap();
     // A directory in place of the new file.
     std::fs::create_dir(directory.path().join("service.log.new")).unwrap();
     write(&mut log, &["a"; 10]);

@@ -3,7 +3,7 @@
 use crate::cri::Stream;
 use crate::fd_passing;
 use crate::files::Files;
-use crate::log::Log;
+use crate::log::LogWriter;
 use crate::protocol::{DroppedLines, LogLimits};
 use crate::pump::{Pump, ReadResult, write_records};
 use crate::shared_buffer::{SharedBuffer, Step};
@@ -91,8 +91,8 @@ impl OrphanedOutput {
         }
         let half_done = shared_buffer.step() == Step::Writing;
         let mut log = match half_done {
-            true => Log::resume(files.clone(), limits, already_written(files, &shared_buffer))?,
-            false => Log::open(files.clone(), limits)?,
+            true => LogWriter::resume(files.clone(), limits, already_written(files, &shared_buffer))?,
+            false => LogWriter::open(files.clone(), limits)?,
         }
         .with_dropped(missing);
         if half_done {
@@ -175,7 +175,7 @@ mod tests {
         for cut in 0_u64.. {
             let directory = tempfile::tempdir().unwrap();
             let files = Files::new(directory.path());
-            let mut log = Log::open(files.clone(), limits).unwrap();
+            let mut log = LogWriter::open(files.clone(), limits).unwrap();
             let (launch_fds, orphaned_output) = with_unread_output(&format!("begun {whole}and"));
             let shared_buffer = SharedBuffer::open(&launch_fds.shared_buffer).unwrap();
             shared_buffer.read(&launch_fds.pipes[0].read, Stream::Stdout).unwrap();

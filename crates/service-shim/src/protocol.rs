@@ -68,20 +68,20 @@ pub struct Launch {
     #[serde(rename = "missing", default)]
     pub dropped_lines: DroppedLines,
     /// The resource limits of the service.
-    #[serde(default, skip_serializing_if = "Limits::is_none")]
-    pub limits: Limits,
+    #[serde(default, skip_serializing_if = "RunLimits::is_none")]
+    pub limits: RunLimits,
 }
 
 /// The limits that apply to the service before it runs. The daemon creates and removes the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Limits {
+pub struct RunLimits {
     /// Directory of the cgroup; its limits are set.
     pub cgroup: Option<PathBuf>,
     /// `RLIMIT_AS` of each process, in bytes.
     pub address_space: Option<u64>,
 }
 
-impl Limits {
+impl RunLimits {
     fn is_none(&self) -> bool {
         *self == Self::default()
     }

@@ -1,7 +1,7 @@
 //! [`Pump`]: moves one output stream of the service from its pipe through the [`SharedBuffer`] into the log.
 
 use crate::cri::{MAX_PART_BYTES, RecordWriter, Stream};
-use crate::log::Log;
+use crate::log::LogWriter;
 use crate::shared_buffer::{READ_BYTES, SharedBuffer};
 use jiff::Timestamp;
 use memchr::memchr_iter;
@@ -60,7 +60,7 @@ impl Pump {
     }
 
     /// Reads once.
-    pub fn read(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) -> ReadResult {
+    pub fn read(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) -> ReadResult {
         match shared_buffer.read(&self.pipe, self.stream) {
             Ok(0) => ReadResult::Ended,
             Ok(length) => {
@@ -77,7 +77,7 @@ impl Pump {
     }
 
     /// Ends the stream: its unfinished line becomes a complete line.
-    pub fn finish(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+    pub fn finish(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         shared_buffer.begin_write(self.stream, 0, true, Timestamp::now());
         write_records(shared_buffer, log);
     }
@@ -88,7 +88,7 @@ impl Pump {
     }
 
     /// Writes the unfinished line as far as it goes.
-    pub fn flush_partial(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+    pub fn flush_partial(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         self.partial_deadlines = None;
         shared_buffer.begin_partial(self.stream, Timestamp::now());
         write_records(shared_buffer, log);
@@ -144,7 +144,7 @@ impl Pump {
 
 /// Writes the last read into the log. The same shared buffer yields the same records, in any process and at every
 /// repetition. Returns whether a line has ended.
-pub fn write_records(shared_buffer: &SharedBuffer, log: &mut Log) -> bool {
+pub fn write_records(shared_buffer: &SharedBuffer, log: &mut LogWriter) -> bool {
     let (stream, bytes) = (shared_buffer.stream(), shared_buffer.data());
     let (writer, begun) =
         (RecordWriter::new(shared_buffer.time(), stream), shared_buffer.partial_line(stream));
@@ -200,7 +200,7 @@ mod tests {
     fn a_pipe_that_is_written_line_by_line_holds_more_until_its_writer_is_quiet() {
         let directory = tempfile::tempdir().unwrap();
         let limits = LogLimits { max_size: 1 << 20, max_files: 1 };
-        let mut log = Log::open(Files::new(directory.path()), limits).unwrap();
+        let mut log = LogWriter::open(Files::new(directory.path()), limits).unwrap();
         let shared_buffer = SharedBuffer::open(SharedBuffer::create().unwrap()).unwrap();
         let (read, write) = nix::unistd::pipe().unwrap();
         let capacity = |pipe: &File| fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap();

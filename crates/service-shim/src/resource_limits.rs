@@ -4,7 +4,7 @@
 //! Only the service enters the cgroup. The limits do not apply to the shim.
 
 use nix::sys::resource::{Resource, setrlimit};
-use service_shim::protocol::Limits;
+use service_shim::protocol::RunLimits;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ pub(crate) struct ResourceLimits {
 }
 
 impl ResourceLimits {
-    pub(crate) fn open(limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn open(limits: &RunLimits) -> io::Result<Self> {
         let open =
             |cgroup: &std::path::PathBuf| File::options().write(true).open(cgroup.join("cgroup.procs"));
         Ok(Self {

@@ -15,7 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use service_shim::cri::Stream;
 use service_shim::error_text::{describe_error, with_context};
 use service_shim::launch_fds::Pipe;
-use service_shim::log::Log;
+use service_shim::log::LogWriter;
 use service_shim::pump::Pump;
 use service_shim::shared_buffer::SharedBuffer;
 use service_shim::{
@@ -239,7 +239,7 @@ fn acquire_lock(files: &Files) -> io::Result<Option<File>> {
 struct Started {
     leader: spawn::Leader,
     output: Output,
-    log: Log,
+    log: LogWriter,
     control: Control,
     notify: Option<Notify>,
 }
@@ -261,7 +261,7 @@ fn start(
         stage: Stage::Prepare,
         message: format!("`ready.log` is not a regular expression: {error}"),
     })?;
-    let mut log = Log::open(files.clone(), launch.log)
+    let mut log = LogWriter::open(files.clone(), launch.log)
         .map(|log| log.with_dropped(launch.dropped_lines).with_watch(watch))
         .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
     log.end_open_lines();

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
-use service_shim::log::Log;
+use service_shim::log::LogWriter;
 use service_shim::shared_buffer::SharedBuffer;
 use service_shim::{DroppedLines, Exit, Files, OrphanedOutput, Phase, RunRecord, ShimRequest, process};
 use std::collections::HashSet;
@@ -69,7 +69,7 @@ pub(crate) struct Supervisor {
     shared_buffer: SharedBuffer,
     /// The descriptor of the shared buffer, for [`ShimRequest::ShareOutput`].
     memory: OwnedFd,
-    log: Log,
+    log: LogWriter,
     control: Control,
     notify: Option<Notify>,
     /// When to report the service's status, and when it was last reported.
@@ -119,7 +119,7 @@ impl Supervisor {
         record: RunRecord,
         signals: SignalFd,
         output: Output,
-        log: Log,
+        log: LogWriter,
         control: Control,
         notify: Option<Notify>,
     ) -> Self {

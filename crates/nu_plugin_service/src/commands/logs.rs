@@ -65,7 +65,7 @@ impl PluginCommand for Logs {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`stream` is stdout or stderr, or shim for a message of the shim. Lines survive the end of the \
+        "`stream` is stdout or stderr, or shim for a message of the shim. LogRows survive the end of the \
          service, the daemon and the shell. With --follow new lines follow, across restarts of the service \
          and of the daemon, those of managers within two seconds; an incomplete line is shown after a short \
          silence, and its continuation as a row of its own. --raw prints text instead of rows, with the name \
@@ -147,7 +147,7 @@ impl PluginCommand for Logs {
         let follower = LogFollower::open(&session, client, request)?;
         let signals = engine.signals().clone();
         let counts = (is_cut && stderr().is_terminal() && session.is_in_foreground()).then(BTreeMap::new);
-        let mut lines = Lines { follower, session, over: false, counts };
+        let mut lines = LogRows { follower, session, over: false, counts };
         if raw {
             let stream = ByteStream::from_fn(call.head, signals, ByteStreamType::String, move |text| {
                 lines.text(text, width)
@@ -170,7 +170,7 @@ fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
 }
 
 /// The lines as they arrive, until ctrl-c.
-struct Lines {
+struct LogRows {
     follower: LogFollower,
     session: Session,
     over: bool,
@@ -178,7 +178,7 @@ struct Lines {
     counts: Option<BTreeMap<String, i64>>,
 }
 
-impl Iterator for Lines {
+impl Iterator for LogRows {
     type Item = Value;
 
     fn next(&mut self) -> Option<Value> {
@@ -200,7 +200,7 @@ impl Iterator for Lines {
     }
 }
 
-impl Lines {
+impl LogRows {
     /// The next line, or the end. A plugin learns that a stream is no longer read only at its next row, so an idle
     /// stream checks that the shell still answers.
     fn receive(&mut self) -> WorkerEvent<Result<view::LogLine, Problem>> {

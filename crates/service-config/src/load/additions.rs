@@ -28,7 +28,7 @@ pub struct Additions {
 
 /// The first line.
 #[derive(Serialize)]
-struct Head<'a> {
+struct AdditionsHeader<'a> {
     version: u32,
     boot_id: &'a str,
     count: usize,
@@ -96,7 +96,7 @@ impl Additions {
     /// # Errors
     /// If the file cannot be written; the added services stay as they were.
     pub fn replace(&mut self, all: Vec<Addition>) -> io::Result<()> {
-        let head = Head { version: VERSION, boot_id: &self.boot_id, count: all.len() };
+        let head = AdditionsHeader { version: VERSION, boot_id: &self.boot_id, count: all.len() };
         let mut text = disk::append_checksum(serde_json::to_vec(&head)?);
         for addition in &all {
             text.push(b'\n');

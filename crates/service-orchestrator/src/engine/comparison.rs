@@ -22,7 +22,7 @@ pub(crate) struct Comparison {
 }
 
 /// The running services that another plan may change.
-pub(crate) struct Presence {
+pub(crate) struct RunningServices {
     pub(crate) present: RunningDefinitions,
     /// The services that are no news.
     pub(super) known: BTreeSet<Name>,
@@ -33,7 +33,7 @@ pub(crate) struct Presence {
     pub(super) unclear: BTreeMap<Name, String>,
 }
 
-impl Presence {
+impl RunningServices {
     /// [`Self::compare`] on a thread of its own.
     pub(crate) async fn compared(self, next: Plan) -> Result<Comparison, Problem> {
         let compared = tokio::task::spawn_blocking(move || self.compare(&next)).await;

@@ -1,6 +1,6 @@
 //! The engine's part of an apply: the running services, and changes of their definitions.
 
-use super::comparison::{Comparison, Presence};
+use super::comparison::{Comparison, RunningServices};
 use super::last_good::last_good;
 use super::task::Engine;
 use service_api::Problem;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Engine {
-    pub(super) fn presence(&self) -> Presence {
+    pub(super) fn presence(&self) -> RunningServices {
         let plan = self.fleet.plan();
         let is_present = |id: &Id| {
             let machine = self.fleet.machine(*id);
@@ -29,7 +29,7 @@ impl Engine {
             let machine = self.fleet.machine(id);
             Some((machine.definition().name.clone(), machine.state().unknown_because()?.to_owned()))
         };
-        Presence {
+        RunningServices {
             present: plan.ids().filter(is_present).map(definition).collect(),
             known: self.applied.clone(),
             done: done.map(|id| plan.service(id).name.clone()).collect(),
@@ -41,7 +41,10 @@ impl Engine {
 
     /// Returns to the definitions before an apply, with the present added services and goals. Returns the running
     /// services and the plan.
-    pub(super) async fn roll_back(&mut self, before: &Comparison) -> Result<(Presence, Plan), Problem> {
+    pub(super) async fn roll_back(
+        &mut self,
+        before: &Comparison,
+    ) -> Result<(RunningServices, Plan), Problem> {
         let presence = self.presence();
         let plan = last_good(before, &presence)?;
         self.replan(plan.clone()).await;

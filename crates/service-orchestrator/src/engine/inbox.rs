@@ -1,6 +1,6 @@
 //! [`Inbox`]: the input of the engine: reports of drivers first, then commands of handles.
 
-use super::message::Command;
+use super::message::EngineCommand;
 use service_core::Moment;
 use service_host::clock;
 use service_host::report::RunReport;
@@ -12,7 +12,7 @@ const MAX_REPORTS_IN_A_ROW: usize = 256;
 /// The two mailboxes.
 pub(crate) struct Inbox {
     reports: UnboundedReceiver<RunReport>,
-    commands: UnboundedReceiver<Command>,
+    commands: UnboundedReceiver<EngineCommand>,
     /// The number of reports since the last command or pause.
     in_a_row: usize,
 }
@@ -20,13 +20,16 @@ pub(crate) struct Inbox {
 /// One input.
 pub(super) enum Input {
     Report(RunReport),
-    Command(Command),
+    Command(EngineCommand),
     /// The deadline has passed.
     Deadline,
 }
 
 impl Inbox {
-    pub(crate) fn new(reports: UnboundedReceiver<RunReport>, commands: UnboundedReceiver<Command>) -> Self {
+    pub(crate) fn new(
+        reports: UnboundedReceiver<RunReport>,
+        commands: UnboundedReceiver<EngineCommand>,
+    ) -> Self {
         Self { reports, commands, in_a_row: 0 }
     }
 
@@ -79,7 +82,7 @@ mod tests {
         let (commands, requests) = unbounded_channel();
         let mut inbox = Inbox::new(incoming, requests);
         let name = Name::new("web").unwrap();
-        assert!(commands.send(Command::Accepted).is_ok());
+        assert!(commands.send(EngineCommand::Accepted).is_ok());
         for taken in 0.. {
             reports.event(&name, 1, Event::Launched);
             reports.event(&name, 1, Event::Launched);

@@ -1,6 +1,6 @@
 //! The plan that a failed apply returns to.
 
-use super::comparison::{Comparison, Presence};
+use super::comparison::{Comparison, RunningServices};
 use service_api::{Code, Problem};
 use service_core::change::RunningDefinitions;
 use service_core::config::{Config, Origin, Service};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The previously running definitions, in the order of their file, and the inactive ones; plus definitions and goals
 /// that other requests have changed since, which an apply does not undo.
-pub(super) fn last_good(before: &Comparison, now: &Presence) -> Result<Plan, Problem> {
+pub(super) fn last_good(before: &Comparison, now: &RunningServices) -> Result<Plan, Problem> {
     let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
     let defined = before.plan.ids().map(|id| before.plan.service(id));
     let last = |service: &Arc<Service>| match before.present.get(&service.name) {

@@ -1,6 +1,6 @@
-//! [`Command`]: a command of a handle to the engine.
+//! [`EngineCommand`]: a command of a handle to the engine.
 
-use super::comparison::{Comparison, Presence};
+use super::comparison::{Comparison, RunningServices};
 use super::run_trace::RunTrace;
 use crate::request::{Request, WaitRequest};
 use service_api::{Outcome, Problem};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// One command.
-pub(crate) enum Command {
+pub(crate) enum EngineCommand {
     /// A request. The reply says whether it is accepted; the rows are its results.
     Request {
         request: Request,
@@ -37,10 +37,10 @@ pub(crate) enum Command {
     RollBack {
         before: Arc<Comparison>,
         by: Option<String>,
-        reply: oneshot::Sender<Result<(Presence, Plan), Problem>>,
+        reply: oneshot::Sender<Result<(RunningServices, Plan), Problem>>,
     },
     /// Which services run? The answer is compared with another plan.
-    ReadPresence { reply: oneshot::Sender<Presence> },
+    ReadPresence { reply: oneshot::Sender<RunningServices> },
     /// An apply begins or ends its steps.
     SetApplying { begins: bool, reply: oneshot::Sender<()> },
     /// All that is defined has been applied.

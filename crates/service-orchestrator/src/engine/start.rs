@@ -2,7 +2,7 @@
 
 use super::drivers::Drivers;
 use super::inbox::Inbox;
-use super::message::Command;
+use super::message::EngineCommand;
 use super::recovery;
 use super::request_log::RequestLog;
 use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     drivers: Drivers,
     plan: Plan,
     inbox: Inbox,
-    commands: UnboundedSender<Command>,
+    commands: UnboundedSender<EngineCommand>,
 ) -> std::io::Result<watch::Receiver<Arc<FleetSnapshot>>> {
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());

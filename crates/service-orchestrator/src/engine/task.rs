@@ -4,7 +4,7 @@
 use super::drivers::Drivers;
 use super::inbox::{Inbox, Input};
 use super::leftover::with_orphaned;
-use super::message::Command;
+use super::message::EngineCommand;
 use super::request_log::RequestLog;
 use super::runtime::{Orphaned, RetiredRuns, ServiceRuntime};
 use super::waiters::Waiter;
@@ -101,7 +101,7 @@ impl Engine {
             self.slice.begin();
             let turn = match input {
                 Input::Report(report) => self.receive(report),
-                Input::Command(Command::Finish { reply }) => {
+                Input::Command(EngineCommand::Finish { reply }) => {
                     for report in inbox.drain_reports() {
                         self.receive(report);
                     }
@@ -150,33 +150,33 @@ impl Engine {
         LoopAction::Next
     }
 
-    async fn execute(&mut self, command: Command) -> LoopAction {
+    async fn execute(&mut self, command: EngineCommand) -> LoopAction {
         match command {
-            Command::Request { request, rows, reply } => {
+            EngineCommand::Request { request, rows, reply } => {
                 let _ = reply.send(self.accept(&request, rows));
             }
-            Command::PreviewRestart { request, reply } => {
+            EngineCommand::PreviewRestart { request, reply } => {
                 let _ = reply.send(self.preview_restart(&request));
             }
-            Command::Wait { watch, rows, reply } => {
+            EngineCommand::Wait { watch, rows, reply } => {
                 let waiter = Waiter::for_state(&watch, self.fleet.plan(), rows, clock::now());
                 let _ = reply.send(waiter.map(|waiter| self.waiters.push(waiter)));
             }
-            Command::Reexamined { name, trace } => self.handle_trace(&name, *trace).await,
-            Command::Accepted => self.record_unqueried(),
-            Command::Replan { plan, by, reply } => {
+            EngineCommand::Reexamined { name, trace } => self.handle_trace(&name, *trace).await,
+            EngineCommand::Accepted => self.record_unqueried(),
+            EngineCommand::Replan { plan, by, reply } => {
                 self.by = by;
                 self.replan(plan).await;
                 let _ = reply.send(());
             }
-            Command::RollBack { before, by, reply } => {
+            EngineCommand::RollBack { before, by, reply } => {
                 self.by = by;
                 let _ = reply.send(self.roll_back(&before).await);
             }
-            Command::ReadPresence { reply } => {
+            EngineCommand::ReadPresence { reply } => {
                 let _ = reply.send(self.presence());
             }
-            Command::SetApplying { begins, reply } => {
+            EngineCommand::SetApplying { begins, reply } => {
                 self.running_applies =
                     if begins { self.running_applies + 1 } else { self.running_applies.saturating_sub(1) };
                 if !begins {
@@ -184,19 +184,19 @@ impl Engine {
                 }
                 let _ = reply.send(());
             }
-            Command::Applied { reply } => {
+            EngineCommand::Applied { reply } => {
                 self.applied();
                 let _ = reply.send(());
             }
-            Command::Redefine { added, removed, by, reply } => {
+            EngineCommand::Redefine { added, removed, by, reply } => {
                 self.by = by;
                 let _ = reply.send(self.redefine(added, removed).await);
             }
-            Command::SubscribeJournal { names, reply } => {
+            EngineCommand::SubscribeJournal { names, reply } => {
                 let _ = reply.send(self.read(&names));
             }
-            Command::Finish { reply } => return self.finish(reply).await,
-            Command::CheckHealth { reply } => {
+            EngineCommand::Finish { reply } => return self.finish(reply).await,
+            EngineCommand::CheckHealth { reply } => {
                 let _ = reply.send(self.journal.last_error().map(str::to_owned));
             }
         }

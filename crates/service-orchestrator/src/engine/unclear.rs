@@ -1,7 +1,7 @@
 //! Services in an unknown state, because their files cannot be read. They are examined again until the state is known,
 //! and receive no commands until then.
 
-use super::message::Command;
+use super::message::EngineCommand;
 use super::recovery;
 use super::run_trace::RunTrace;
 use super::task::Engine;
@@ -53,7 +53,7 @@ impl Unclear {
     }
 
     /// Repeats the examinations until all states are known, and reports each result to the engine.
-    pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<Command>) {
+    pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<EngineCommand>) {
         let mut pause = RETRY_DELAY;
         while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
             tokio::time::sleep(pause).await;
@@ -67,7 +67,7 @@ impl Unclear {
                 };
                 if is_news {
                     // Without an engine the result is not needed.
-                    let _ = commands.send(Command::Reexamined { name, trace: Box::new(trace) });
+                    let _ = commands.send(EngineCommand::Reexamined { name, trace: Box::new(trace) });
                 }
             }
         }

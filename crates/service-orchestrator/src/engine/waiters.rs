@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// A client that waits for services: after a request, or for a state without a request.
 pub(super) struct Waiter {
-    condition: Condition,
+    condition: AwaitedCondition,
     began: Moment,
     wait: WaitPolicy,
     /// In the order in which rows are sent.
@@ -35,7 +35,7 @@ pub(super) struct Waiter {
 
 /// The awaited condition.
 #[derive(Debug, Clone, Copy)]
-enum Condition {
+enum AwaitedCondition {
     /// That a request is carried out.
     Request(Verb),
     /// A state of the service.
@@ -63,7 +63,7 @@ impl Waiter {
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
-        Self::with(Condition::Request(verb), wait, open, rows, now)
+        Self::with(AwaitedCondition::Request(verb), wait, open, rows, now)
     }
 
     /// For a state of these services, or of all.
@@ -86,11 +86,11 @@ impl Waiter {
         };
         let wait = watch.limit.map_or(WaitPolicy::Unlimited, WaitPolicy::Timeout);
         let open = ids.into_iter().map(open).collect();
-        Ok(Self::with(Condition::State(watch.until), wait, open, rows, now))
+        Ok(Self::with(AwaitedCondition::State(watch.until), wait, open, rows, now))
     }
 
     fn with(
-        condition: Condition,
+        condition: AwaitedCondition,
         wait: WaitPolicy,
         open: Vec<Open>,
         rows: UnboundedSender<Outcome>,
@@ -149,10 +149,14 @@ impl Waiter {
             None => {
                 let message = format!("`{}` was removed from the project", service.name);
                 let row = match self.condition {
-                    Condition::Request(_) => gone(service, Problem::new(Code::Cancelled, message), took),
+                    AwaitedCondition::Request(_) => {
+                        gone(service, Problem::new(Code::Cancelled, message), took)
+                    }
                     // A removed service has stopped.
-                    Condition::State(WaitCondition::Stopped) => stopped(service, None, took),
-                    Condition::State(_) => stopped(service, Some(Problem::new(Code::Never, message)), took),
+                    AwaitedCondition::State(WaitCondition::Stopped) => stopped(service, None, took),
+                    AwaitedCondition::State(_) => {
+                        stopped(service, Some(Problem::new(Code::Never, message)), took)
+                    }
                 };
                 let _ = self.rows.send(row);
                 false
@@ -166,12 +170,12 @@ impl Waiter {
         for service in std::mem::take(&mut self.open).into_values() {
             let name = &service.name;
             let (action, message, help) = match self.condition {
-                Condition::Request(verb) => {
+                AwaitedCondition::Request(verb) => {
                     let action = under_way(verb).0;
                     let message = format!("the daemon ended while `{name}` was {}", action.as_str());
                     (action, message, "the next daemon continues: see `service status`")
                 }
-                Condition::State(until) => {
+                AwaitedCondition::State(until) => {
                     let message = format!(
                         "the daemon ended before `{name}` was {}",
                         name_of(&WaitCondition::ALL, until)
@@ -187,7 +191,7 @@ impl Waiter {
 
     /// Reports that a manager cannot stop a service.
     pub(super) fn refused(&mut self, name: &Name, message: &str, fleet: &FleetSnapshot, now: Moment) {
-        if !matches!(self.condition, Condition::Request(Verb::Stop | Verb::Restart)) {
+        if !matches!(self.condition, AwaitedCondition::Request(Verb::Stop | Verb::Restart)) {
             return;
         }
         let problem = Problem::new(Code::StopFailed, format!("cannot stop `{name}`: {message}"));
@@ -212,7 +216,7 @@ impl Waiter {
     ) -> Option<Outcome> {
         let (id, entry) = (service.id, fleet.at(service.id));
         let (action, problem) = match self.condition {
-            Condition::State(until) => match prospects.wait_progress(id, until) {
+            AwaitedCondition::State(until) => match prospects.wait_progress(id, until) {
                 Progress::Done => (Action::Unchanged, None),
                 Progress::Impossible(obstacle) => {
                     (Action::Unchanged, Some(never(until, id, obstacle, fleet)))
@@ -220,7 +224,7 @@ impl Waiter {
                 Progress::Pending if over => (Action::Unchanged, Some(self.late(until, entry))),
                 Progress::Pending => return None,
             },
-            Condition::Request(verb) => match request_progress(verb, service, prospects) {
+            AwaitedCondition::Request(verb) => match request_progress(verb, service, prospects) {
                 Progress::Done => (done(verb, service), None),
                 Progress::Impossible(obstacle) => (Action::Failed, Some(explain(verb, id, obstacle, fleet))),
                 Progress::Pending if verb == Verb::Start && is_held(entry) => {

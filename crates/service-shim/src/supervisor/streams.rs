@@ -5,7 +5,7 @@
 //! other. While both are written to, neither is left to fill, because output that lies in both pipes has no order.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use service_shim::log::Log;
+use service_shim::log::LogWriter;
 use service_shim::pump::{Pump, ReadResult};
 use service_shim::shared_buffer::{READ_BYTES, SharedBuffer};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -64,7 +64,7 @@ impl Streams {
     }
 
     /// Reads each readable pipe once, in the order in which they became readable.
-    pub(super) fn read(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) -> Used {
+    pub(super) fn read(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) -> Used {
         if self.paused_until(Instant::now()).is_some() {
             return Used::Little;
         }
@@ -104,7 +104,7 @@ impl Streams {
         stream: usize,
         is_last: bool,
         shared_buffer: &SharedBuffer,
-        log: &mut Log,
+        log: &mut LogWriter,
     ) -> Option<Used> {
         let pump = self.pumps[stream].as_mut()?;
         match pump.read(shared_buffer, log) {
@@ -124,7 +124,7 @@ impl Streams {
     }
 
     /// Reads what the pipes hold after an exit.
-    pub(super) fn drain(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+    pub(super) fn drain(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         let first = self.arrived();
         let all = first.iter().map(|(stream, _)| *stream);
         let all: Vec<_> =
@@ -145,14 +145,14 @@ impl Streams {
     }
 
     /// Writes unfinished lines as complete lines.
-    pub(super) fn finish(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+    pub(super) fn finish(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         for mut pump in self.pumps.iter_mut().filter_map(Option::take) {
             pump.finish(shared_buffer, log);
         }
     }
 
     /// Writes unfinished lines that have been idle for a while.
-    pub(super) fn flush_partials_if_due(&mut self, shared_buffer: &SharedBuffer, log: &mut Log) {
+    pub(super) fn flush_partials_if_due(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         let now = Instant::now();
         for pump in self.pumps.iter_mut().flatten() {
             if pump.partial_due().is_some_and(|at| at <= now) {

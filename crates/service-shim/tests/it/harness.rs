@@ -48,7 +48,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         env_clear: false,
         no_new_privileges: false,
         dropped_lines: DroppedLines::default(),
-        limits: service_shim::protocol::Limits::default(),
+        limits: service_shim::protocol::RunLimits::default(),
     };
     Prepared { directory, launch }
 }

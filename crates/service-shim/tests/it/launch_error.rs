@@ -1,7 +1,7 @@
 //! Launches that fail, and their errors.
 
 use crate::harness::{PROGRAM, Prepared, Zygote, eventually, program, script};
-use service_shim::protocol::{Identity, Limits};
+use service_shim::protocol::{Identity, RunLimits};
 use service_shim::{Exit, Files, Phase, Stage};
 use std::fs::{Permissions, set_permissions, write};
 use std::io::{Read, Write};
@@ -112,7 +112,7 @@ fn the_user() {
 #[test]
 fn the_limits() {
     let cgroup = Some("/no/such/cgroup".into());
-    let limits = Limits { cgroup, address_space: None };
+    let limits = RunLimits { cgroup, address_space: None };
     assert_eq!(
         launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "its limits cannot be applied: no such file or directory".into())
@@ -120,7 +120,7 @@ fn the_limits() {
     // It can be opened, but accepts no process.
     let full = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", full.path().join("cgroup.procs")).unwrap();
-    let limits = Limits { cgroup: Some(full.path().into()), address_space: None };
+    let limits = RunLimits { cgroup: Some(full.path().into()), address_space: None };
     assert_eq!(
         launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "its limits cannot be applied: no space left on device".into())

@@ -3,7 +3,7 @@
 use crate::harness::{PROGRAM, Shim, eventually, program, script};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use service_shim::protocol::{Identity, Limits};
+use service_shim::protocol::{Identity, RunLimits};
 use service_shim::{Exit, Files, Phase, Process, process};
 use std::process::Command;
 
@@ -190,7 +190,7 @@ fn a_run_of_which_nothing_can_be_written_in_its_directory_is_recorded_beside_it(
 
 #[test]
 fn what_limits_the_service_does_not_limit_its_shim() {
-    let limits = Limits { cgroup: None, address_space: Some(256 << 20) };
+    let limits = RunLimits { cgroup: None, address_space: Some(256 << 20) };
     let mut shim = script("ulimit -v; exec sleep 100").with(|launch| launch.limits = limits).start();
     shim.wait_for_line("stdout: 262144");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", shim.process().pid)).unwrap();
