@@ -93,9 +93,11 @@ fn another_daemon_does_not_claim_what_a_manager_does_not_answer() {
         text.replace("    each {|service|", "    let all = $in\n    sleep 1min\n    $all | each {|service|");
     assert_ne!(hangs, text);
     project.write("lamps.nu", &hangs);
+    project.trust();
     let status = project.status("desk");
     assert_eq!((&status["status"], &status["health"]), (&"unknown".into(), &"pending".into()), "{status}");
     project.write("lamps.nu", &text);
+    project.trust();
     project.value("service stop desk");
 }
 

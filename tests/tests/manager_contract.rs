@@ -217,12 +217,14 @@ fn a_status_that_fails_ends_nothing_and_is_told() {
         &project,
         &FILES.replace("note $\"status", "if true { error make {msg: \"no idea\"} }; note $\"status"),
     );
+    project.trust();
     let status = eventually("the error is seen", || {
         let status = project.status("lamp");
         status["reason"].as_str().is_some_and(|reason| reason.contains("no idea")).then_some(status)
     });
     assert_eq!(status["state"], "ready");
     write(&project, FILES);
+    project.trust();
     eventually("it is well again", || project.status("lamp")["reason"].is_null().then_some(()));
 }
 

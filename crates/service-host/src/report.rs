@@ -157,6 +157,8 @@ pub struct ManagerInfo {
     pub memory: Option<u64>,
     /// The number of restarts by the manager itself.
     pub restarts: u32,
+    /// Whether the manager's module has changed, and its accepted content was called instead.
+    pub is_module_changed: bool,
 }
 
 /// A manager's report on a service in an uncertain state.

@@ -10,7 +10,6 @@
 use super::author::Author;
 use super::call::Call;
 use super::client::Managers;
-use super::embedded::path_for;
 use super::error::ManagerError;
 use super::poll_group::{Reason, Target};
 use super::request::{ManagerRequest, request_for};
@@ -24,8 +23,8 @@ use service_core::service::Event;
 use service_core::{Moment, config};
 use service_host::acceptance::NOT_ASKED;
 use service_host::clock;
-use service_host::report::ManagerReport;
 use service_host::report::Observation;
+use service_host::report::{ManagerInfo, ManagerReport};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +48,7 @@ impl Managers {
         if !self.caller.acceptance.permits(&service).await {
             return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
         }
-        let path = path_for(self.paths(), &service);
+        let path = self.accepted_module(&service);
         let module = self.modules.load(&self.caller, &settings, &path).await;
         match module.and_then(|module| module.complete()) {
             Ok(()) => query(self, settings, service, run, Reason::Rest).await,
@@ -67,7 +66,7 @@ impl Managers {
     ) -> BTreeMap<Name, ManagerReport> {
         let mut modules: BTreeMap<PathBuf, Vec<Arc<Service>>> = BTreeMap::new();
         for service in services {
-            modules.entry(path_for(self.paths(), &service)).or_default().push(service);
+            modules.entry(self.accepted_module(&service)).or_default().push(service);
         }
         let mut asked = JoinSet::new();
         for (path, services) in modules {
@@ -81,7 +80,7 @@ impl Managers {
 }
 
 async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, reason: Reason) {
-    let key = (path_for(managers.paths(), &service), service.health.interval);
+    let key = (managers.accepted_module(&service), service.health.interval);
     let module = managers.modules.load(&managers.caller, &settings, &key.0).await;
     let together = module.is_ok_and(|module| module.has_command("status all"));
     let member = Target { service, run, reason, is_requested: true, asked: clock::now() };
@@ -265,7 +264,8 @@ fn report_status(
     let decides = decides(service);
     let event = match answer {
         Ok(status) => {
-            learn(Observation::Manager(status.to_info()));
+            let is_module_changed = managers.caller.accepted.is_replaced(managers.paths(), service);
+            learn(Observation::Manager(ManagerInfo { is_module_changed, ..status.to_info() }));
             if !decides && !matches!(status.event(), Event::TreeExited(_)) {
                 return;
             }

@@ -1,5 +1,6 @@
 //! One call: a new Nushell without configuration, with selected environment variables, a deadline and limited output.
 
+use super::accepted::AcceptedModules;
 use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
 use super::embedded::{assure, author};
 use super::error::{MAX_LOG_BYTES, ManagerError};
@@ -13,6 +14,7 @@ use service_host::acceptance::{Acceptance, accepted_nu};
 use service_host::paths::Paths;
 use service_host::text::readable;
 use service_process::command::{Output, OutputLimit, ProcessGroup};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -51,6 +53,8 @@ const MAX_OUTPUT_BYTES: usize = 1 << 20;
 pub(crate) struct Caller {
     pub(super) paths: Arc<Paths>,
     pub(super) acceptance: Arc<Acceptance>,
+    /// The accepted content of modules that have changed.
+    pub(super) accepted: AcceptedModules,
     /// The limit of starts and stops, which hanging queries do not delay.
     pub(super) acts: ConcurrencyLimits,
     /// The limit of queries.
@@ -84,7 +88,8 @@ impl Call<'_> {
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
-        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        let include = caller.accepted.original_directory(self.module);
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), include, process: &process };
         let answer = self
             .run_with_limits(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES))
             .await?;
@@ -131,7 +136,8 @@ impl Call<'_> {
         );
         let nu = nu(caller, settings);
         let process = OnceLock::new();
-        let shell = Shell { nu: &nu, passed_on: self.passed_on(), process: &process };
+        let include = caller.accepted.original_directory(self.module);
+        let shell = Shell { nu: &nu, passed_on: self.passed_on(), include, process: &process };
         self.run_with_limits(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
     }
 
@@ -212,7 +218,8 @@ pub(super) async fn inspect<T: DeserializeOwned>(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
     let process = OnceLock::new();
-    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_VARIABLES, process: &process };
+    let include = caller.accepted.original_directory(module);
+    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_VARIABLES, include, process: &process };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };
@@ -251,6 +258,8 @@ fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
 struct Shell<'a> {
     nu: &'a Path,
     passed_on: &'a [&'a str],
+    /// The directory in which the files that the module uses are searched, beside its own directory.
+    include: Option<PathBuf>,
     /// The pid, once started.
     process: &'a OnceLock<u32>,
 }
@@ -287,6 +296,11 @@ impl Shell<'_> {
         let passed_on = self.passed_on.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let mut command = Command::new(self.nu);
         command
+            .args(
+                self.include
+                    .iter()
+                    .flat_map(|directory| [OsStr::new("--include-path"), directory.as_os_str()]),
+            )
             .args(["--no-config-file", "--no-std-lib", "--stdin", "-c", script])
             .env_clear()
             .envs(passed_on)

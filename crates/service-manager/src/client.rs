@@ -1,5 +1,6 @@
 //! [`Managers`]: the state that all calls of managers share.
 
+use super::accepted::AcceptedModules;
 use super::call::Caller;
 use super::log_file::LogReads;
 use super::module::Modules;
@@ -7,10 +8,12 @@ use super::poll_group::Polls;
 use super::rate_limit::RateLimiter;
 use service_api::view;
 use service_core::Plan;
+use service_core::config::Service;
 use service_host::acceptance::Acceptance;
 use service_host::paths::Paths;
 use service_host::report::ReportSender;
 use service_host::single_flight::SingleFlight;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Starts, stops and checks services through managers. Cheap to clone: each task has its own.
@@ -31,12 +34,18 @@ impl Managers {
     /// A client that has made no call yet.
     pub fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
         let (acts, questions) = Default::default();
-        let caller = Arc::new(Caller { paths, acceptance, acts, questions });
+        let caller =
+            Arc::new(Caller { paths, acceptance, accepted: AcceptedModules::default(), acts, questions });
         let (modules, polls, log_rate, log_reads, lists) = Default::default();
         Self { caller, modules, polls, log_rate, log_reads, lists, reports }
     }
 
     pub(super) fn paths(&self) -> &Paths {
         &self.caller.paths
+    }
+
+    /// The module that calls for this service run.
+    pub(super) fn accepted_module(&self, service: &Service) -> PathBuf {
+        self.caller.accepted.module_for(self.paths(), &self.caller.acceptance, service)
     }
 }

@@ -1,6 +1,7 @@
 //! Managers: Nushell modules that start, stop and check services outside the daemon. This module calls them with a
 //! record and a deadline and reads a record back. docs/managers.md specifies the contract.
 
+mod accepted;
 mod author;
 mod batch;
 mod call;

@@ -26,7 +26,7 @@ impl Fitness {
         settings: &Settings,
         service: &Service,
     ) -> Result<(), String> {
-        let path = path_for(managers.paths(), service);
+        let path = managers.accepted_module(service);
         if !self.0.contains_key(&path) {
             let module = managers.modules.load(&managers.caller, settings, &path).await;
             self.0.insert(path.clone(), module);
@@ -79,7 +79,7 @@ impl Managers {
 
     /// Restarts a service in one call if its manager has `restart`. Otherwise only stops the service.
     pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
-        let path = path_for(self.paths(), &service);
+        let path = self.accepted_module(&service);
         let module = self.modules.load(&self.caller, &settings, &path).await;
         if module.is_ok_and(|module| module.has_command("restart")) {
             match self.call::<Status>(&settings, &service, "restart").await {

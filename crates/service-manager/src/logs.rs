@@ -4,7 +4,6 @@
 
 use super::call::Call;
 use super::client::Managers;
-use super::embedded::path_for;
 use super::error::{ManagerError, strip_prefix};
 use super::log_cursor::{LogCursor, LogPosition, NewLines as New};
 use super::log_file::LogFile;
@@ -100,7 +99,7 @@ async fn record(
     ask: Ask,
     (most, marked): (usize, usize),
 ) -> Result<Option<(LogFile, Vec<LogPosition>)>, ManagerError> {
-    let path = path_for(managers.paths(), service);
+    let path = managers.accepted_module(service);
     let module =
         managers.modules.load(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
     if !module.has_command("logs") {

@@ -3,7 +3,6 @@
 use super::call::Call;
 use super::client::Managers;
 use super::container::Wanted;
-use super::embedded::path_for;
 use super::status::ManagerReply;
 use serde::Serialize;
 use service_core::config::{Service, Settings};
@@ -67,7 +66,7 @@ impl Managers {
         service: &Service,
         command: &str,
     ) -> Result<T, String> {
-        let module = self.modules.load(&self.caller, settings, &path_for(self.paths(), service)).await?;
+        let module = self.modules.load(&self.caller, settings, &self.accepted_module(service)).await?;
         module.require_command(command)?;
         self.send(settings, service, &module.path, command, &request_for(self.paths(), service)?).await
     }

@@ -237,6 +237,7 @@ impl Status {
             since: self.since,
             memory: self.memory,
             restarts: self.restarts.unwrap_or_default(),
+            is_module_changed: false,
         }
     }
 }

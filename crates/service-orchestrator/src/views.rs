@@ -12,6 +12,10 @@ use service_host::procfs::{self, Usage};
 use service_host::report::CheckResult;
 use service_process::limits::AppliedLimits;
 
+/// The caveat of a running service whose module was changed on the disk.
+const MODULE_CHANGED: &str =
+    "its module has changed; its accepted content is used until `service trust` or a restart";
+
 /// How many processes a reason names.
 const MAX_NAMED_PROCESSES: usize = 3;
 
@@ -195,7 +199,8 @@ pub fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<Str
     };
     let out_of_reach = entry.out_of_reach.clone().filter(|_| entry.snapshot.state.is_alive());
     let [shim, process] = [frozen("shim", entry.shim), frozen("process", entry.pid)];
-    let facts = [shim, process, out_of_reach, dropped, kept.and_then(AppliedLimits::caveat)];
+    let module = entry.manager_info.is_module_changed.then(|| MODULE_CHANGED.to_owned());
+    let facts = [shim, process, module, out_of_reach, dropped, kept.and_then(AppliedLimits::caveat)];
     facts.into_iter().flatten().collect()
 }
 

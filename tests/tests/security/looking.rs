@@ -127,6 +127,53 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
     eventually("it is known", || (project.status("web")["state"] == "stopped").then_some(()));
 }
 
+/// The changed module notes that it was loaded; the accepted one answers with the file beside it.
+#[test]
+fn what_runs_is_asked_and_stopped_by_the_accepted_module_until_the_changed_one_is_accepted() {
+    let Some(project) = Project::new("") else { return };
+    let note = |what: &str| format!("\"{what}\\n\" | save --append {}", project.path("ran").display());
+    project.write("words.nu", "export def answer [] { {state: running message: fine} }\n");
+    let module = |load: &str, what: &str| {
+        project.write(
+            "m.nu",
+            &format!(
+                "use ./words.nu\nexport-env {{ {} }}\n\
+                 export def start [] {{ {{state: running}} }}\n\
+                 export def stop [] {{ {}; {{state: stopped}} }}\n\
+                 export def status [] {{ {}; words answer }}\n\
+                 export def logs [] {{ {}; [] }}\n",
+                note(load),
+                note(&format!("{what} stop")),
+                note(&format!("{what} status")),
+                note(&format!("{what} logs")),
+            ),
+        );
+    };
+    module("first", "first");
+    project.define("[services.web]\nmanager = \"m.nu\"\nhealth.interval = \"50ms\"\n[services.plain]\nstart_command = \"TEST_SERVICE\"\n");
+    project.value("service start web");
+    eventually("it is asked", || project.read("ran").contains("first status").then_some(()));
+    module("changed", "changed");
+    project.write("ran", "");
+    eventually("it is asked", || project.read("ran").contains("first status").then_some(()));
+    assert_eq!(project.value("service health web").row("web")["message"], "“fine”");
+    project.value("service logs web");
+    assert!(project.read("ran").contains("first logs"));
+    let reason = project.status("web")["reason"].clone();
+    assert!(reason.as_str().is_some_and(|reason| reason.contains("its module has changed")), "{reason}");
+    // A new daemon has the copy, too.
+    project.kill_daemon();
+    project.write("ran", "");
+    assert_eq!(project.status("web")["status"], "running");
+    eventually("it is asked", || project.read("ran").contains("first status").then_some(()));
+    assert_eq!(project.value("service stop web").row("web")["ok"], true);
+    let ran = project.read("ran");
+    assert!(ran.contains("first stop") && !ran.contains("changed"), "{ran}");
+    assert_eq!(project.status("web")["state"], "unknown", "at rest it is not asked");
+    project.value("service start web");
+    eventually("it is asked", || project.read("ran").contains("changed status").then_some(()));
+}
+
 #[test]
 fn following_all_logs_runs_no_module_before_it_is_accepted() {
     let Some(project) = Project::new("") else { return };
