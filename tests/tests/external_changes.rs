@@ -89,6 +89,8 @@ fn another_daemon_does_not_claim_what_a_manager_does_not_answer() {
     let is_written = || std::fs::read_to_string(&memory).is_ok_and(|text| text.contains("\"ready\""));
     eventually("it is written down that it is up", || is_written().then_some(()));
     project.kill_daemon();
+    // A call of the killed daemon may only now read the module.
+    eventually("its calls have ended", || project.processes().is_empty().then_some(()));
     let hangs =
         text.replace("    each {|service|", "    let all = $in\n    sleep 1min\n    $all | each {|service|");
     assert_ne!(hangs, text);
