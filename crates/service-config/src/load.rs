@@ -17,6 +17,7 @@ mod locate;
 mod secret;
 mod section;
 pub mod shell_syntax;
+mod syntax_error;
 mod text;
 mod with;
 

@@ -3,7 +3,7 @@
 use super::key_map::KeyMap;
 use super::section::{Diagnostic, Key, Section};
 use super::text::Text;
-use super::{api, definition};
+use super::{api, definition, syntax_error};
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
 use service_api::{Code, Problem};
@@ -12,15 +12,16 @@ use service_core::plan::PlanError;
 use service_core::{Name, Plan};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::ErrorKind::{InvalidData, NotADirectory, NotFound, PermissionDenied};
 use std::path::Path;
+use std::string::FromUtf8Error;
 use std::time::Duration;
 use toml::de::DeTable;
 
 pub(super) fn read(path: &Path) -> Result<Text, Problem> {
     let file = path.display().to_string();
     let text = read_regular(path, MAX_FILE_BYTES).and_then(|bytes| {
-        let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8");
-        String::from_utf8(bytes).map_err(not_text)
+        String::from_utf8(bytes).map_err(|error| std::io::Error::new(InvalidData, describe_encoding(&error)))
     });
     match text {
         Ok(text) => Ok(Text::new(file, text)),
@@ -31,9 +32,18 @@ pub(super) fn read(path: &Path) -> Result<Text, Problem> {
     }
 }
 
+/// Describes text that is not UTF-8.
+fn describe_encoding(error: &FromUtf8Error) -> String {
+    let (bytes, valid) = (error.as_bytes(), error.utf8_error().valid_up_to());
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return "it is UTF-16".to_owned();
+    }
+    let line = bytes[..valid].split(|byte| *byte == b'\n').count();
+    format!("it is not UTF-8, from line {line} on")
+}
+
 /// The next step for a file that cannot be read.
 fn describe_remedy(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{InvalidData, NotADirectory, NotFound, PermissionDenied};
     match error.kind() {
         NotFound | NotADirectory => {
             "restore the file; `service status`, `logs`, `why`, `stop` and `down` work without it"
@@ -86,9 +96,7 @@ fn parse_leniently(text: &Text) -> (Config, Service, Vec<Diagnostic>) {
     let root = match DeTable::parse(text.as_str()) {
         Ok(root) => root,
         Err(error) => {
-            let span = error.span().unwrap_or_default();
-            let diagnostic = Diagnostic::new(span, format!("this is not TOML: {}", error.message().trim()));
-            return (Config::default(), defaults, vec![diagnostic]);
+            return (Config::default(), defaults, vec![syntax_error::to_diagnostic(text.as_str(), &error)]);
         }
     };
     let diagnostics = RefCell::new(Vec::new());
