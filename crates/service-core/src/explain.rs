@@ -195,7 +195,12 @@ fn describe_port_conflict(context: &ExplainContext<'_>) -> String {
 
 fn describe_failure(failure: &Failure, context: &ExplainContext<'_>) -> String {
     match failure {
-        Failure::Exited(exit) => format!("it {}{}", describe_exit(*exit), describe_leftover(context)),
+        Failure::Exited(exit) => {
+            // The check of a manager's service is the status that the manager reported.
+            let reported = context.check.filter(|_| *exit == Exit::Unreported);
+            let reported = reported.map(|message| format!(": {message}")).unwrap_or_default();
+            format!("it {}{reported}{}", describe_exit(*exit), describe_leftover(context))
+        }
         Failure::LaunchFailed(why) => format!("it could not be launched: {why}"),
         Failure::StartTimeout => {
             let limit =

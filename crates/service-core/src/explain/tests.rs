@@ -339,6 +339,20 @@ fn the_holder_of_a_port_comes_before_other_help() {
 }
 
 #[test]
+fn an_end_that_a_manager_reports_comes_with_the_managers_message() {
+    let check = Some("status_command ended with exit code 1");
+    let context = ExplainContext { check, managed: true, ..ExplainContext::default() };
+    let (text, _) = explained(failed(Exit::Unreported), Goal::Up, Health::None, context);
+    assert!(
+        text.starts_with("it ended, according to its manager: status_command ended with exit code 1"),
+        "{text}"
+    );
+    let context = ExplainContext { check: Some("HTTP 500"), ..ExplainContext::default() };
+    let (text, _) = explained(failed(Exit::Code(1)), Goal::Up, Health::None, context);
+    assert!(!text.contains("HTTP 500"), "{text}");
+}
+
+#[test]
 fn a_wrong_command_is_corrected_in_the_file() {
     let (text, help) = explained(failed(Exit::Code(127)), Goal::Up, Health::None, ExplainContext::default());
     assert!(text.starts_with("it exited with code 127: the command was not found"), "{text}");
