@@ -13,7 +13,9 @@ use std::path::Path;
 pub fn check(path: &Path, obstacles: impl Fn(&Service) -> Vec<Obstacle>) -> Vec<Finding> {
     let text = match read(path) {
         Ok(text) => text,
-        Err(problem) => return vec![unreadable(path, problem.message)],
+        Err(problem) => {
+            return vec![Finding { help: problem.help, ..unreadable(path, problem.message) }];
+        }
     };
     let map = KeyMap::parse(text.as_str());
     let key_paths = map.key_paths();

@@ -60,7 +60,7 @@ fn explain(text: &str, span: &Range<usize>, message: &str) -> (String, &'static 
         return (format!("{message}; it looks like YAML"), TOML);
     }
     if message.contains("string values must be quoted") {
-        return (said(), "put the value between quotation marks: key = \"value\"");
+        return (said(), "put the value between quotation marks, as in `restart = \"no\"`");
     }
     if message.contains("basic string") || message.contains("literal string") {
         return (
@@ -78,7 +78,10 @@ fn explain(text: &str, span: &Range<usize>, message: &str) -> (String, &'static 
         return (said(), "close the list with `]`");
     }
     if message.contains("key with no value") {
-        return (said(), "write `key = value`; for a service: a line `[services.NAME]`, and its keys below");
+        return (
+            said(),
+            "write a line such as `restart = \"no\"`; for a service: a line `[services.NAME]`, and such lines below",
+        );
     }
     (
         said(),
@@ -123,7 +126,7 @@ mod tests {
             ("[services.a\nstart_command = 'x'\n", "close the bracket"),
             ("[services.my web]\nstart_command = 'x'\n", "in quotation marks"),
             ("[services.a]\nenv = [\n", "close the list"),
-            ("[services.a]\nstart_command \"x\"\n", "write `key = value`"),
+            ("[services.a]\nstart_command \"x\"\n", "write a line such as"),
         ];
         for (text, expected) in cases {
             let (message, help) = diagnose(text);

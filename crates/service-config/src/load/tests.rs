@@ -431,6 +431,9 @@ fn a_file_that_cannot_be_read_says_what_to_do() {
     assert!(help().starts_with("restore the file"), "{}", help());
     std::fs::write(&file, [0xff]).unwrap();
     assert_eq!(help(), "save it as UTF-8");
+    let found = super::check(&file, |_| Vec::new());
+    assert_eq!(found[0].help.as_deref(), Some("save it as UTF-8"));
+    assert!(found[0].message.contains("not UTF-8, from line 1"), "{}", found[0].message);
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     assert!(help().starts_with("correct what the error names"), "{}", help());
