@@ -1,8 +1,10 @@
 //! [`AcceptedModules`]: the last accepted content of each module that is a file of the user.
 //!
 //! A module may change while its services run. Until the change is accepted, calls for these services run a copy of the
-//! accepted content, so that running services can be queried and stopped. The copy finds the files beside the original, which
-//! are not part of the acceptance.
+//! accepted content, so that they can still be queried and stopped. The copy finds the files beside the original, which are
+//! not part of the acceptance.
+//!
+//! Each call reads the module and computes its hash on the thread of the runtime, as `Modules` reads its metadata there.
 
 use super::embedded::path_for;
 use service_api::ownership::read_regular;
@@ -24,7 +26,7 @@ pub(super) struct AcceptedModules(Mutex<BTreeMap<PathBuf, Original>>);
 /// The original of a copy.
 struct Original {
     directory: PathBuf,
-    /// Whether the copy is called in its place.
+    /// Whether calls run the copy instead.
     is_replaced: bool,
 }
 

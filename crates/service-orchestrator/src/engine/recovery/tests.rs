@@ -4,7 +4,7 @@ use super::*;
 use service_core::Config;
 use service_shim::{PROTOCOL_VERSION, Process};
 
-/// Of a shim that has ended, whatever its pid is used for now.
+/// The record of a shim that has ended. Another process may have its pid.
 fn record(phase: Phase) -> RunRecord {
     RunRecord {
         version: PROTOCOL_VERSION,
