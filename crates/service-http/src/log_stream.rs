@@ -131,7 +131,7 @@ impl LogStream {
                 });
             }
         }
-        Err(io::Error::other("a search without a bound was given up"))
+        Err(io::Error::other("an unbounded search ended early"))
     }
 
     /// Sends all lines, until the reader disconnects or `end`.

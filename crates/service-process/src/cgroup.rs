@@ -1,4 +1,4 @@
-//! Cgroups (version 2) of runs with limits: where they may be created, and creating, reading and removing one.
+//! Cgroups (version 2) of runs with limits: finding their parent, and creating, reading and removing them.
 //!
 //! A cgroup that delegates controllers to its children must not have processes of its own ("no internal processes",
 //! cgroups(7)). If the daemon shares its cgroup with other processes, as in a systemd scope or a container, all of them
@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The leaf cgroup for processes beside the runs.
+/// The leaf cgroup for all processes other than the runs.
 pub const LEAF: &str = "service-orchestrator.leaf";
 /// The parent of runs on a machine without systemd.
 const RUNS_PARENT: &str = "service-orchestrator";
@@ -18,13 +18,13 @@ const CPU_PERIOD_US: f64 = 100_000.0;
 /// Processes can be started while others are moved. After this many rounds the move fails.
 const MAX_ROUNDS: u32 = 20;
 
-/// The view of the kernel and of systemd on this process; in tests, on another one.
+/// The process whose cgroup is examined, and its environment. Tests use another process.
 pub(super) struct Hierarchy {
     /// `/proc/self`.
     pub(super) process: PathBuf,
     /// Whether systemd runs this machine.
     pub(super) systemd: bool,
-    /// Whether systemd has handed on the cgroup of this directory.
+    /// Whether systemd has delegated the cgroup of this directory.
     pub(super) delegated: fn(&Path) -> bool,
 }
 
@@ -54,10 +54,11 @@ impl RunsParent {
         let (mount, directory) = mounts
             .lines()
             .find_map(|line| mounted(line, Path::new(own)))
-            .ok_or("cgroup v2 is not mounted here, or not where the daemon's own cgroup can be seen")?;
+            .ok_or("cgroup v2 is not mounted here, or its mount does not show the daemon's own cgroup")?;
         let parent = directory.parent().filter(|parent| parent.starts_with(&mount));
         if hierarchy.systemd {
-            // The parent: a former daemon has moved all processes into a leaf, or systemd has put the daemon into one.
+            // The runs' parent may be the parent of this cgroup: a former daemon has moved all processes into a leaf,
+            // or systemd has started the daemon in one.
             return match std::iter::once(&*directory).chain(parent).find(|place| (hierarchy.delegated)(place))
             {
                 Some(place) => Ok(Self { directory: place.to_path_buf(), root: None }),
@@ -98,7 +99,7 @@ impl RunsParent {
                 fs::create_dir(&leaf)?;
             }
             for pid in processes.lines() {
-                // The process may just have ended. Remaining processes are seen in the next round.
+                // The process may have ended meanwhile. The next round finds remaining processes.
                 let _ = write(&leaf.join("cgroup.procs"), pid);
             }
         }
@@ -122,8 +123,9 @@ impl Cgroup {
         fs::create_dir(&self.0)
     }
 
-    /// The memory limit of all processes together, without swap, which would only delay the end and slow down the
-    /// machine. If one process is killed, all are: a service without a part of its processes is broken.
+    /// Limits the memory of all processes together. Swap is disabled, because it would only delay the kill and slow
+    /// down the machine. If the kernel kills one process, it kills all: a service without some of its processes is
+    /// broken.
     pub(super) fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         match write(&self.0.join("memory.swap.max"), "0") {
             // A kernel without swap has no such file.
@@ -147,7 +149,7 @@ impl Cgroup {
         kills.is_some_and(|kills| kills > 0)
     }
 
-    /// Kills all processes of the cgroup. A kernel before 5.14 cannot do this.
+    /// Kills all processes of the cgroup. Has no effect before Linux 5.14.
     pub(super) fn kill(&self) {
         let _ = write(&self.0.join("cgroup.kill"), "1");
     }
@@ -176,15 +178,15 @@ fn mounted(line: &str, cgroup: &Path) -> Option<(PathBuf, PathBuf)> {
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     let within = cgroup.strip_prefix(root).ok()?;
-    // A namespace shows the outside with `..`.
+    // In a namespace, a path to the outside begins with `..`.
     within.components().all(|part| matches!(part, Component::Normal(_))).then_some(())?;
-    // Spaces and the like are octal escapes here. A mount point of cgroups has none.
+    // `mountinfo` writes spaces as octal escapes. A mount point of cgroups has none.
     let point = PathBuf::from(point);
     let directory = if within.as_os_str().is_empty() { point.clone() } else { point.join(within) };
     Some((point, directory))
 }
 
-/// Delegates a controller to the children of a cgroup; `clear` moves the processes that prevent it.
+/// Delegates a controller to the children of a cgroup. `clear` moves away processes that prevent this.
 fn delegate(
     directory: &Path,
     controller: &str,
@@ -212,7 +214,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// systemd sets an attribute that every user may read; before version 249, one that only root may read.
+/// Whether systemd has marked the cgroup as delegated. Every user may read this attribute; before systemd 249, only
+/// root.
 fn is_delegated(directory: &Path) -> bool {
     let read = |name| attribute(directory, name).is_some_and(|value| value == b'1');
     read(c"user.delegate") || read(c"trusted.delegate")

@@ -1,5 +1,5 @@
-//! Commands of services: `exec:` checks, stop commands, and the Nushell of managers. Each is run directly, in a process group of
-//! its own that is killed when its time is up.
+//! Commands of services: `exec:` checks, stop commands, and the Nushell of managers. Each runs without a shell, in its
+//! own process group, which is killed at the time limit.
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
@@ -31,9 +31,9 @@ use tokio::process::{Child, ChildStdin, Command};
 /// The limit of retained output.
 #[derive(Debug, Clone, Copy)]
 pub enum OutputLimit {
-    /// The last bytes up to this number.
+    /// Up to this number of bytes; earlier output is dropped.
     Latest(usize),
-    /// All output. More than this number of bytes is an error.
+    /// All output; more than this number of bytes is an error.
     Within(usize),
 }
 
@@ -46,7 +46,7 @@ const CHECK_OUTPUT_LIMIT: OutputLimit = OutputLimit::Latest(64 * 1024);
 /// The variable that marks the processes of one call, including those that leave its process group.
 const MARK: &str = "SERVICE_CALL_ID";
 
-/// After this many searches the remaining processes cannot be killed, for example another user's.
+/// The maximum number of searches. Processes that remain then cannot be killed, for example another user's.
 const MAX_SEARCHES: u32 = 20;
 
 /// The chunk size of output that goes into a file.
@@ -94,18 +94,18 @@ pub async fn run(
             CheckText::from(late).with_fault(Some(CheckFault::Timeout))
         })?
         .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
-    let said = output.stdout + &output.stderr;
-    let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    let said = |message: String| CheckText { message, output: Some(said.to_owned()), fault: None };
+    let text = output.stdout + &output.stderr;
+    let last_line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let describe = |message: String| CheckText { message, output: Some(last_line.to_owned()), fault: None };
     let command = truncate(command, MAX_COMMAND_CHARS);
     match output.status.code() {
-        Some(0) => Ok(said(format!("`{command}` succeeded"))),
-        Some(code) => Err(said(format!("`{command}` ended with code {code}"))),
-        None => Err(said(format!("`{command}` was ended by a signal"))),
+        Some(0) => Ok(describe(format!("`{command}` succeeded"))),
+        Some(code) => Err(describe(format!("`{command}` ended with code {code}"))),
+        None => Err(describe(format!("`{command}` was ended by a signal"))),
     }
 }
 
-/// The properties of the service that its commands share.
+/// The environment, directory and user of a service, which its commands share.
 struct Own {
     variables: Vec<(String, String)>,
     identity: Option<Identity>,
@@ -121,7 +121,7 @@ impl Own {
     }
 }
 
-/// Looks these properties up. The thread is another one if a file system or a name service may not answer.
+/// Looks up these properties, in another thread if a file system or a name service may hang.
 async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
     let Some(waits) = describe_slow_lookup(service) else {
         return Own::resolve(&paths.base_dir, service);
@@ -149,7 +149,7 @@ fn run_as(command: &mut Command, identity: Identity) {
         setresgid(gid, gid, gid)?;
         Ok(setresuid(uid, uid, uid)?)
     };
-    // SAFETY: only system calls, no lock is taken and nothing allocated.
+    // SAFETY: the closure only makes system calls; it neither locks nor allocates.
     unsafe { command.pre_exec(become_it) };
 }
 
@@ -157,7 +157,7 @@ fn run_as(command: &mut Command, identity: Identity) {
 /// Other files do not belong to the daemon.
 fn own_outputs(uid: Uid, gid: Gid) {
     for output in [std::io::stdout().as_raw_fd(), std::io::stderr().as_raw_fd()] {
-        // SAFETY: a child that was just forked has both.
+        // SAFETY: both descriptors are open in a child that was just forked.
         #[expect(unsafe_code, reason = "the process groups are known only by number")]
         let output = unsafe { BorrowedFd::borrow_raw(output) };
         let kind = fstat(output).map(|stat| stat.st_mode & SFlag::S_IFMT.bits());
@@ -167,7 +167,7 @@ fn own_outputs(uid: Uid, gid: Gid) {
     }
 }
 
-/// Like the service itself, the command cannot gain privileges by executing a program.
+/// Sets `no_new_privs`: like the service itself, the command cannot gain privileges by executing a program.
 #[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 fn lose_chances(command: &mut Command) {
     // SAFETY: the closure makes one system call.
@@ -184,8 +184,8 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// A child and its process group. Dropping it kills them. Dropped before the child has ended, it also kills processes
-/// that have left the group.
+/// A child and its process group. Dropping it kills the group. If the child has not ended, marked processes that have
+/// left the group are killed as well.
 pub struct ProcessGroup {
     child: Child,
     id: Option<Pid>,
@@ -299,7 +299,7 @@ fn marked(mark: &[u8]) -> Vec<Pid> {
     pids.filter(is_marked).map(Pid::from_raw).collect()
 }
 
-/// Reads to the end and retains the wanted part.
+/// Reads to the end and retains the part within the limit.
 async fn read(
     stream: Option<impl AsyncRead + Unpin>,
     into: &mut Vec<u8>,
@@ -318,7 +318,7 @@ async fn read(
     Ok(())
 }
 
-/// Reads to the end into a file, in chunks. Another thread waits for the disk.
+/// Copies to a file until the end, in chunks. The blocking writes run in another thread.
 async fn copy_to_file(
     stream: Option<impl AsyncRead + Unpin>,
     file: Arc<File>,

@@ -1,4 +1,4 @@
-//! [`ShimConnection`]: a connection to a shim, with the received and unread bytes.
+//! [`ShimConnection`]: a connection to a shim, with its received, unread bytes.
 
 use service_shim::{Files, OrphanedOutput, RunRecord, ShimRequest};
 use std::io::{self, Cursor};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// The time limit for a shim to send its record after a connect, and to lend its output.
+/// The time limit for a shim to send its record after a connect, and to share its output.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
 /// The buffer of one connection. A record has about 350 bytes.
 const BUFFER_BYTES: usize = 1024;
@@ -57,7 +57,8 @@ impl ShimConnection {
         tokio::time::timeout(RECORD_TIMEOUT, line).await?
     }
 
-    /// The orphaned output of the shim; only of a version that [lends](super::shim_client::MIN_VERSION_SHARED_OUTPUT) it.
+    /// The output of the shim, for the case that the shim dies. Only versions from
+    /// [`MIN_VERSION_SHARED_OUTPUT`](super::shim_client::MIN_VERSION_SHARED_OUTPUT) on share it.
     pub(super) async fn borrow(&mut self) -> io::Result<OrphanedOutput> {
         let Self { stream, unread } = self;
         try_send(stream, ShimRequest::ShareOutput)?;
@@ -73,14 +74,14 @@ impl ShimConnection {
         tokio::time::timeout(RECORD_TIMEOUT, lent).await?
     }
 
-    /// All further messages, and the sender of requests.
+    /// Splits the connection into the further messages and the sender of requests.
     pub(super) fn split(self) -> (Frames, OwnedWriteHalf) {
         let (reader, writer) = self.stream.into_split();
         (BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.unread).chain(reader)).lines(), writer)
     }
 }
 
-/// A shim that has ended is noticed when its messages are read.
+/// Sends a request. Errors are ignored, because the reader of the messages notices the end of the shim.
 pub(super) async fn send(writer: &OwnedWriteHalf, order: ShimRequest) {
     while try_send(writer.as_ref(), order).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         if writer.writable().await.is_err() {
@@ -89,7 +90,7 @@ pub(super) async fn send(writer: &OwnedWriteHalf, order: ShimRequest) {
     }
 }
 
-/// A request is short enough to be sent whole or not at all.
+/// Sends a request without waiting. A request is short enough to be sent as a whole or not at all.
 pub(super) fn try_send(shim: &UnixStream, order: ShimRequest) -> io::Result<()> {
     let mut line = serde_json::to_vec(&order)?;
     line.push(b'\n');

@@ -1,5 +1,5 @@
-//! Whether the kernel would execute a program: whether the file exists, whether the service's user may execute it, and
-//! what its first bytes require. Nothing is run, and anything that cannot be judged is accepted.
+//! Checks whether the kernel would execute a program: the file exists, the service's user may execute it, and the
+//! kernel accepts its first bytes. No program is run. A program is accepted if the check is not possible.
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 
 /// The number of bytes of a program that the kernel examines.
 const HEAD_BYTES: usize = 256;
-/// The maximum number of scripts that are interpreters of each other.
+/// The maximum depth of scripts whose interpreters are scripts.
 const MAX_SCRIPTS: usize = 4;
 /// The maximum length of a loader's path.
 const MAX_LOADER_BYTES: usize = 4096;
@@ -58,7 +58,7 @@ fn missing(why: String, help: &str) -> Refusal {
 }
 
 impl Search<'_> {
-    /// Why the kernel would not execute this program, as far as it can be determined.
+    /// Checks whether the kernel would execute this program. An unknown answer is not an error.
     pub(super) fn check(&self, name: &str) -> Result<(), Refusal> {
         match self.find_allowed(name)? {
             Some(path) => self.check_image(&path, name, MAX_SCRIPTS),
@@ -66,8 +66,8 @@ impl Search<'_> {
         }
     }
 
-    /// Like [`Search::check`], for a command that the daemon runs: the C library may run a text without a `#!` line as a
-    /// shell script.
+    /// Like [`Search::check`], for a command that the daemon runs: the C library may run a file without a `#!` line as
+    /// a shell script.
     pub(super) fn check_command(&self, name: &str) -> Result<(), Refusal> {
         match self.find_allowed(name)? {
             Some(path) if head(&path).is_ok_and(|(_, head)| has_format(&head)) => {
@@ -154,7 +154,8 @@ impl Search<'_> {
     fn may_execute(&self, program: &Path) -> bool {
         match self.identity {
             Some(identity) if geteuid().is_root() && identity.uid != 0 => {
-                // The working directory, which the user need not be able to enter.
+                // The shim enters the working directory before it switches to the user, so the user needs no permission
+                // on it.
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 match open(self.directory, flags, Mode::empty()) {
                     Ok(directory) => as_user(identity, || is_allowed(&directory, program)),
@@ -165,7 +166,7 @@ impl Search<'_> {
         }
     }
 
-    /// Checks the requirements of a file's first bytes. `name` is the program in the error.
+    /// Checks the first bytes of a file. `name` is the program in the error.
     fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
         // An executable file need not be readable.
         let Ok((file, head)) = head(path) else { return Ok(()) };
@@ -290,10 +291,10 @@ fn is_allowed(directory: impl AsFd, program: &Path) -> bool {
     faccessat(directory, program, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
 }
 
-/// The kernel's answer for another user, on a thread that ends afterwards.
+/// Asks the kernel as another user, in a thread that ends afterwards.
 fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
     let become_it = || {
-        // A thread whose groups cannot be changed would give a wrong answer.
+        // If the groups of the thread cannot be changed, the answer would be wrong.
         if set_groups(&identity.groups).is_err() {
             return true;
         }
@@ -307,8 +308,8 @@ fn as_user(identity: &Identity, ask: impl FnOnce() -> bool + Send) -> bool {
     })
 }
 
-/// Changes the groups of this thread only. The function of the C library changes those of the whole process.
-#[expect(unsafe_code, reason = "there is no safe way to change one thread")]
+/// Changes the groups of this thread only. The C library's function changes the groups of the whole process.
+#[expect(unsafe_code, reason = "no safe function changes a single thread")]
 fn set_groups(groups: &[u32]) -> nix::Result<()> {
     // SAFETY: the kernel reads `groups.len()` numbers from the slice, and changes only the calling thread.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
@@ -365,7 +366,7 @@ impl Kind {
         Some(Self { class, order, is_program: matches!(number(16), 2 | 3), machine: number(18) })
     }
 
-    /// The machine of this program.
+    /// The machine that this program was built for.
     fn ours() -> Option<Self> {
         static OURS: OnceLock<Option<Kind>> = OnceLock::new();
         *OURS.get_or_init(|| Self::from_header(&head(Path::new("/proc/self/exe")).ok()?.1))

@@ -1,16 +1,16 @@
 //! The launch of a run, up to the first report of its shim.
 //!
 //! A sent launch may be lost: with a zygote that is killed before it has forked, or with a shim that is killed before
-//! it has begun. It may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these happened,
-//! and does not guess. The shim [claims](service_shim::shared_buffer) the launch before it creates a process, and the
-//! daemon withdraws the launch before it acts otherwise:
+//! it has begun. It may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these has
+//! happened. The shim [claims](service_shim::shared_buffer) the launch before it creates a process, and the daemon
+//! withdraws the launch before it acts otherwise:
 //!
 //! - The connection or the zygote has ended: a withdrawn launch is repeated. If the withdrawal fails, the run has
-//!   begun, and has ended or continues.
+//!   begun; it may have ended already.
 //! - A stop is requested: a withdrawn launch never began, which is reported. If the withdrawal fails, the run is
 //!   stopped like any other.
-//! - Neither: the daemon waits, and continues frozen processes on the way. A shim that hangs, for example in a file
-//!   system without an answer, is reported after [`SLOW_AFTER_TIMEOUTS`] and killed after [`KILL_AFTER_TIMEOUTS`].
+//! - Otherwise the daemon waits, and continues a frozen zygote or shim. A shim that hangs, for example in a network
+//!   file system, is reported after [`SLOW_AFTER_TIMEOUTS`] and killed after [`KILL_AFTER_TIMEOUTS`].
 
 use super::connection::ShimConnection;
 use super::launch_message::{compose, log_limits};
@@ -37,7 +37,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// A shim that has not reported for this long is continued, in case it is frozen; and so is its zygote.
+/// After this time without a report, the shim and its zygote are continued, in case they are frozen.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The number of these periods after which a claimed launch is reported as slow.
 const SLOW_AFTER_TIMEOUTS: u32 = 5;
@@ -45,7 +45,7 @@ const SLOW_AFTER_TIMEOUTS: u32 = 5;
 const KILL_AFTER_TIMEOUTS: u32 = 300;
 /// The time limit for a killed shim to end.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The reason of a run whose shim hangs.
+/// The error of a run whose shim hangs.
 const GIVEN_UP: &str = "its shim has not begun the launch within 5 minutes: the disk or file system of its program, its working \
                         directory or its log does not answer";
 /// The maximum number of attempts of one launch.
@@ -54,11 +54,11 @@ const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// The time limit for an ending run to release its descriptors, and the interval of checks.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
 const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// The time limit for the permit of a launch that is short of descriptors.
+/// The time limit for the permit of a launch without enough descriptors.
 const SCARCE_LAUNCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for reading env files and looking up a user.
 const LOOKUP_TIMEOUT: Duration = Duration::from_mins(1);
-/// The reason of a run that was stopped before it began.
+/// The error of a run that was stopped before it began.
 const WITHDRAWN: &str = "it was stopped before its launch";
 
 impl Shims {
@@ -77,7 +77,7 @@ impl Shims {
                 }
                 let sent = tokio::select! {
                     sent = send(&follower.shims, &definition, run, missing) => sent,
-                    // The launch is incomplete when it is dropped here, so no shim can begin it.
+                    // A launch that is dropped here is incomplete, so no shim can begin it.
                     Some(_) = requests.recv() => Err(Unsent::Withdrawn),
                 };
                 match sent {
@@ -109,7 +109,7 @@ struct Sent {
 /// The descriptors of a launch.
 struct LaunchDescriptors {
     held: DescriptorPermit,
-    /// The permit of a launch that cannot retain the descriptors of its output.
+    /// The permit, if there are too few descriptors to retain the output's.
     launch_permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -123,7 +123,7 @@ enum Unsent {
 
 /// The fate of a sent launch.
 enum Fate {
-    /// The launch has not begun, and never will. It is repeated.
+    /// The launch never began. It is repeated.
     Lost,
     /// A stop withdrew the launch.
     Withdrawn,
@@ -151,12 +151,12 @@ async fn send(
         _ => Unsent::Refused(cannot(&error)),
     })?;
     let IdleShim { mut stream, orphaned_output, zygote } = idle;
-    // A shim that has ended is noticed when its reports are read.
+    // The reader of the reports notices the end of the shim.
     let _ = stream.write_all(&line).await;
     Ok(Sent { connection: ShimConnection::from_stream(stream), orphaned_output, zygote, descriptors })
 }
 
-/// Composes the launch message. The thread is another one if a file system or a name service may not answer.
+/// Composes the launch message, in another thread if a file system or a name service may hang.
 async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
     let Some(waits) = describe_slow_lookup(definition) else {
         return compose(&shims.paths, definition, run);
@@ -171,7 +171,7 @@ async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> R
     }
 }
 
-/// Acquires the descriptors of one launch. Waits for descriptors of an ending run.
+/// Acquires the descriptors of one launch. If none is free, waits for an ending run to release its descriptors.
 async fn acquire_descriptors(shims: &Shims) -> Result<LaunchDescriptors, NoDescriptors> {
     let deadline = clock::now().plus(PERMIT_TIMEOUT);
     let mut held = loop {
@@ -223,7 +223,7 @@ impl RunFollower {
         let mut waiting = Vec::new();
         let mut zygote_lives = true;
         let mut timeout = tokio::time::interval(REPORT_TIMEOUT);
-        timeout.reset(); // the first one is not due at once
+        timeout.reset(); // the first tick must not be immediate
         let mut timeouts = 0_u32;
         let report = loop {
             tokio::select! {
@@ -278,7 +278,7 @@ impl RunFollower {
         Fate::Over
     }
 
-    /// Reports a shim that claimed the launch and does not begin it. A launch in a queue is not reported.
+    /// Reports a shim that holds the launch and has not begun it. A launch in a queue is not reported.
     fn report_slow(&self, memory: &File) {
         let Some(shim) = claim::holder(memory) else { return };
         let why = format!(
@@ -307,7 +307,7 @@ impl RunFollower {
         let _ = std::fs::remove_file(self.shims.paths.files(&self.name).socket());
     }
 
-    /// Kills a shim that hangs. Returns whether nothing of it remains. An attempt that fails is repeated.
+    /// Kills a shim that hangs. Returns whether all of its processes have ended; if not, the caller retries.
     async fn give_up(&self, memory: &File) -> bool {
         let Some(shim) = claim::holder(memory) else { return false };
         let has_begun = claim::withdraw(memory).is_err();
@@ -327,8 +327,8 @@ impl RunFollower {
         true
     }
 
-    /// Continues frozen processes on the way of a launch. A shim that has begun and does not report cannot receive a
-    /// kill request, and is killed together with its service.
+    /// Continues a frozen zygote or shim. A shim that has begun and does not report cannot receive a kill request; it
+    /// is killed, and its service with it.
     fn continue_frozen(&self, memory: &File, waiting: &[FollowerRequest]) {
         self.shims.zygote.continue_frozen();
         let Some(shim) = claim::holder(memory).filter(|shim| shim.is_alive()) else { return };

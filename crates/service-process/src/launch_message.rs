@@ -27,7 +27,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
     let env_clear = inherited.is_some();
     let mut env = inherited.unwrap_or_default();
     env.extend(read_environment(&paths.base_dir, service)?);
-    // At the end, so that no definition can set the mark of another run.
+    // The mark comes last, so that no definition can set the mark of another run.
     env.push((RUN_ID_VARIABLE.to_owned(), orphans::mark(paths, &service.name, run)));
     Ok(Launch {
         version: PROTOCOL_VERSION,

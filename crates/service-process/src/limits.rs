@@ -1,7 +1,7 @@
-//! How the limits of a run are enforced: by a cgroup, by an rlimit or not at all, and why.
+//! Decides how the limits of a run are enforced: by a cgroup, by an rlimit or not at all.
 //!
-//! This is decided at each launch and written beside the record of the run. Every later daemon can therefore explain
-//! why a run was killed, and finds the cgroup to remove.
+//! The decision is made at each launch and saved beside the record of the run. A later daemon can therefore explain why
+//! a run was killed, and finds the cgroup to remove.
 
 use super::cgroup::{Cgroup, Hierarchy, RunsParent};
 use serde::{Deserialize, Serialize};
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 /// The delay between attempts to remove a cgroup whose last process is being killed.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// After this many attempts its processes cannot be killed.
+/// The maximum number of attempts. Processes that remain then cannot be killed.
 const MAX_TRIES: u32 = 400;
 
-/// The written limits of one run.
+/// The saved limits of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AppliedLimits {
     run: u64,
@@ -29,7 +29,7 @@ pub struct AppliedLimits {
     pub memory: Option<Limit<u64>>,
     /// The limit of CPU time, in cores.
     pub cpu: Option<Limit<f64>>,
-    /// Why the limits are unknown, except for the existing cgroup.
+    /// Why nothing but the cgroup is known: the saved limits cannot be read.
     #[serde(skip)]
     unread: Option<String>,
 }
@@ -80,12 +80,13 @@ impl AppliedLimits {
         Self { run, cgroup, memory: None, cpu: None, unread: Some(why) }
     }
 
-    /// Whether the written limits could be read.
+    /// Whether the saved limits could be read.
     pub fn is_read(&self) -> bool {
         self.unread.is_none()
     }
 
-    /// The mechanism: `cgroup`, `rlimit` or `none`, or one for each limit; `unknown` if it cannot be read.
+    /// The mechanism: `cgroup`, `rlimit` or `none`; one for each limit if they differ; `unknown` if the saved limits
+    /// cannot be read.
     pub fn describe(&self) -> String {
         if !self.is_read() {
             return "unknown".to_owned();
@@ -99,7 +100,7 @@ impl AppliedLimits {
         }
     }
 
-    /// The limit of each process's address space, if it enforces the memory limit.
+    /// The limit of each process's address space, if that enforces the memory limit.
     pub fn address_space(&self) -> Option<u64> {
         self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit).map(|limit| limit.most)
     }
@@ -126,8 +127,8 @@ impl AppliedLimits {
     }
 }
 
-/// Decides how the limits of a run are enforced, and prepares it. An obstacle does not prevent the start: the possible
-/// limits apply, and a warning names the others.
+/// Decides how the limits of a run are enforced, and prepares the cgroup. A limit that cannot be enforced does not
+/// prevent the start; a warning names it.
 pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> protocol::RunLimits {
     for old in last(paths, name).into_iter().filter_map(|kept| kept.cgroup).map(Cgroup) {
         if let Err(error) = old.remove() {
@@ -141,7 +142,7 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     let cgroup = format!("{}{run}", prefix(paths, name));
     let mut kept = plan(RunsParent::find(&Hierarchy::own()), limits, &cgroup, run);
     let wanted = kept.cgroup.clone();
-    // Written before the cgroup exists, so that a later daemon finds it.
+    // The limits are saved before the cgroup exists, so that a later daemon finds the cgroup.
     let made = write_down(paths, name, &kept)
         .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
         .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
@@ -206,14 +207,14 @@ impl AppliedLimits {
         }
     }
 
-    /// The limits that the shim sets.
+    /// The limits that the shim applies.
     fn launch(&self) -> protocol::RunLimits {
         let by_rlimit = self.memory.as_ref().filter(|limit| limit.by == Enforcement::Rlimit);
         protocol::RunLimits { cgroup: self.cgroup.clone(), address_space: by_rlimit.map(|limit| limit.most) }
     }
 }
 
-/// The exit status of a process, in the terms of the core. Its cgroup must still exist.
+/// The exit status of a process, as the core represents it. The cgroup must still exist.
 pub fn exit(paths: &Paths, name: &Name, run: u64, exit: service_shim::Exit) -> Exit {
     let signal = match exit {
         service_shim::Exit::Code(code) => return Exit::Code(code),
@@ -237,7 +238,7 @@ pub(super) fn kill(paths: &Paths, name: &Name, run: u64) {
     }
 }
 
-/// Removes the cgroup of a run that is over.
+/// Removes the cgroup of an ended run.
 pub(super) async fn cleanup(paths: &Paths, name: &Name, run: u64) {
     if let Some(kept) = AppliedLimits::read(paths, name, run) {
         clear(paths, name, &kept).await;
@@ -264,11 +265,11 @@ async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
             tokio::time::sleep(RETRY_DELAY).await;
         }
     }
-    // The reason of the end may be queried later, and an address space limit is a likely one.
+    // The saved limits are kept, because a later `service why` may name the address space limit as the cause.
     if kept.address_space().is_some() {
         return;
     }
-    // The next run may have begun meanwhile, and the file describes that one.
+    // If the next run has begun meanwhile, the file describes that run.
     if matches!(read_note(paths, name), Ok(Some(now)) if now == *kept) {
         let _ = std::fs::remove_file(note(paths, name));
     }
@@ -278,7 +279,7 @@ fn note(paths: &Paths, name: &Name) -> PathBuf {
     paths.files(name).directory().join("limits.json")
 }
 
-/// The written limits of the last run.
+/// The saved limits of the last run.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -290,7 +291,7 @@ fn read_note(paths: &Paths, name: &Name) -> std::io::Result<Option<AppliedLimits
     }
 }
 
-/// The limits of the last run. If the file cannot be read, one entry for each existing cgroup.
+/// The saved limits of the last run. If the file cannot be read, one entry for each existing cgroup.
 fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     read_note(paths, name).map_or_else(
         |error| {
@@ -301,7 +302,7 @@ fn last(paths: &Paths, name: &Name) -> Vec<AppliedLimits> {
     )
 }
 
-/// The prefix of the names of all cgroups of a service. The number of the run follows.
+/// The prefix of the names of a service's cgroups, before the number of the run.
 fn prefix(paths: &Paths, name: &Name) -> String {
     format!("run.{}.{name}.", paths.fingerprint())
 }
@@ -331,7 +332,7 @@ mod tests {
         let paths =
             Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
         let name = Name::new("web").unwrap();
-        assert_eq!(AppliedLimits::read(&paths, &name, 3), None, "nothing was written down");
+        assert_eq!(AppliedLimits::read(&paths, &name, 3), None, "nothing was saved");
         let note = note(&paths, &name);
         std::fs::create_dir_all(note.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(&note, &note).unwrap();
@@ -340,10 +341,10 @@ mod tests {
         assert!(unread().caveat().is_some_and(|why| why.contains(note.to_str().unwrap())), "{:?}", unread());
         std::fs::remove_file(&note).unwrap();
         std::fs::write(&note, "").unwrap();
-        assert_eq!(unread().describe(), "unknown", "it is damaged");
+        assert_eq!(unread().describe(), "unknown", "the file is damaged");
         let kept = AppliedLimits { run: 3, cgroup: None, memory: None, cpu: None, unread: None };
         write_down(&paths, &name, &kept).unwrap();
         assert_eq!(AppliedLimits::read(&paths, &name, 3), Some(kept));
-        assert_eq!(AppliedLimits::read(&paths, &name, 4), None, "it is about another run");
+        assert_eq!(AppliedLimits::read(&paths, &name, 4), None, "the file describes another run");
     }
 }

@@ -1,5 +1,5 @@
-//! Whether services of a project have a shim, according to their directories: without a daemon, and without a
-//! connection to a shim.
+//! Finds the services of a project that have a shim, from their directories: without a daemon and without a connection
+//! to a shim.
 
 use service_shim::{Files, Phase};
 use std::io::{self, ErrorKind};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 /// Whether a service has a shim. If that is unknown, it counts as having one.
 pub fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
     let files = Files::new(directory);
-    // A shim that is starting, or could not write its record, has no more than the lock.
+    // A shim that is starting, or could not write its record, only holds the lock.
     let is_locked = || files.is_locked().unwrap_or(true);
     let has_lock = || files.lock().try_exists().unwrap_or(true);
     match files.read_record() {
         Ok(Some(record)) => match record.phase {
-            // A shim that has reported the end of its run is about to end itself.
+            // A shim that has reported the end of its run is about to exit.
             Phase::Finished { .. } | Phase::LaunchFailed { .. } => false,
             Phase::Launching { .. } | Phase::Running { .. } | Phase::Exited { .. } => {
                 boot.is_none_or(|boot| record.boot_id == boot) && record.shim.may_be_alive()
@@ -24,7 +24,7 @@ pub fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
     }
 }
 
-/// The kernel's id of this boot, if that can be read.
+/// The kernel's id of this boot, if readable.
 pub fn boot() -> Option<String> {
     service_shim::process::boot_id().ok()
 }

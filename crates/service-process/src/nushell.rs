@@ -1,4 +1,4 @@
-//! The program that a command line of Nushell begins with, if the text of the line names one.
+//! Finds the external program at the beginning of a Nushell command line.
 
 /// First words of the commands and keywords of Nushell.
 const COMMANDS: &str = "\
@@ -24,7 +24,7 @@ pub(super) fn program(line: &str) -> Option<&str> {
     let word = word.split_whitespace().next()?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+');
     let may_be_value = word.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    // Nushell runs its own scripts in another way than the kernel.
+    // Nushell interprets a `.nu` script itself.
     let is_script = word.rsplit_once('.').is_some_and(|(_, extension)| extension == "nu");
     let is_name = word.chars().all(is_plain) && word.contains(char::is_alphabetic) && !may_be_value;
     let is_command = !is_external && COMMANDS.split_whitespace().any(|command| command == word);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The delay between searches for killed processes that still exist.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// After this many searches the remaining processes cannot be killed, for example another user's.
+/// The maximum number of searches. Processes that remain then cannot be killed, for example another user's.
 const MAX_SEARCHES: u32 = 400;
 
 /// The value of [`RUN_ID_VARIABLE`], unique across runs and projects.
@@ -21,8 +21,8 @@ pub(super) fn mark(paths: &Paths, name: &Name, run: u64) -> String {
     format!("{}#{run}", paths.files(name).directory().display())
 }
 
-/// Removes the socket of a dead shim and kills every process of its run, until none is left or some cannot be killed.
-/// The shim must not be alive.
+/// Removes the socket of a dead shim and kills the processes of its run, until none remains or the rest cannot be
+/// killed. The shim must be dead.
 pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) {
     // A dead shim has no listener.
     let _ = std::fs::remove_file(paths.files(name).socket());
@@ -58,8 +58,9 @@ fn run_processes(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
     Ok(kin)
 }
 
-/// A session id is reused only after the whole session has ended, and then by a process younger than the leader. A
-/// process with the leader's pid as its session therefore belongs to the leader, unless it is a leader itself.
+/// Whether a process belongs to the run. The kernel reuses a session id only after the whole session has ended. A
+/// process whose session id is the leader's pid therefore belongs to the run, unless that process is a newer session
+/// leader.
 fn is_run_process(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
     let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
         Err(error) if is_short(&error) => return Err(error),

@@ -1,5 +1,5 @@
-//! The files that a start of a service needs, checked before running services are stopped for it. A file may still
-//! disappear before the start.
+//! Checks the files that a start of a service needs, before running services are stopped. A file may still disappear
+//! before the start.
 
 use super::executable::{Refusal, Search};
 use super::nushell;
@@ -14,7 +14,7 @@ use service_shim::protocol::Identity;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// The directories of programs if neither the service nor the daemon has a `PATH`; the same as in the shim.
+/// The search path if neither the service nor the daemon has a `PATH`; equal to the shim's.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// One reason why a start would fail.
@@ -28,18 +28,18 @@ pub struct StartObstacle {
     pub help: String,
     /// Whether a service that starts earlier may create the file.
     pub may_be_made: bool,
-    /// Whether a directory or the program of `start_command` is missing. It may exist on another machine.
+    /// Whether a directory or the program of `start_command` is missing, which may exist on another machine.
     pub is_missing: bool,
 }
 
 impl StartObstacle {
-    /// A missing or wrong file.
+    /// The obstacle of a missing or wrong file.
     fn file_blocker(key: &'static [&'static str], why: String, help: impl Into<String>) -> Self {
         Self { key, why, help: help.into(), may_be_made: true, is_missing: false }
     }
 }
 
-/// All visible reasons why a start would fail. No program is started.
+/// All detectable reasons why a start would fail. No program is run.
 pub fn blockers(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let mut found = Vec::new();
     let ours = service.manager == Manager::Process;
@@ -85,8 +85,8 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     found
 }
 
-/// The unusable programs of a service whose start may succeed nevertheless: of its check, its stop command and, where
-/// the Nushell code names a program, of the commands of `manager = "command"`.
+/// The unusable programs of a service that do not prevent its start: of its check, of its stop command, and of the
+/// commands of `manager = "command"` if their Nushell code names a program.
 pub fn unusable_commands(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let ours = service.manager == Manager::Process;
     let who = if ours { resolve_identity(service).unwrap_or_default() } else { None };
@@ -169,7 +169,7 @@ fn first_word(command: &str) -> Option<String> {
     shell_words::split(command).ok()?.into_iter().next()
 }
 
-/// A check that decides about readiness needs its certificates.
+/// The obstacle of missing certificates for a check that decides readiness.
 fn authority(paths: &Paths, service: &Service) -> Option<StartObstacle> {
     let health = &service.health;
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;

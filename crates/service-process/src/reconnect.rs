@@ -1,9 +1,9 @@
-//! Follows a run with a living shim: over a connection, or without one by the record that the shim writes.
+//! Follows a run with a living shim: over a connection or, without one, by the shim's record file.
 //!
-//! A connection can end, or be impossible: the socket's file was removed, the connection was cut, or no descriptor is
-//! free for it ([`DescriptorPermit`]). None of this means that the shim has ended; only the kernel knows. The
-//! connection is therefore retried while the shim lives. Meanwhile its record is read, and each request uses a
-//! connection of its own.
+//! A connection can be lost or impossible: the socket file was removed, the connection was closed, or no descriptor is
+//! free ([`DescriptorPermit`]). None of this means that the shim has ended; only the kernel knows. While the shim
+//! lives, the daemon therefore tries to connect again. Meanwhile it reads the record file, and each request uses its
+//! own connection.
 
 use super::connection::{ShimConnection, try_send};
 use super::launch_message::log_limits;
@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// The delays before a reconnect to a living shim: short at first, since the shim may be ending.
+/// The delays before a reconnect to a living shim. The first is short, because the shim may be ending.
 const RECONNECT_DELAYS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
-/// After this many rounds, a shim without files is requested again to recreate them.
+/// The number of rounds after which a shim without files is requested again to recreate them.
 const RECREATE_REQUEST_ROUNDS: u32 = 10;
 
 /// A connection to a shim, and its descriptor.
@@ -66,7 +66,7 @@ impl Shims {
 }
 
 impl RunFollower {
-    /// Follows a shim that has answered, or lives, until it has ended.
+    /// Follows a living shim, connected or not, until it has ended.
     pub(super) async fn follow_run(
         &self,
         shim: Process,
@@ -172,7 +172,7 @@ impl RunFollower {
     }
 }
 
-/// A request for a shim without a connection. If none is possible, a signal conveys part of it.
+/// Sends a request to a shim over a new connection. If that fails, sends the closest signal.
 fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
     let sent = ShimConnection::connect(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {

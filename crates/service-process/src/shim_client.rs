@@ -31,10 +31,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The first version of shims that share their output.
 pub(super) const MIN_VERSION_SHARED_OUTPUT: u32 = 2;
-/// The first version that matches `ready.log`, and signals the first process alone.
+/// The first version of shims that match `ready.log` and can signal only the service's own process.
 const MIN_VERSION_READY_LOG: u32 = 3;
 
-/// The maximum number of concurrent launches that are short of descriptors.
+/// The maximum number of concurrent launches without enough descriptors.
 const MAX_SCARCE_LAUNCHES: usize = 2;
 
 /// Starts and follows shims. Cheap to clone: each task has its own.
@@ -43,7 +43,7 @@ pub struct Shims {
     pub(super) paths: Arc<Paths>,
     pub(super) zygote: Arc<Zygote>,
     pub(super) reports: ReportSender,
-    /// Permits of launches that are short of descriptors: each needs some more for a moment.
+    /// Permits of launches without enough descriptors: each launch needs additional descriptors for a moment.
     pub(super) scarce_launches: Arc<Semaphore>,
 }
 
@@ -70,7 +70,8 @@ pub struct ShimHandle {
     version: u32,
 }
 
-/// The connection to a shim that has reported; `None` without a connection. The lock is held for a copy.
+/// The connection to a shim that has reported; `None` without a connection. The lock is held only while the `Arc` is
+/// cloned.
 #[derive(Debug, Default)]
 pub(super) struct Direct(Mutex<Option<Arc<OwnedWriteHalf>>>);
 
@@ -105,10 +106,10 @@ impl ShimHandle {
         self.order(ShimRequest::Signal(signal));
     }
 
-    /// Asks the service to end with this signal.
+    /// Sends the stop signal of the service.
     pub fn request_stop(&self, definition: &Service) {
         let signal = definition.stop_signal;
-        // Former versions can only signal the whole tree.
+        // Older shims can only signal the whole tree.
         self.order(match definition.kill_mode {
             KillMode::Main if self.version >= MIN_VERSION_READY_LOG => ShimRequest::SignalFirst(signal),
             KillMode::Main | KillMode::Tree => ShimRequest::Signal(signal),
@@ -116,7 +117,7 @@ impl ShimHandle {
     }
 
     fn order(&self, order: ShimRequest) {
-        // A direct write reaches a hundred services that stop at once before the first one has ended.
+        // When many services are stopped at once, a direct write reaches all of them before the first one has ended.
         if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
             let _ = self.requests.send(FollowerRequest::ShimRequest(order));
         }
@@ -159,7 +160,7 @@ impl RunFollower {
         self.shims.reports.observed(&self.name, self.run, what);
     }
 
-    /// Handles the messages of the shim until the connection ends. Returns the last one.
+    /// Handles the messages of the shim until the connection ends. Returns the last record.
     pub(super) async fn listen(
         &self,
         mut lines: Frames,
@@ -192,7 +193,7 @@ impl RunFollower {
 
     /// Reports the contents of a record.
     pub(super) fn report_record(&self, record: &RunRecord) {
-        // Reported before the end of the run, whose error mentions the lost lines.
+        // The dropped lines are reported before the end of the run, whose error mentions them.
         if record.dropped > 0 {
             self.observed(Observation::Missing(record.dropped_lines()));
         }
@@ -241,7 +242,7 @@ impl RunFollower {
         limits::cleanup(&self.shims.paths, &self.name, self.run).await;
     }
 
-    /// The record of an ended shim has the exit status of the run; otherwise it is unknown.
+    /// The exit status of the run, from the record of the ended shim; otherwise it is unknown.
     async fn find_out(&self, last: Option<RunRecord>, orphaned_output: Option<OrphanedOutput>) {
         if last.as_ref().is_some_and(RunRecord::is_end) {
             return;
@@ -275,7 +276,7 @@ impl RunFollower {
             match files.read_record() {
                 Ok(record) => return record,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData || clock::now() >= deadline => {
-                    tracing::error!(service = %self.name, %error, "cannot read how its last run ended");
+                    tracing::error!(service = %self.name, %error, "cannot read the exit status of its last run");
                     return None;
                 }
                 Err(_) => tokio::time::sleep(READ_RETRY_INTERVAL).await,
@@ -318,14 +319,14 @@ pub(super) async fn obey(writer: &OwnedWriteHalf, ask: FollowerRequest) {
 }
 
 impl Shims {
-    /// Asks a service to end with its own stop command; if that fails, with its stop signal.
+    /// Stops a service with its stop command. If the command fails, sends the stop signal.
     pub async fn stop_with_command(self, definition: Arc<Service>, shim: ShimHandle, run: u64) {
         let Some(text) = &definition.stop_command else { return };
         if !shim.has_begun().await {
             return;
         }
         let ended = command::run(&self.paths, &definition, text, definition.stop_timeout).await.map(drop);
-        let (name, ended) = (&definition.name, ended.map_err(|said| said.describe(&definition.env)));
+        let (name, ended) = (&definition.name, ended.map_err(|failure| failure.describe(&definition.env)));
         if let Err(message) = &ended {
             tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
             shim.request_stop(&definition);

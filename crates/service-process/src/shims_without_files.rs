@@ -1,10 +1,10 @@
-//! Living shims without files: a user has deleted the lock of a run, the directory of a service, or the whole state
-//! directory. According to the files alone, the daemon would start a second run beside the first.
+//! Finds living shims without files, after the lock of a run, the directory of a service, or the whole state directory
+//! was deleted. If the daemon trusted the files alone, it would start a second run beside the first.
 //!
-//! The kernel knows these shims: a shim has its lock open, `/proc` also names a deleted file, and the service has the
-//! mark of the run in its environment. A found shim is requested ([`request_file_recreation`]) to recreate its files,
-//! and is adopted like any other. All processes are searched only if files are missing: without persisted state, or if
-//! a service that should run has no locked shim.
+//! `/proc` shows these shims: a shim holds its lock file open, `/proc` names open files even if they are deleted, and
+//! the service has the mark of the run in its environment. A found shim is requested ([`request_file_recreation`]) to
+//! recreate its files, and is adopted like any other. All processes are searched only if files are missing: without
+//! persisted state, or if a service that should run has no locked shim.
 
 use nix::libc::ESRCH;
 use nix::sys::signal::{Signal, kill};
@@ -28,15 +28,15 @@ const SHIM: &str = "service-shim";
 const DELETED: &str = " (deleted)";
 /// The time limit for a shim to recreate its files.
 const RECREATE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The interval in which recreated files are looked up meanwhile.
+/// The interval of checks for the recreated files.
 const RECREATE_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The result of a search for such shims.
+/// The result of a search for shims without files.
 #[derive(Debug, Default)]
 pub struct Lost {
     /// Records of shims that did not recreate their files: they are frozen, or of a former version.
     pub records: BTreeMap<Name, RunRecord>,
-    /// Why further shims may exist: some processes could not be inspected.
+    /// Why the search may be incomplete: some processes could not be inspected.
     pub unsearched: Option<String>,
 }
 
@@ -101,7 +101,7 @@ fn is_anything_missing(
         let files = paths.files(name);
         let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
         let is_held = files.try_lock().map(|lock| lock.is_none());
-        // An unreadable file is not missing.
+        // An unreadable file is not treated as missing.
         is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
     };
     let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
@@ -143,8 +143,8 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("cannot read `{}`: {error}", path.display())
 }
 
-/// The value read from a process; `None` if it has ended or is another user's. Any other error leaves its existence
-/// open.
+/// The value read from a process; `None` if the process has ended or belongs to another user. After any other error the
+/// search is incomplete.
 fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Result<Option<T>, String> {
     let is_foreign = || {
         let directory = std::fs::metadata(proc.join(pid.to_string()));
@@ -214,7 +214,7 @@ fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
     for pid in procfs::children(shim) {
         let path = proc.join(format!("{pid}/environ"));
         let environment = match std::fs::read(&path) {
-            // A program that has become another user has no mark that we could read.
+            // The mark of a program that has switched to another user is unreadable.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
             read => unless_gone(proc, pid, &path, read)?,
         };
@@ -254,7 +254,7 @@ fn record(paths: &Paths, name: &Name, shim: Process) -> RunRecord {
 mod tests {
     use super::*;
 
-    /// A link to itself, which cannot be read.
+    /// Creates a link to itself, which cannot be read.
     fn link(path: &Path) {
         std::os::unix::fs::symlink(path, path).unwrap();
     }
@@ -264,10 +264,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (proc, services) = (directory.path().join("proc"), directory.path().join("services"));
         let why = || find(&proc, &services).1;
-        assert!(why().is_some_and(|why| why.contains("No such file")), "there is no list of processes");
+        assert!(why().is_some_and(|why| why.contains("No such file")), "the list of processes is missing");
         std::fs::create_dir_all(proc.join("7")).unwrap();
         std::fs::create_dir(proc.join("self")).unwrap();
-        assert_eq!(why(), None, "it has just ended");
+        assert_eq!(why(), None, "the process has just ended");
         let (comm, open) = (proc.join("7/comm"), proc.join("7/fd"));
         for (unreadable, others) in [(&comm, None), (&open, Some((&comm, "service-shim\n")))] {
             if let Some((path, text)) = others {

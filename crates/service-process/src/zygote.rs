@@ -1,11 +1,11 @@
-//! [`Zygote`]: the process that shims are forked from. It is started with the daemon, and restarted at once when it has
-//! died. Shims outlive it, as they outlive the daemon.
+//! [`Zygote`]: the process that shims are forked from. The zygote is started with the daemon, and restarted at once
+//! when it dies. Shims outlive the zygote, as they outlive the daemon.
 //!
 //! While services wait for dependencies, idle shims are forked ahead of their launch, because forking takes longer than
 //! launching. An idle shim ends when its connection is closed, by this module or with the daemon.
 //!
-//! The end of a zygote is awaited. Its idle shims are then dropped, and every launch that was sent to it is notified
-//! ([`Lifeline::ended`]), because a socket does not report the death of its reader.
+//! A task waits for the end of each zygote. Its idle shims are then dropped, and every launch that was sent to it is
+//! notified ([`Lifeline::ended`]), because a socket does not report the death of its reader.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -34,16 +34,16 @@ use tokio::sync::{Mutex, watch};
 
 /// The time limit for the hello of a zygote.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
-/// A zygote that has not answered for this long is continued, in case it is frozen.
+/// After this time without an answer, the zygote is continued, in case it is frozen.
 const FROZEN_CHECK_DELAY: Duration = Duration::from_secs(1);
 /// The minimum interval between searches for frozen processes.
 const CONTINUE_INTERVAL: Duration = Duration::from_millis(500);
-/// The minimum interval between starts of zygotes that die. A launch meanwhile starts one without waiting.
+/// The minimum interval between restarts after the death of a zygote. A launch meanwhile starts one without this delay.
 const MIN_RESTART_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The maximum number of idle shims. Each uses 90 KB, and four descriptors of the daemon.
 const MAX_IDLE_SHIMS: usize = 32;
-/// The delay before idle shims are forked, because running launches need the processors first.
+/// The delay before idle shims are forked. Current launches need the processors first.
 const REFILL_DELAY: Duration = Duration::from_millis(10);
 
 /// A shim without a launch, also one that is still being forked.
@@ -73,7 +73,7 @@ impl Lifeline {
 }
 
 impl IdleShim {
-    /// Closes the connection of a superfluous shim, which ends it unless it is frozen.
+    /// Closes the connection of a surplus shim. The shim then exits, unless it is frozen.
     fn disconnect(self) {
         if let Ok(Some(shim)) = claim::withdraw(&self.orphaned_output.shared_buffer)
             && shim.is_alive()
@@ -92,11 +92,12 @@ pub struct Zygote {
     idle_target: AtomicUsize,
     /// Whether a refill is scheduled.
     refill_scheduled: AtomicBool,
-    /// The process, or 0. It is continued without the lock, which a launch may hold while it waits for a frozen zygote.
+    /// The pid of the zygote, or 0. The pid is outside the lock, because a launch may hold the lock while it waits for
+    /// a frozen zygote, which another task must continue.
     pid: AtomicU32,
     /// The time of the last continue, in nanoseconds since boot.
     last_continue: AtomicU64,
-    /// The lock is tokio's because a zygote that has to be started first is awaited.
+    /// The lock is tokio's, because it is held across the start of a zygote.
     current: Mutex<Option<ZygoteProcess>>,
 }
 
@@ -115,15 +116,15 @@ impl Zygote {
         Self { program, descriptors, idle_target, refill_scheduled, pid, last_continue, current }
     }
 
-    /// A shim for a launch. If the zygote dies now, the shim is never forked.
+    /// Returns a shim for a launch. If the zygote dies now, the shim is never forked.
     pub async fn shim(self: &Arc<Self>) -> io::Result<IdleShim> {
         let mut current = self.current.lock().await;
         if let Some(idle) = current.as_mut().and_then(ZygoteProcess::pop_idle) {
             self.refill();
             return Ok(idle);
         }
-        // Created with the lock held: a thousand launches that wait for the zygote would otherwise hold ten thousand
-        // descriptors.
+        // The descriptors are created with the lock held: otherwise a thousand launches that wait for the zygote would
+        // hold ten thousand descriptors.
         let (launch_fds, ours, orphaned_output) = LaunchFds::create()?;
         let known = match &*current {
             Some(zygote) if !zygote.lifeline.has_ended() => zygote.send(&launch_fds).await.is_ok(),
@@ -163,11 +164,11 @@ impl Zygote {
         });
     }
 
-    /// Forks one missing idle shim and drops superfluous ones. Returns whether it has forked.
+    /// Forks one missing idle shim and drops surplus ones. Returns whether a shim was forked.
     async fn adjust_idle(&self) -> bool {
         let mut current = self.current.lock().await;
         let wanted = self.idle_target.load(Ordering::Relaxed);
-        // The next start reports the error of a zygote or of the machine.
+        // The next start of a service reports the error.
         let Some(zygote) = &mut *current else { return false };
         let idle = wanted.min(zygote.idle.len());
         zygote.idle.drain(idle..).for_each(IdleShim::disconnect);
@@ -207,7 +208,7 @@ impl Zygote {
         self.idle_target.store(0, Ordering::Relaxed);
         self.last_continue.store(0, Ordering::Relaxed);
         self.continue_frozen();
-        // A running launch may wait for a frozen zygote, which continues now.
+        // A launch may hold the lock while it waits for a frozen zygote, which was just continued.
         let current = tokio::time::timeout(FROZEN_CHECK_DELAY, self.current.lock()).await;
         let Some(zygote) = current.ok().and_then(|mut current| current.take()) else { return };
         zygote.idle.into_iter().for_each(IdleShim::disconnect);
@@ -261,10 +262,10 @@ impl Zygote {
         }
     }
 
-    /// Starts another zygote after one that was started at this moment has ended.
+    /// Handles the end of the zygote `pid`, which was started at `begun`, and starts another one.
     async fn ended(self: Arc<Self>, pid: u32, begun: Moment) {
         let _ = self.pid.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
-        // If it ended before it was registered, the start reports the error.
+        // If the zygote ended before it was registered, its start reports the error.
         let dead = self.current.lock().await.take_if(|zygote| zygote.lifeline.has_ended());
         let Some(dead) = dead else { return };
         tracing::warn!(pid, "the process that shims are forked from has ended; starting another");
@@ -275,8 +276,8 @@ impl Zygote {
     }
 }
 
-/// Owns the process of a zygote. After its end no launch relies on it. The future is boxed because it may start the
-/// next zygote.
+/// Waits for the end of a zygote's process. The future is boxed because it may start the next zygote, whose end is
+/// awaited in the same way.
 fn wait_for_end(
     zygote: Weak<Zygote>,
     mut process: Child,

@@ -1,4 +1,4 @@
-//! Why a program cannot be reached: the first directory on the way that a user may not enter.
+//! Finds the first directory of a path that a user may not enter. It is the reason why a program cannot be reached.
 
 use crate::protocol::Identity;
 use nix::unistd::{AccessFlags, access};
@@ -7,14 +7,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The directory because of which this process cannot know whether a file exists.
+/// The directory that this process may not enter, so that it cannot know whether the file exists.
 pub fn closed_directory(path: &Path) -> Option<PathBuf> {
     let is_unknown = path.try_exists().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     let closed = || first_closed(path, |directory| access(directory, AccessFlags::X_OK).is_ok());
     is_unknown.then(closed).flatten()
 }
 
-/// The first directory above a path that this user may not enter, by the mode of the directory.
+/// The first directory above the path whose mode denies entry to this user.
 pub fn closed_directory_for(path: &Path, identity: &Identity) -> Option<PathBuf> {
     first_closed(path, |directory| directory.metadata().is_ok_and(|found| may_enter(&found, identity)))
 }
@@ -32,7 +32,7 @@ fn may_enter(directory: &Metadata, identity: &Identity) -> bool {
 }
 
 fn first_closed(path: &Path, may_enter: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    // A relative path begins where the process is, however that was reached.
+    // A relative path begins in the current directory, which the process has already entered.
     let mut directories: Vec<&Path> =
         path.ancestors().skip(1).filter(|path| *path != Path::new("")).collect();
     directories.reverse();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// The maximum number of peers, which leaves descriptors for the output.
 const MAX_PEERS: usize = 32;
-/// The delay after a connection could not be accepted.
+/// The delay after a failed `accept`.
 const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// The size of the read buffer. A request has about thirty bytes.
 const MAX_REQUEST_BYTES: usize = 4096;
@@ -30,7 +30,7 @@ pub(crate) struct Control {
     paused_until: Option<Instant>,
 }
 
-/// Listens until it is dropped, which removes the socket file and releases the lock.
+/// A listener with its lock. Dropping it removes the socket file and releases the lock.
 struct ControlSocket {
     socket: UnixListener,
     path: PathBuf,
@@ -179,7 +179,7 @@ impl Peer {
         Ok(Self { stream, incoming: Vec::new(), sent_revision: 0, open: true })
     }
 
-    /// Waits for the first line; `None` if the peer hangs up without one. What follows it is kept for
+    /// Waits for the first line; `None` if the peer hangs up without one. The bytes after the line are kept for
     /// [`Peer::requests`].
     pub(crate) fn read_first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.stream.set_nonblocking(false)?;
@@ -191,7 +191,7 @@ impl Peer {
             }
             match self.stream.read(&mut chunk)? {
                 0 if self.incoming.is_empty() => return Ok(None),
-                0 => return Err(io::Error::other("the connection ended before its first line did")),
+                0 => return Err(io::Error::other("the connection ended within its first line")),
                 length => self.incoming.extend_from_slice(&chunk[..length]),
             }
         }

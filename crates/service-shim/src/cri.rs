@@ -5,8 +5,8 @@
 //! F> <text>`.
 //!
 //! A line longer than [`MAX_PART_BYTES`] is split into several records, of which all but the last have the tag `P`. A
-//! line in which the service paused is split as well. Records of the other stream may stand between them.
-//! [`tail`](crate::tail) joins them again.
+//! line in which the service paused is split as well. Records of the other stream may stand between the parts.
+//! [`tail`](crate::tail) joins the parts again.
 
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -73,7 +73,7 @@ pub enum Tag {
 pub struct Part<'a> {
     /// When the text was read from the service.
     pub time: Timestamp,
-    /// The stream that it came from.
+    /// The stream that the text came from.
     pub stream: Stream,
     /// Whether the record ends its line.
     pub tag: Tag,
@@ -107,7 +107,7 @@ impl RecordWriter {
     /// A writer for this time and stream.
     pub fn new(time: Timestamp, stream: Stream) -> Self {
         let mut head = String::with_capacity(48);
-        write!(head, "{time:.9} {} ", stream.as_str()).expect("a string takes everything");
+        write!(head, "{time:.9} {} ", stream.as_str()).expect("writing to a string cannot fail");
         Self { head }
     }
 

@@ -1,11 +1,11 @@
-//! Texts of system errors, for use within a sentence.
+//! Texts of system errors, to be embedded in a sentence.
 
 use nix::errno::Errno;
 use nix::libc::RLIM_INFINITY;
 use nix::sys::resource::{Resource, getrlimit};
 use std::io;
 
-/// Describes an error without its number.
+/// Describes an error without its `errno`.
 pub fn describe_error(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_lowercase(),
@@ -13,7 +13,7 @@ pub fn describe_error(error: &io::Error) -> String {
     }
 }
 
-/// Explains a failed fork. For a limit that is reached, the kernel reports no more than EAGAIN.
+/// Explains a failed fork. If a limit is reached, the kernel reports only EAGAIN.
 pub fn explain_process_limit(error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(Errno::EAGAIN as i32) {
         return error;

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The size at which a new record file is begun: about fifty records.
+/// The size at which the record file is replaced: about fifty records.
 const MAX_RECORD_FILE_BYTES: u64 = 16 * 1024;
 
 /// The directory of one service: its log, the record of its last run, the control socket of its shim.
@@ -23,8 +23,8 @@ impl Files {
         Self { directory: directory.into(), fallback_record: None }
     }
 
-    /// The files of this directory, with a fallback file for the record while the directory cannot be written. The
-    /// fallback file lies on another disk, best in memory.
+    /// Adds a fallback file for the record, used while the directory cannot be written. The fallback file lies on
+    /// another file system, preferably in memory.
     #[must_use]
     pub fn with_fallback_record(mut self, path: Option<PathBuf>) -> Self {
         self.fallback_record = path;
@@ -56,8 +56,8 @@ impl Files {
         self.directory.join("run.json")
     }
 
-    /// Creates the lock and the log, empty, if they do not exist. Creating a file takes longer than the first writes to
-    /// it. The directory exists.
+    /// Creates an empty lock and an empty log if they do not exist, because creating a file takes longer than the first
+    /// writes to it. The directory must exist.
     pub fn prepare(&self) -> io::Result<()> {
         [self.lock(), self.log()].into_iter().try_for_each(|path| open(&path).map(drop))
     }
@@ -106,8 +106,8 @@ impl Files {
         use_it(Path::new(&format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())))
     }
 
-    /// The record of the last run; `None` if there was none. Of the record in the directory and the one that could not
-    /// be written there, the later one counts.
+    /// The record of the last run; `None` if there was none. Of the record in the directory and the one in the fallback
+    /// file, the later one counts.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if the file holds no record.
@@ -131,7 +131,7 @@ impl Files {
     pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
         self.append_record(record)?;
         if let Some(path) = &self.fallback_record {
-            // The record of the fallback file is older now. In most cases there is no such file.
+            // The record in the fallback file is outdated now. Usually there is none.
             let _ = std::fs::remove_file(path);
         }
         Ok(())
@@ -185,7 +185,7 @@ fn read(path: &Path) -> io::Result<Option<RunRecord>> {
     }
 }
 
-/// A record replaces another one of the same or of lower progress.
+/// The progress of a run. A record replaces another one of the same or of lower progress.
 fn progress(record: &RunRecord) -> (u64, u8) {
     let phase = match record.phase {
         Phase::Launching { .. } => 0,
@@ -196,7 +196,7 @@ fn progress(record: &RunRecord) -> (u64, u8) {
     (record.run, phase)
 }
 
-/// The last complete line. A torn line is skipped, and the record before it still holds.
+/// The record in the last complete line. A torn line is skipped.
 fn last_record(bytes: &[u8]) -> io::Result<RunRecord> {
     let invalid =
         |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Between the two renames of a rotation there is no current log. The gap is far shorter than this.
 const ROTATION_DELAY: Duration = Duration::from_millis(1);
-/// The line that replaces lines which were rotated away before they were read.
+/// The line that stands for lines that were rotated away before they were read.
 const LOST_LINES: &str = "lines are missing here: they were rotated away before they could be read";
 
 /// Reads the end of a log, and then the lines that are appended.
@@ -29,20 +29,20 @@ pub struct Follower {
     open: Option<Open>,
 }
 
-/// A file, and the position up to which it was read: the end of a record.
+/// An open file, and the position up to which it was read: the end of a record.
 #[derive(Debug)]
 struct Open {
     file: File,
     inode: u64,
     read: u64,
-    /// The file that was rotated last when this file was the current log.
+    /// The newest rotated file at the time when this file was the current log.
     before: Option<Rotated>,
 }
 
 /// Identifies a rotated file: its inode and its modification time, because inodes are reused.
 type Rotated = (u64, i64, i64);
 
-/// The file after one that was rotated.
+/// The file that follows a rotated one.
 enum Next {
     Follows(Open),
     AfterGap(Open),
@@ -51,14 +51,14 @@ enum Next {
 }
 
 impl Files {
-    /// A follower that begins with the last lines of the log, as [`Files::tail`] returns them, and continues right
-    /// after them.
+    /// A follower that begins with the last lines of the log, as [`Files::tail`] returns them, and continues with the
+    /// lines after them.
     pub fn follow(&self, most: usize, since: Option<Timestamp>) -> io::Result<Follower> {
         let follower = self.follow_within(most, since, usize::MAX)?;
-        follower.ok_or_else(|| io::Error::other("a search without a bound was given up"))
+        follower.ok_or_else(|| io::Error::other("an unbounded search ended early"))
     }
 
-    /// Reads these lines; `None` if the first one is more than `bytes` bytes before the end.
+    /// Like [`Files::follow`]; `None` if the first line is more than `bytes` bytes before the end.
     pub fn follow_within(
         &self,
         most: usize,
@@ -96,8 +96,8 @@ impl Files {
 
     /// The number of the rotated file with this inode.
     fn number_of(&self, inode: u64) -> io::Result<Option<u32>> {
-        // While files are renamed, from the oldest on, one number is missing. A search from the newest on finds the
-        // file nevertheless.
+        // A rotation renames the oldest file first, so that one number is missing meanwhile. A search that begins with
+        // the newest file finds the file nevertheless.
         let mut holes = 0;
         for number in 1.. {
             match std::fs::metadata(self.rotated(number)) {
@@ -177,7 +177,7 @@ impl Follower {
         let (block, newline) = read_some(&open.file, open.read, BLOCK_BYTES)?;
         let whole = match newline {
             Some(newline) => newline + 1,
-            None if block.len() == BLOCK_BYTES => BLOCK_BYTES, // no record is so long
+            None if block.len() == BLOCK_BYTES => BLOCK_BYTES, // longer than any record
             None => return Ok(false),
         };
         open.read += whole as u64;
@@ -204,13 +204,13 @@ impl Follower {
                 let next = self.files.current()?.filter(|next| next.inode != inode);
                 return Ok(next.map_or(Next::NotYet, Next::Follows));
             }
-            // The follower's file was deleted: the oldest file that is left is the nearest.
+            // The follower's file was deleted. The oldest remaining file is the next one.
             let oldest = (0..u32::MAX).take_while(|number| path(*number).exists()).last().unwrap_or(0);
             let Some(next) = Open::from_result(File::open(path(oldest)))? else { return Ok(Next::NotYet) };
             return Ok(if oldest == 0 { Next::Follows(next) } else { Next::AfterGap(next) });
         };
         let next = Open::from_result(File::open(path(number - 1)))?.filter(|next| next.inode != inode);
-        // The file is the neighbour only if both files still have their numbers.
+        // The file is the next one only if no rotation has renumbered the files meanwhile.
         let unmoved = std::fs::metadata(path(number)).is_ok_and(|ours| ours.ino() == inode);
         Ok(next.filter(|_| unmoved).map_or(Next::NotYet, Next::Follows))
     }

@@ -22,7 +22,7 @@ fn append_line(files: &Files, text: &str) {
     append(files, &record);
 }
 
-/// Rotates as the shim does, keeping this many files.
+/// Rotates like the shim and keeps `kept` files.
 fn rotate(files: &Files, kept: u32) {
     for n in (1..kept).rev() {
         let _ = fs::rename(files.rotated(n), files.rotated(n + 1));

@@ -1,4 +1,5 @@
-//! The session keyring, which holds keys of Kerberos, CIFS and fscrypt. A process that becomes another user leaves it.
+//! The session keyring, which holds keys of Kerberos, CIFS and fscrypt. A process that switches to another user must
+//! leave the keyring.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -7,7 +8,7 @@ use nix::libc;
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
 /// Joins a new, empty session keyring. Allocates nothing, so it may be called between fork and exec.
-#[expect(unsafe_code, reason = "there is no other way to keyctl(2) than the number of the call")]
+#[expect(unsafe_code, reason = "libc has no function for keyctl(2)")]
 pub fn join_own() -> nix::Result<()> {
     // SAFETY: without a name, keyctl takes no pointer.
     let joined =

@@ -1,7 +1,7 @@
 //! [`LaunchFds`]: the descriptors of a new shim, and how the daemon sends them to the zygote.
 //!
-//! The daemon creates the pipes and the shared buffer and keeps duplicates of them ([`OrphanedOutput`]). At no moment
-//! does the shim alone hold them.
+//! The daemon creates the pipes and the shared buffer and keeps duplicates of them ([`OrphanedOutput`]). The shim is
+//! never their only holder.
 
 use crate::fd_passing::receive;
 use crate::orphaned_output::OrphanedOutput;
@@ -38,8 +38,8 @@ pub struct Pipe {
 }
 
 impl LaunchFds {
-    /// Creates the descriptors of one shim. Also returns the daemon's end of the connection, and the output for the
-    /// case that the shim dies.
+    /// Creates the descriptors of one shim. Also returns the daemon's end of the connection, and the duplicates of the
+    /// output.
     pub fn create() -> io::Result<(Self, UnixStream, OrphanedOutput)> {
         let (ours, theirs) = UnixStream::pair()?;
         let shared_buffer = SharedBuffer::create()?;

@@ -2,8 +2,8 @@
 //!
 //! A shim supervises one run of one service. It is the parent of the service's process and the subreaper of the process
 //! tree below it. It writes the log and leaves the exit status on disk. It makes no decisions. A shim reports the state
-//! of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore learns the same as
-//! one that never stopped. The program is in `main.rs`; this library holds what both sides need.
+//! of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore receives the same
+//! information as one that never stopped. The program is in `main.rs`; this library holds the code of both sides.
 
 pub mod access;
 pub mod close_fds;

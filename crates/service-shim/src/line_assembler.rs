@@ -48,7 +48,7 @@ impl LineAssembler {
                 let line = place.take().filter(|line| line.is_requested)?;
                 let was_emitted = line.emitted > 0;
                 let line = line.line_up_to(line.text.len(), false);
-                // All of its text was already returned; the end of the line adds nothing visible.
+                // All text of the line was already returned, and its end adds nothing visible.
                 Some(line).filter(|line| !was_emitted || !line.text.is_empty())
             }
         }
@@ -91,7 +91,7 @@ impl Partial {
                     (if self.emitted > 0 { rendered.len() } else { 0 }, rendered.into_bytes());
             }
         }
-        // The beginning of a line is more informative than its end.
+        // A line that is too long keeps its beginning, which is more informative than its end.
         let room = MAX_LINE_BYTES.saturating_sub(self.text.len()).min(more.len());
         self.text.extend_from_slice(&more[..room]);
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(part(&mut assembler, Tag::Full, b"").as_deref(), Some(""));
         part(&mut assembler, Tag::Partial, b"all");
         assert_eq!(shown(&mut assembler), [("all".into(), false)]);
-        assert_eq!(part(&mut assembler, Tag::Full, b""), None, "it was all told");
+        assert_eq!(part(&mut assembler, Tag::Full, b""), None, "all text was returned before");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [`LogWriter`]: the log file, its rotation, and how a full disk is handled.
 //!
-//! A checkpoint in the [`SharedBuffer`] precedes and follows each write, so that a successor writes only the rest.
+//! A checkpoint in the [`SharedBuffer`] precedes and follows each write. If the shim dies, another process writes
+//! exactly the rest.
 //!
 //! A service must not block because its log cannot be written. Records that cannot be written are dropped and counted.
 //! The next record that can be written reports the number of lines that are missing before it.
@@ -18,11 +19,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The size at which collected records are written: one read of usual lines. Reads of empty lines, which grow
-/// fortyfold, are written in several steps.
+/// The size at which collected records are written: the records of one read of usual lines. The records of empty lines
+/// are forty times as large as the lines and are written in several steps.
 const BATCH_BYTES: usize = 128 * 1024;
 
-/// The current log file, and the records that are on their way into it.
+/// The current log file, and the collected records.
 #[derive(Debug)]
 pub struct LogWriter {
     files: Files,
@@ -31,7 +32,7 @@ pub struct LogWriter {
     inode: u64,
     size: u64,
     batch: Vec<u8>,
-    /// The length of coming records that are already in the log.
+    /// The number of bytes of the next records that are already in the log.
     skip: u64,
     dropped: u64,
     /// The number of dropped lines that the log does not report yet, and the reason.
@@ -59,7 +60,7 @@ impl LogWriter {
         Ok(log)
     }
 
-    /// Opens the log as a successor: the first `skip` bytes of the coming records are already in it.
+    /// Opens the log in place of a dead shim. The first `skip` bytes of the next records are already in the log.
     pub fn resume(files: Files, limits: LogLimits, skip: u64) -> io::Result<Self> {
         let file = open_append(&files.log())?;
         let meta = file.metadata()?;
@@ -67,7 +68,7 @@ impl LogWriter {
         Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unreported: None, watch: None })
     }
 
-    /// Continues with the dropped lines of former runs.
+    /// Adds the dropped lines of former runs.
     #[must_use]
     pub fn with_dropped(mut self, missing: DroppedLines) -> Self {
         self.dropped = missing.total;
@@ -76,7 +77,7 @@ impl LogWriter {
         self
     }
 
-    /// Matches coming lines against a pattern.
+    /// Matches the lines against a pattern.
     #[must_use]
     pub fn with_watch(mut self, watch: Option<Watch>) -> Self {
         self.watch = watch;
@@ -88,7 +89,7 @@ impl LogWriter {
         self.watch.as_ref().is_some_and(Watch::has_matched)
     }
 
-    /// Ends the unfinished lines of a former run, which a power failure may leave.
+    /// Ends unfinished lines of a former run, as a power failure leaves them.
     pub fn end_open_lines(&mut self) {
         let Ok(open) = streams_with_open_line(&self.files.log(), self.size) else { return };
         for stream in open {
@@ -195,8 +196,8 @@ impl LogWriter {
                 if self.size > 0 && self.rotate().is_ok() {
                     continue;
                 }
-                // The record is larger than a file, or the directory cannot be written. A large log is better than a
-                // lost line.
+                // The record exceeds the maximum size of a file, or the directory cannot be written. A log that is too
+                // large is better than a lost line.
                 length = memchr(b'\n', records).map_or(records.len(), |newline| newline + 1);
             }
             if let Some(shared_buffer) = shared_buffer {
@@ -234,8 +235,8 @@ impl LogWriter {
         (whole, outcome)
     }
 
-    /// Opens a new log if another program, such as `logrotate`, has moved or removed the log. If the directory is gone
-    /// or cannot be written, the old file stays in use.
+    /// Opens a new log if another program, such as `logrotate`, has moved or removed the log. If the directory was
+    /// deleted or cannot be written, the old file stays in use.
     fn reopen_if_moved(&mut self) {
         let path = self.files.log();
         let is_ours = match std::fs::metadata(&path) {
@@ -251,7 +252,7 @@ impl LogWriter {
         }
     }
 
-    /// Begins a new file. The file is created first: if that fails, nothing has changed.
+    /// Rotates the log. The new file is created first, so that nothing has changed if that fails.
     fn rotate(&mut self) -> io::Result<()> {
         let aside = self.files.directory().join("service.log.new");
         let _ = std::fs::remove_file(&aside);

@@ -1,11 +1,10 @@
 //! `service-shim`: supervises one run of one service.
 //!
 //! The daemon starts one `service-shim` as the zygote, with a socket as standard input. The zygote forks a shim for
-//! each [`LaunchFds`](service_shim::LaunchFds) that it receives; an `exec` for each shim would take longer and use more
-//! memory. The argument is the limit of open descriptors for services.
+//! each [`LaunchFds`](service_shim::LaunchFds) that it receives; executing the program for each shim would take longer
+//! and use more memory. The argument of the program is the descriptor limit of services.
 //!
-//! The program has one thread and no async runtime: there is one shim per service, so its memory and its start time
-//! count.
+//! The program has one thread and no async runtime: each service has a shim, so memory and start time count.
 
 mod control;
 mod notify;
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
 fn run_zygote() -> io::Result<()> {
     let mut daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     daemon.peer_addr().map_err(|error| with_context("use standard input as a socket", &error))?;
-    // A waiting shim must not hold this end: the daemon would send launches to a dead zygote.
+    // A waiting shim must not hold the zygote's end of the socket: the daemon would send launches to a dead zygote.
     let null = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(&null)?));
     null.map_err(|error| with_context("replace standard input", &error))?;
     // Signals of a terminal must not reach the zygote. EPERM means that the daemon has called `setsid` already.
@@ -52,7 +51,8 @@ fn run_zygote() -> io::Result<()> {
     let descriptors = std::env::args().nth(1).map(|number| number.parse()).transpose();
     let descriptors = descriptors.map_err(|error| with_context("read the limit of descriptors", &error))?;
     let zygote = Zygote::new(descriptors).map_err(|error| with_context("become a subreaper", &error))?;
-    // Detects the processor's features once, before any fork: in a virtual machine that takes longer than a fork.
+    // `memchr` detects the features of the processor here, once and not in each shim: in a virtual machine this takes
+    // longer than a fork.
     let _ = memchr::memchr(b'\n', b"once");
     let mut hello = serde_json::to_vec(&Hello { version: PROTOCOL_VERSION })?;
     hello.push(b'\n');

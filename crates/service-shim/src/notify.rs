@@ -63,7 +63,8 @@ impl Notify {
         // Binding without a name makes the kernel choose a free one of five hexadecimal digits (unix(7), autobind).
         bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
         let address: UnixAddr = getsockname(socket.as_raw_fd())?;
-        let name = address.as_abstract().ok_or_else(|| io::Error::other("the kernel gave it no name"))?;
+        let name =
+            address.as_abstract().ok_or_else(|| io::Error::other("the kernel assigned no name to it"))?;
         let name = format!("@{}", String::from_utf8_lossy(name));
         let ours = Uid::effective().as_raw();
         Ok(Self { socket, name, allowed_uids: [ours, identity.map_or(ours, |identity| identity.uid)] })

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 /// Both streams, in the order of their descriptors.
 pub const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
-/// The limit of reads of each pipe: a process outside of the tree may hold the pipe and write without end.
+/// The maximum number of reads of each pipe. A process outside of the tree may hold the pipe and write without end.
 const MAX_FINAL_READS: usize = 64;
 
-/// The descriptors of everything between a service and its log.
+/// The descriptors of the output between a service and its log.
 #[derive(Debug)]
 pub struct OrphanedOutput {
     /// The memory of the shim's [`SharedBuffer`]. Its [counter](crate::shared_buffer::bytes_written) can be read while
@@ -30,11 +30,12 @@ pub struct OrphanedOutput {
 }
 
 impl OrphanedOutput {
-    /// Receives the output from a shim after [`ShareOutput`](crate::ShimRequest::ShareOutput). Returns `None` while
-    /// other bytes arrive first, which are appended to `unread`.
+    /// Receives the output from a shim after [`ShareOutput`](crate::ShimRequest::ShareOutput). Bytes that arrive before
+    /// it are appended to `unread`; then the result is `None`.
     ///
     /// # Errors
-    /// Also if the shim hangs up, as an older shim does that does not know the request.
+    /// The descriptors cannot be received, or the shim hangs up. An older shim, which does not know the request, hangs
+    /// up.
     pub fn receive(shim: &impl AsRawFd, unread: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut bytes = [0; 4096];
         let (length, mut fds) = fd_passing::receive(shim, &mut bytes)?;
@@ -66,16 +67,16 @@ impl OrphanedOutput {
         }
     }
 
-    /// Flushes the output to the log. Must be called when no process of the service is left, and no other process may
-    /// write this log meanwhile. Takes the number of dropped lines so far and returns the new number.
+    /// Flushes the output to the log. Must be called when no process of the service is left. No other process may write
+    /// this log meanwhile. Takes the number of dropped lines so far and returns the new number.
     pub fn flush_to_log(
         self,
         files: &Files,
         limits: LogLimits,
         missing: DroppedLines,
     ) -> io::Result<DroppedLines> {
-        // The zygote and the daemon may both hold the output. The second one finds nothing to do, and only when the
-        // first is done. The file is opened again because duplicated descriptors share one lock.
+        // The zygote and the daemon may both flush the output. The lock makes the second one wait, and then nothing is
+        // left to flush. The file is opened again because duplicated descriptors share one lock.
         let memory = fs::File::open(format!("/proc/self/fd/{}", self.shared_buffer.as_raw_fd()))?;
         memory.lock()?;
         let shared_buffer = SharedBuffer::open(&self.shared_buffer)?;
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(texts(&files), ["one", "two", "begun"]);
     }
 
-    /// For each length at which the last write was cut off, and between any two checkpoints.
+    /// Covers each length at which the last write can be cut off, and each step between two checkpoints.
     #[test]
     fn what_was_written_in_part_is_completed_to_the_byte() {
         let whole = "one\ntwo\nthree\n";

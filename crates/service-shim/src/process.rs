@@ -45,8 +45,8 @@ impl Process {
         Some(Self { pid, start_time: parse_stat(&stat)?.start_time })
     }
 
-    /// Whether this process still runs. If `/proc` cannot be read for want of descriptors, any process with this pid
-    /// counts, so that a running process is never reported as dead.
+    /// Whether this process still runs. If no descriptor is free to read `/proc`, any process with this pid counts, so
+    /// that a running process is never reported as dead.
     pub fn is_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
             Ok(stat) => Self::parse(self.pid, &stat) == Some(self),
@@ -59,7 +59,7 @@ impl Process {
         }
     }
 
-    /// Whether this process may still run. Only an answer of the kernel proves that it has exited; an error does not.
+    /// Whether this process may still run. A failed read of `/proc` does not prove that the process has exited.
     pub fn may_be_alive(self) -> bool {
         match std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
             Ok(stat) => Self::parse(self.pid, &stat) == Some(self),
@@ -82,10 +82,10 @@ pub struct ProcessStat {
     pub start_time: u64,
 }
 
-/// Reads a line of `/proc/<pid>/stat`. The command name, field 2, is in parentheses and may itself contain anything.
+/// Reads a line of `/proc/<pid>/stat`. The command name, field 2, is in parentheses and may contain any character.
 ///
-/// The main thread of a process may be a zombie while other threads of the process still exit. Until they have, they hold
-/// its files, so the process has not exited.
+/// The main thread may be a zombie while other threads are still exiting. Until these have exited, they hold the files
+/// of the process, so the process has not exited.
 pub fn parse_stat(stat: &str) -> Option<ProcessStat> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let is_zombie = matches!(fields.next()?, "Z" | "X");

@@ -1,4 +1,4 @@
-//! The process tree of the service: it lists the descendants of this process, signals them and reaps them.
+//! Lists, signals and reaps the process tree of the service: the descendants of this process.
 //!
 //! The tree is complete because this process is a subreaper: an orphaned descendant becomes its child.
 
@@ -16,12 +16,12 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-/// The limit of walks. Processes can fork during a walk, so it is repeated until it finds no new process.
+/// The maximum number of walks. Processes can fork during a walk, so walks are repeated until one finds no new process.
 const MAX_WALKS: usize = 64;
 
-/// The limit of names of leftover processes.
+/// The maximum number of leftover processes that are named.
 const MAX_NAMED: usize = 3;
-/// The limit of the time between a fork and its `exec`.
+/// The time limit for a forked process to call `exec`.
 const EXEC_TIMEOUT: Duration = Duration::from_millis(100);
 /// A flag of the kernel: the process has not executed a program since its fork.
 const PF_FORKNOEXEC: u32 = 0x40;
@@ -87,10 +87,10 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// The processes of the tree, with the names of the first few; `None` if none runs.
+/// The running processes of the tree, with the names of the first few; `None` if none runs.
 pub(crate) fn leftover() -> Option<LeftoverProcesses> {
     let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    // A process that was forked just before has the name of its own program a moment later.
+    // A process that was just forked has its parent's name until it calls `exec`.
     let deadline = Instant::now() + EXEC_TIMEOUT;
     let mut pids = running();
     while pids.iter().any(|(_, executed)| !executed) && Instant::now() < deadline {
@@ -117,8 +117,8 @@ pub(crate) fn children() -> Vec<u32> {
     if let Ok(list) = fs::read_to_string(OWN_CHILDREN) {
         return pids(&list).collect();
     }
-    let me = std::process::id();
-    parents().into_iter().filter(|(_, parent)| *parent == me).map(|(child, _)| child).collect()
+    let own_pid = std::process::id();
+    parents().into_iter().filter(|(_, parent)| *parent == own_pid).map(|(child, _)| child).collect()
 }
 
 fn descendants(root: u32) -> Vec<u32> {
@@ -155,7 +155,7 @@ fn pids(list: &str) -> impl Iterator<Item = u32> {
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
 }
 
-/// Every process with its parent, for kernels without these lists.
+/// Every process with its parent, for kernels without lists of children.
 fn parents() -> Vec<(u32, u32)> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -137,12 +137,12 @@ pub struct RunRecord {
     /// How many of the dropped lines the log does not report yet.
     #[serde(rename = "untold", default)]
     pub unreported: u64,
-    /// The processes that remained when the service's own process exited by itself. They are ended then.
+    /// The processes that remained when the service's own process exited by itself. The shim ends them.
     #[serde(rename = "left", default, skip_serializing_if = "Option::is_none")]
     pub leftover: Option<LeftoverProcesses>,
 }
 
-/// The leftover processes of the service's own process.
+/// The leftover processes of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverProcesses {
     /// Number of processes.
@@ -180,7 +180,7 @@ pub struct DroppedLines {
 }
 
 impl RunRecord {
-    /// Whether the run has ended. The record does not change after that.
+    /// Whether the run has ended. The record of an ended run does not change.
     pub fn is_end(&self) -> bool {
         matches!(self.phase, Phase::Finished { .. } | Phase::LaunchFailed { .. })
     }
@@ -195,8 +195,8 @@ impl RunRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The service's process is about to be created. This phase is written to the file only. It shows that the run may
-    /// have begun if the shim is killed then.
+    /// The service's process is about to be created. This phase is written to the file only. If the shim is killed now,
+    /// this phase shows that the run may have begun.
     Launching {
         /// When the launch was claimed.
         at: u64,
@@ -205,7 +205,7 @@ pub enum Phase {
     Running {
         /// The process that was started.
         leader: Process,
-        /// When it was started.
+        /// When the process was started.
         at: u64,
     },
     /// The process has exited, but its descendants still run.
@@ -272,8 +272,8 @@ pub enum ShimRequest {
     /// Send this signal to the service's own process only. Since version 3.
     SignalFirst(i32),
     /// Send the descriptors of an [`OrphanedOutput`](crate::OrphanedOutput): first its shared buffer, then the outputs
-    /// that have not ended. They come with one byte,
-    /// [`OrphanedOutput::stream_mask`](crate::OrphanedOutput::stream_mask), in place of a line. Since version 2.
+    /// that have not ended. The reply is one byte, [`OrphanedOutput::stream_mask`](crate::OrphanedOutput::stream_mask),
+    /// in place of a line. Since version 2.
     #[serde(rename = "lend")]
     ShareOutput,
 }

@@ -11,13 +11,15 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The pause between two reads that came close together. A program that writes line by line would otherwise wake the
-/// shim for each line, and wait for it as often. A stream that is written now and then is read at once.
+/// The pause after two reads in quick succession. Without the pause, a program that writes line by line would wake the
+/// shim for each line, and wait for it each time. A stream with occasional output is read at once.
 const COALESCE_DELAY: Duration = Duration::from_micros(200);
-/// The pipe size for such a program, if the kernel allows it: more than it writes during a pause.
+/// The pipe size for a program that writes quickly, if the kernel allows it: more than the program writes during a
+/// pause.
 const LARGE_PIPE_BYTES: usize = 4 * READ_BYTES;
 
-/// The idle time after which an unfinished line is written to the log, and the limit if the line is never idle.
+/// The idle time after which an unfinished line is written to the log, and the maximum delay of a line that is never
+/// idle.
 const PARTIAL_IDLE_DELAY: Duration = Duration::from_millis(200);
 const PARTIAL_MAX_DELAY: Duration = Duration::from_secs(1);
 
@@ -87,7 +89,7 @@ impl Pump {
         self.partial_deadlines.map(|[silent, at_last]| silent.min(at_last))
     }
 
-    /// Writes the unfinished line as far as it goes.
+    /// Writes the present text of the unfinished line.
     pub fn flush_partial(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         self.partial_deadlines = None;
         shared_buffer.begin_partial(self.stream, Timestamp::now());
@@ -127,8 +129,7 @@ impl Pump {
         if busy && self.capacity < LARGE_PIPE_BYTES {
             self.resize(LARGE_PIPE_BYTES);
         }
-        // A read of a quarter of the pipe was more than one line, and a writer of this speed must not wait for the
-        // shim.
+        // A program that fills a quarter of the pipe between two reads must not wait for the shim.
         self.paused_until = (busy && length < self.capacity / 4).then(|| now + COALESCE_DELAY);
         self.last_read = Some(now);
     }
@@ -142,8 +143,8 @@ impl Pump {
     }
 }
 
-/// Writes the last read into the log. The same shared buffer yields the same records, in any process and at every
-/// repetition. Returns whether a line has ended.
+/// Writes the last read into the log. A shared buffer always yields the same records, in any process. Returns whether a
+/// line has ended.
 pub fn write_records(shared_buffer: &SharedBuffer, log: &mut LogWriter) -> bool {
     let (stream, bytes) = (shared_buffer.stream(), shared_buffer.data());
     let (writer, begun) =
@@ -164,8 +165,8 @@ pub fn write_records(shared_buffer: &SharedBuffer, log: &mut LogWriter) -> bool 
         shared_buffer.finish(stream, &[], false);
         return true;
     }
-    // The last part is kept back even if it is full, because it may be the line's end. A part that is written early is
-    // shorter than a full one.
+    // The last part is kept back even if it is full, because it may be the end of the line. A part that is written
+    // early is shorter than a full one.
     let (whole, longest) = match shared_buffer.writes_partial() {
         true => (rest.len(), MAX_PART_BYTES - 1),
         false => (rest.len().saturating_sub(1) / MAX_PART_BYTES * MAX_PART_BYTES, MAX_PART_BYTES),
@@ -209,7 +210,7 @@ mod tests {
         let mut pump = Pump::new(read, Stream::Stdout).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while capacity(&write) == usual {
-            assert!(Instant::now() < deadline, "two reads never come close together");
+            assert!(Instant::now() < deadline, "no two reads in quick succession");
             write.write_all(b"line\n").unwrap();
             pump.read(&shared_buffer, &mut log);
         }

@@ -26,7 +26,7 @@ impl Watch {
         self.matched
     }
 
-    /// Matches the next part of a line. A part that is visible before its line ends is matched as far as it goes.
+    /// Matches the next part of a line. A part that is visible before the end of its line is matched as well.
     pub(crate) fn match_part(&mut self, part: Part<'_>) {
         if self.matched {
             return;

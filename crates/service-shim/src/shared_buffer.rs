@@ -2,15 +2,18 @@
 //!
 //! Output that was read from a pipe exists nowhere else, and a shim can be killed at any instruction. A shim therefore
 //! reads into memory of which the daemon holds a descriptor (`memfd_create(2)`), and writes a checkpoint there before
-//! each step. From the checkpoint and the length of the log a successor knows, to the byte, what is still to be
-//! written.
+//! each step. If the shim dies, another process finds the unwritten bytes from the checkpoint and the length of the
+//! log.
 //!
 //! ```text
 //! Idle --about to read--> Reading --read n bytes--> Writing --all of it in the log--> Idle
 //! ```
 
 #![expect(unsafe_code, reason = "the compiler cannot check memory that another process accesses")]
-#![expect(clippy::cast_ptr_alignment, reason = "a map begins at a page, and every offset in it is chosen")]
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "a map begins at a page, and every offset in it is a multiple of eight"
+)]
 
 pub mod claim;
 
@@ -65,11 +68,11 @@ struct Owner {
 pub enum Step {
     /// Everything that was read is in the log, except for unfinished lines.
     Idle,
-    /// A read may have returned something.
+    /// A read may have returned bytes.
     Reading,
-    /// A read has returned something, and a part of it may be in the log.
+    /// A read has returned bytes, and some of them may be in the log.
     Writing,
-    /// A successor has written everything to the log.
+    /// All output was flushed to the log after the shim's death.
     Over,
 }
 
@@ -95,14 +98,14 @@ struct Checkpoint {
     offset: u64,
 }
 
-/// The flags of each checkpoint, since protocol version 3. They have an offset of their own, so that older versions
-/// still find the checkpoints.
+/// The flags of each checkpoint, since protocol version 3. The flags have an offset of their own, so that older
+/// versions still find the checkpoints.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 struct LineFlags {
     /// By stream: whether a part of its unfinished line is in the log.
     open: [u64; 2],
-    /// Whether the unfinished line is to be written although nothing ends it.
+    /// Whether the unfinished line is to be written before it ends.
     shows: u64,
 }
 
@@ -169,8 +172,8 @@ impl SharedBuffer {
         self.update_counter(|count| count.max(1));
     }
 
-    /// Counts bytes that were written to the log since [`SharedBuffer::set_owner`]. Every process with a descriptor of
-    /// the memory can [read](bytes_written) the counter.
+    /// Adds to the number of bytes written to the log since [`SharedBuffer::set_owner`]. Every process with a
+    /// descriptor of the memory can [read](bytes_written) this number.
     pub fn add_written(&self, bytes: u64) {
         self.update_counter(|count| if count == 0 { 0 } else { count.saturating_add(bytes) });
     }
@@ -206,7 +209,7 @@ impl SharedBuffer {
     /// Frees the memory that a large read has used.
     pub fn shrink(memory: impl AsFd) {
         let holes = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // Without support of the file system the memory stays allocated. The next read needs zeros there.
+        // If the file system does not support this, the memory stays allocated. The next read needs zeros there.
         let _ = fallocate(memory, holes, HOLE.start, HOLE.end - HOLE.start);
     }
 
@@ -215,7 +218,7 @@ impl SharedBuffer {
         if self.checkpoint.get().stream == Stream::Stderr as u64 { Stream::Stderr } else { Stream::Stdout }
     }
 
-    /// The time of the last read that returned something.
+    /// The time of the last read that returned bytes.
     pub fn time(&self) -> Timestamp {
         let checkpoint = self.checkpoint.get();
         let nanoseconds = i32::try_from(checkpoint.nanoseconds).unwrap_or_default();
@@ -227,7 +230,7 @@ impl SharedBuffer {
         self.checkpoint.get().ends != 0
     }
 
-    /// Whether the unfinished line of the last read's stream is to be written although nothing ends it.
+    /// Whether the unfinished line of the last read's stream is to be written before it ends.
     pub fn writes_partial(&self) -> bool {
         self.flags.get().shows != 0
     }
@@ -257,7 +260,8 @@ impl SharedBuffer {
         nix::unistd::read(pipe, self.free_space())
     }
 
-    /// Begins to write this many bytes to the log; `ends` with no bytes when the stream has ended.
+    /// Begins to write the last `length` bytes read to the log. At the end of the stream, `ends` is set and `length` is
+    /// 0.
     pub fn begin_write(&self, stream: Stream, length: usize, ends: bool, now: Timestamp) {
         self.begin(stream, length, ends, false, now);
     }
@@ -277,8 +281,8 @@ impl SharedBuffer {
         });
     }
 
-    /// The length of a read without [`begin_write`](SharedBuffer::begin_write). Its end is the last byte that is not
-    /// zero; zeros at the end of a read are lost.
+    /// The length of a read that was interrupted before [`begin_write`](SharedBuffer::begin_write): up to the last byte
+    /// that is not zero. Zeros at the end of such a read are lost.
     pub fn unowned_bytes(&self) -> usize {
         self.bytes(DATA_OFFSET, READ_BYTES as u64)
             .iter()
@@ -286,23 +290,25 @@ impl SharedBuffer {
             .map_or(0, |last| last + 1)
     }
 
-    /// Records that records are about to be appended to this file of this length.
+    /// Saves a checkpoint: records are about to be appended to the file with this inode, which has this length.
     pub fn begin_append(&self, inode: u64, offset: u64) {
         self.change(|checkpoint, _| (checkpoint.inode, checkpoint.offset) = (inode, offset));
     }
 
-    /// Records that this many more bytes of records are written or dropped.
+    /// Saves a checkpoint: `length` more bytes of records are written or dropped.
     pub fn end_append(&self, length: u64) {
         self.change(|checkpoint, _| (checkpoint.done, checkpoint.inode) = (checkpoint.done + length, 0));
     }
 
-    /// The bytes of records that are certainly written, and the inode and offset of a file that may hold more.
+    /// The number of bytes of records that are certainly written, and the inode and offset of a file that may hold
+    /// more.
     pub fn progress(&self) -> (u64, Option<(u64, u64)>) {
         let checkpoint = self.checkpoint.get();
         (checkpoint.done, (checkpoint.inode != 0).then_some((checkpoint.inode, checkpoint.offset)))
     }
 
-    /// Ends the work on a read: everything but `begun` is in the log. `open`: a part of that line is in the log.
+    /// Ends the work on a read: everything except the unfinished line `begun` is in the log. `open`: a part of that
+    /// line is in the log.
     pub fn finish(&self, stream: Stream, begun: &[u8], open: bool) {
         let stream = index(stream);
         let spare = 1 - self.checkpoint.get().place[stream].min(1);
@@ -318,11 +324,12 @@ impl SharedBuffer {
             (checkpoint.place[stream], checkpoint.begun[stream]) = (spare, kept as u64);
             (flags.open[stream], flags.shows) = (open.into(), 0);
         });
-        // The length of the next read is found by its bytes that are not zero.
+        // `unowned_bytes` finds the end of the next read by its last byte that is not zero.
         self.free_space()[..length].fill(0);
     }
 
-    /// Replaces the checkpoint in one step, as any process sees it after this one was killed.
+    /// Replaces the checkpoint in one atomic step, so that other processes find a whole checkpoint even if this process
+    /// is killed.
     fn change(&self, change: impl FnOnce(&mut Checkpoint, &mut LineFlags)) {
         let (mut checkpoint, mut flags) = (self.checkpoint.get(), self.flags.get());
         change(&mut checkpoint, &mut flags);
@@ -359,12 +366,12 @@ impl SharedBuffer {
         self.map.as_mut_ptr().wrapping_add(LINE_FLAGS_OFFSET + which * size_of::<LineFlags>()).cast()
     }
 
-    /// A part of the map. A length that is too large, from damaged memory, is cut.
+    /// A part of the map. A length that is too large, from damaged memory, is truncated.
     fn bytes(&self, start: usize, length: u64) -> &[u8] {
         let most = if start == DATA_OFFSET { READ_BYTES } else { MAX_PART_BYTES };
         let length = usize::try_from(length).unwrap_or(most).min(most);
-        // SAFETY: the range lies within the map. It is not written while it is borrowed: reads go to `free_space`
-        // between the work on one read and the next, and `finish` writes to the unused place.
+        // SAFETY: the range lies within the map. The range is not written while it is borrowed: `read` writes to
+        // `free_space` only after the work on the previous read, and `finish` writes to the unused place.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), length) }
     }
 

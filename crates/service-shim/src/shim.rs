@@ -38,7 +38,7 @@ const SLICE_NANOSECONDS: u64 = 100_000;
 /// The time limit for retries while a daemon checks the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Returns an error only before a record can be sent.
+/// Launches and supervises one service. An error is returned only if no record can be sent.
 pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result<()> {
     limit_descriptors(descriptors).map_err(|error| with_context("limit descriptors", &error))?;
     let LaunchFds { control, pipes, shared_buffer } = launch_fds;
@@ -47,11 +47,10 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
     let shim = Process::find(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
     let opened =
         SharedBuffer::open(&shared_buffer).map_err(|error| with_context("use its shared buffer", &error))?;
-    // After withdrawing a launch, the daemon may kill this shim by its pid before it launches again: the shim may hold
-    // the lock.
+    // The daemon may kill this shim by its pid after withdrawing the launch, because the shim may hold the lock.
     opened.set_holder(shim);
-    // Everything that can be prepared before the launch is done. If no launch comes, the daemon has exited or does not
-    // need this shim.
+    // All preparations that do not need the launch are complete. If no launch arrives, the daemon has exited or does
+    // not need this shim.
     if !wait_for_launch(&control, &signals) {
         return Ok(());
     }
@@ -72,12 +71,12 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
             return Ok(());
         }
     };
-    // A daemon that has exited does not learn the result of this launch. The next daemon may see the lock only now, and
-    // decides anew. A running daemon may have withdrawn the launch.
+    // If the daemon has exited, the launch does not begin: the next daemon may have missed the lock, and decides again.
+    // A running daemon may have withdrawn the launch.
     let begin = |shared_buffer: &SharedBuffer| {
         let begins = !daemon.has_hung_up() && shared_buffer.claim();
         if begins {
-            // If the record can be written nowhere, the claim alone records that the launch has begun.
+            // If both files cannot be written, only the claim shows that the launch has begun.
             let _ = files.save_record(&record(Phase::Launching { at: process::boot_time() }));
         }
         begins
@@ -111,8 +110,8 @@ fn limit_descriptors(descriptors: Option<u64>) -> nix::Result<()> {
 /// Reports to the daemon, in place of a shim that could not be forked.
 pub(crate) fn report_failed_fork(launch_fds: LaunchFds, message: String) -> io::Result<()> {
     let Some((daemon, launch)) = read_launch(launch_fds.control)? else { return Ok(()) };
-    let me = Process::find(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
-    daemon.send_last(&record(&launch, &process::boot_id()?, me, prepare_failed(message)));
+    let shim = Process::find(std::process::id()).ok_or_else(|| io::Error::other("cannot read /proc"))?;
+    daemon.send_last(&record(&launch, &process::boot_id()?, shim, prepare_failed(message)));
     Ok(())
 }
 
@@ -141,7 +140,7 @@ fn wait_for_launch(control: &OwnedFd, signals: &SignalFd) -> bool {
     loop {
         let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [watch(control.as_fd()), watch(signals.as_fd())];
-        // `poll` fails only when a signal interrupts it. Then nothing is ready yet.
+        // `poll` fails only if a signal interrupts it; then nothing is ready yet.
         let _ = poll(&mut fds, PollTimeout::NONE);
         if fds[0].any().unwrap_or(false) {
             return true;
@@ -178,7 +177,7 @@ fn detach() -> nix::Result<SignalFd> {
     block_signals()
 }
 
-/// Replaces the standard streams: a pipe of the daemon's caller must not stay open while the service runs.
+/// Replaces the standard streams, so that a pipe of the daemon's caller does not stay open while the service runs.
 fn detach_stdio() -> nix::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null").map_err(|_| Errno::ENODEV)?;
     nix::unistd::dup2_stdin(&null)?;
@@ -186,9 +185,9 @@ fn detach_stdio() -> nix::Result<()> {
     nix::unistd::dup2_stderr(&null)
 }
 
-/// Requests a short time slice, which is scheduled soon (`sched(7)`, since Linux 6.12). The shim then reads output
-/// before the service writes much more, in particular to its other stream. The setting applies to this process alone
-/// and is optional.
+/// Requests a short time slice, which the kernel schedules earlier (`sched(7)`, since Linux 6.12). The shim then reads
+/// output before the service writes more, in particular to its other stream. The setting is optional and applies to
+/// this process only.
 #[expect(unsafe_code, reason = "neither libc nor nix has a function for sched_setattr(2)")]
 fn shorten_time_slice() {
     /// `struct sched_attr` in its first version.
@@ -224,7 +223,8 @@ fn block_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Acquires the lock; `None` if another shim holds it. A daemon that checks the lock holds it for a moment.
+/// Acquires the lock; `None` if another shim holds it. Retries, because a daemon that checks the lock holds it for a
+/// moment.
 fn acquire_lock(files: &Files) -> io::Result<Option<File>> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {

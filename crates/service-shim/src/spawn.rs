@@ -32,7 +32,7 @@ use std::ptr;
 /// The search path when neither the service nor the daemon has a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The stack of the child before `exec`. A tenth of it would suffice.
+/// The size of the child's stack before `exec`. A tenth of this would suffice.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// The steps in the child that can fail.
@@ -57,7 +57,7 @@ pub(crate) struct Leader {
     pub(crate) at: u64,
 }
 
-/// The umask of a service. The shell's mask has no influence.
+/// The umask of a service, independent of the shell's.
 const UMASK: u32 = 0o022;
 
 /// A service that is ready to be started.
@@ -84,8 +84,8 @@ impl Prepared<'_> {
         let at = process::boot_time();
         let user = launch.identity.as_ref().and_then(User::from_identity);
         if let Some(user) = &user {
-            // The service may then open `/dev/stdout` and `/dev/stderr`. If the kernel refuses, it can still write to
-            // them.
+            // The owner of a pipe may open `/dev/stdout` and `/dev/stderr`. If the change of the owner fails, the
+            // service can still write to the descriptors.
             for output in &outputs {
                 let _ = fchown(output, Some(user.uid), Some(user.gid));
             }
@@ -96,7 +96,7 @@ impl Prepared<'_> {
         // A stream ends when the service closes it, so no other process may hold its writing end.
         drop(outputs);
         let process = Process::find_child(child.as_raw().cast_unsigned()).ok_or_else(|| {
-            failure(Stage::Exec, "its process cannot be supervised: it is not in /proc".into())
+            failure(Stage::Exec, "its process cannot be supervised: /proc does not list it".into())
         })?;
         Ok(Leader { process, at })
     }
@@ -110,8 +110,8 @@ fn limits_failed(error: &io::Error) -> LaunchError {
     failure(Stage::Prepare, format!("its limits cannot be applied: {}", describe_error(error)))
 }
 
-/// Enters the working directory. The shim does this and not the child, because here the error differs from one of
-/// `exec`, and because a program `./x` is looked up in this directory.
+/// Enters the working directory. The shim enters it before the fork: the error can then be told from one of `exec`, and
+/// a program `./x` is looked up in this directory.
 fn enter(directory: &Path) -> Result<(), LaunchError> {
     env::set_current_dir(directory).map_err(|error| {
         let why = match error.kind() {
@@ -178,10 +178,11 @@ impl Image {
         })
     }
 
-    /// Returns only if it fails. `Command` would run a file without a `#!` line with a shell.
+    /// Executes the program. Returns only an error. Unlike `Command`, it does not run a file without a `#!` line with a
+    /// shell.
     #[expect(
         unsafe_code,
-        reason = "nix would allocate memory here, which a child in shared memory cannot free"
+        reason = "nix allocates memory here, which a child that shares the memory cannot free"
     )]
     fn exec(&self) -> nix::Result<Infallible> {
         let (argv, environment) = (self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr());
@@ -191,7 +192,7 @@ impl Image {
     }
 }
 
-/// Strings in the form that the kernel takes.
+/// Strings as `execve` takes them.
 struct Strings {
     pointers: Vec<*const c_char>,
     /// The strings that the pointers point to.
@@ -211,7 +212,7 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
         true => BTreeMap::new(),
         false => env::vars_os().collect(),
     };
-    // Variables of the daemon itself, set by systemd or by a surrounding call, are not meant for the service.
+    // systemd or an outer call sets these variables for the daemon, not for the service.
     for name in ["NOTIFY_SOCKET", "SERVICE_CALL_ID"] {
         environment.remove(OsStr::new(name));
     }
@@ -225,8 +226,8 @@ fn environment(launch: &Launch, notify: Option<&Notify>) -> BTreeMap<OsString, O
 }
 
 /// Clones a child that shares this process's memory until `exec`, while this process waits (`vfork(2)`). Copying the
-/// memory, or only its page tables, would take longer than everything else. An error in the child is therefore an
-/// ordinary value here.
+/// memory, or only its page tables, would take longer than the whole rest of the start. Because the memory is shared,
+/// an error in the child is an ordinary value here.
 #[expect(unsafe_code, reason = "code between clone and exec is unsafe in general")]
 fn spawn(
     image: &Image,
@@ -264,7 +265,7 @@ fn spawn(
     })
 }
 
-/// The steps in the child. Standard input is inherited: `/dev/null`.
+/// Performs the steps in the child. Standard input is inherited: `/dev/null`.
 fn become_service(
     image: &Image,
     credentials: &Credentials,
@@ -301,10 +302,11 @@ fn reset_sigpipe() -> nix::Result<()> {
 /// lost.
 #[expect(unsafe_code, reason = "`exit` would run what the shim has registered")]
 fn die_with_shim(shim: Pid) -> nix::Result<()> {
-    // Must come after the switch of the user, which would reset it.
+    // Must follow the switch to the user, which resets this setting.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if getppid() != shim {
-        // The shim was killed before that. No process is left to report to, and an error would end up in the log.
+        // The shim was killed before the setting took effect. There is no process to report to, and an error would be
+        // written to the log.
         // SAFETY: `_exit` only ends the process.
         unsafe { libc::_exit(0) };
     }
@@ -414,7 +416,7 @@ fn elf_defect(file: &fs::File, head: &[u8]) -> ElfDefect {
     }
 }
 
-/// The user of the service may not execute the program.
+/// The error for a program that the user of the service may not execute.
 fn not_permitted(file: &CString, program: &str, identity: &Identity) -> String {
     let user = &identity.name;
     let path = Path::new(OsStr::from_bytes(file.as_bytes()));
@@ -434,7 +436,7 @@ fn exec_failure(file: &CString, program: &str, error: io::Error) -> String {
         Some(Errno::EIO) if head(file).is_ok_and(|(_, head)| head.starts_with(ELF)) => {
             format!("program `{program}` is truncated")
         }
-        // The program itself was found, so its interpreter is missing.
+        // The program was found, so its interpreter is missing.
         Some(Errno::ENOENT) => match interpreter(file) {
             Some(named) => format!("the interpreter `{named}` of program `{program}` does not exist"),
             None => format!("the interpreter of program `{program}` does not exist"),

@@ -51,10 +51,10 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// reported.
 ///
 /// Every change of the record is written to its file and sent to the peers. The file is not synced: it has to survive
-/// the death of any process, but not that of the machine, which ends the run as well. A record that cannot be written is
-/// written to the fallback file, and the write is retried every second. The shim does not exit before the last record is
-/// in one of the two or a peer is connected. The socket file is
-/// removed before the end is reported, because a peer that receives the report may start the next run.
+/// the death of any process, but not a crash of the machine, which ends the run as well. A record that cannot be
+/// written is written to the fallback file, and the write is retried every second. The shim does not exit before the
+/// last record is in one of the files or a peer is connected. The socket file is removed before the end is reported,
+/// because a peer that receives the report may start the next run.
 pub(crate) struct Supervisor {
     files: Files,
     record: RunRecord,
@@ -77,7 +77,7 @@ pub(crate) struct Supervisor {
     status_sent: Option<Instant>,
     pending_signal: Option<PendingSignal>,
     kill_retry: Option<KillRetry>,
-    /// Whether a peer has requested a signal.
+    /// Whether a peer has requested a signal to the service.
     stop_requested: bool,
     /// When to free the memory of a burst of output; `None` if there was no burst.
     shrink_due: Option<Instant>,
@@ -148,11 +148,11 @@ impl Supervisor {
         }
     }
 
-    /// Returns when no process of the service is left and the end is recorded.
+    /// Runs the event loop until no process of the service is left and the end is recorded.
     pub(crate) fn run(mut self) {
         self.changed();
-        // The daemon may send a request directly behind the launch. It is already read into the buffer, so `poll` would
-        // not report it.
+        // A request that the daemon sent directly after the launch is already in the read buffer, so `poll` would not
+        // report it.
         self.handle_requests(0);
         while !self.is_over() {
             self.control.broadcast(&self.record, self.revision);
@@ -169,7 +169,7 @@ impl Supervisor {
 
     fn handle_events(&mut self) {
         let sources = self.wait();
-        // Output from before an exit is read before the exit is handled.
+        // Output that precedes an exit is read before the exit is handled.
         self.read_output();
         for source in sources {
             match source {
@@ -261,7 +261,7 @@ impl Supervisor {
                 self.kill_retry = Some(KillRetry { at: Instant::now(), pause: KILL_RETRY_DELAYS[0] });
             }
             Ok(signal) => self.signal_tree(signal),
-            // There is no such signal, so no process could receive it.
+            // The number is not a signal, so there is nothing to send.
             Err(_) => {}
         }
     }
@@ -275,7 +275,7 @@ impl Supervisor {
     }
 
     fn signal_tree(&mut self, signal: Signal) {
-        // A pending earlier signal is first sent to the rest of the tree.
+        // An earlier signal that is still pending is sent to the rest of the tree first.
         if let Some(earlier) = self.pending_signal.take() {
             process_tree::signal_all(earlier.signal, earlier.signalled);
         }
@@ -319,21 +319,21 @@ impl Supervisor {
                 Ok(Ok(Signal::SIGTERM)) => self.signal(nix::libc::SIGTERM),
                 Ok(Ok(Signal::SIGCHLD)) => self.reap(),
                 Ok(Ok(Signal::SIGHUP)) => self.renew_files(),
-                // A service ignores ctrl-c in a terminal.
+                // Ctrl-C in a terminal must not stop a service.
                 _ => {}
             }
         }
     }
 
-    /// A daemon that cannot find this shim by its files sends SIGHUP. A terminal that closes sends it as well, which
-    /// does no harm.
+    /// A daemon that cannot find this shim by its files sends SIGHUP. A closing terminal sends SIGHUP as well; renewing
+    /// the files is harmless then.
     fn renew_files(&mut self) {
         self.control.renew(&self.files);
         self.save();
     }
 
     fn reap(&mut self) {
-        // When many services are stopped at once, the other shims first pass on their signals.
+        // When many services are stopped at once, the other shims pass on their signals first.
         std::thread::yield_now();
         if let Some(kill_retry) = &mut self.kill_retry {
             *kill_retry = KillRetry { at: Instant::now(), pause: KILL_RETRY_DELAYS[0] };

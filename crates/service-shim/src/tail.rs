@@ -1,8 +1,8 @@
-//! Reads a log from one of its last lines on: [`Files::tail`], [`Tail`].
+//! Reads the last lines of a log: [`Files::tail`], [`Tail`].
 //!
 //! A tail reads only the requested lines, across all rotated files, with at most one block in memory. The backward
-//! search finds the offset of the first line and retains no lines. The files stay open from then on, so that neither
-//! rotations nor new lines disturb a slow reader.
+//! search finds the offset of the first line and retains no lines. The files stay open after the search, so that
+//! neither rotations nor new lines disturb a slow reader.
 
 use crate::cri::{Line, MAX_PART_BYTES, Part, Stream, Tag};
 use crate::files::Files;
@@ -17,15 +17,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// The size of a read.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
-/// The size of the first read of a line. Returned lines take many times as much memory while they wait for their
-/// reader.
+/// The size of the first read for a line. It is small because returned lines use many times as much memory while they
+/// wait for their reader.
 pub(crate) const FIRST_READ_BYTES: usize = 4 * 1024;
 /// The limit of a record. A longer line was not written by a shim.
 const MAX_RECORD_BYTES: usize = MAX_PART_BYTES + 64;
 /// The maximum distance between the oldest requested line and its first part.
 const MAX_LOOKBACK_BYTES: usize = 1024 * 1024;
 
-/// The end of a log, still to be read.
+/// The last lines of a log, which are still to be read.
 #[derive(Debug, Default)]
 pub struct Tail {
     /// The parts of the files to be read, oldest first.
@@ -44,7 +44,7 @@ struct Span {
 }
 
 impl Files {
-    /// The last lines of the log, at most `most`, and none from before `since`; oldest first.
+    /// The last lines of the log, oldest first: at most `most` lines, and only lines since `since`.
     ///
     /// Lines that are not records are skipped. The shim may write and rotate at the same time.
     pub fn tail(&self, most: usize, since: Option<Timestamp>) -> io::Result<Tail> {
@@ -52,7 +52,7 @@ impl Files {
         Ok(tail.unwrap_or_default())
     }
 
-    /// Reads these lines; `None` if the first one is more than `bytes` bytes before the end.
+    /// Like [`Files::tail`]; `None` if the first line is more than `bytes` bytes before the end.
     pub fn tail_within(
         &self,
         most: usize,
@@ -129,14 +129,14 @@ impl Tail {
         Ok(more)
     }
 
-    /// All of the lines.
+    /// Reads all of the lines.
     pub fn all(mut self) -> io::Result<Vec<Line>> {
         let mut lines = Vec::new();
         while self.read(&mut lines)? {}
         Ok(lines)
     }
 
-    /// All of the lines that have ended.
+    /// Reads all of the lines that have ended.
     pub(crate) fn read_whole(&mut self, lines: &mut Vec<Line>) -> io::Result<bool> {
         let Some(span) = self.spans.front_mut() else { return Ok(false) };
         let most = usize::try_from(span.to - span.from).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
@@ -169,7 +169,8 @@ impl Tail {
     }
 }
 
-/// The next records of a file, in the smallest read that holds the end of one, and the offset of that end.
+/// Reads the next records of a file, in the smallest read that contains a whole record. Returns them with the offset of
+/// their end.
 pub(crate) fn read_some(file: &File, from: u64, most: usize) -> io::Result<(Vec<u8>, Option<usize>)> {
     for size in [FIRST_READ_BYTES.min(most), most] {
         let mut block = vec![0; size];
@@ -200,7 +201,7 @@ fn backwards(
     mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     let mut start = end;
-    // Everything from `start` on that was not visited; `None` until the first newline.
+    // The bytes from `start` on that were not visited; `None` until the first newline.
     let mut unvisited: Option<Vec<u8>> = None;
     while start > 0 {
         let length = start.min(BLOCK_BYTES as u64);
@@ -229,7 +230,7 @@ fn backwards(
     Ok(unvisited.map_or(Continue(()), |first| visit(0, &first)))
 }
 
-/// Finds the first record that is needed, among records that come newest first.
+/// Finds the first record that is needed, among records in order from the newest to the oldest.
 ///
 /// The offset and the time of a line are those of its last record. Once there are enough lines, the search continues
 /// only until it has found the beginning of each stream's unfinished line.
@@ -241,7 +242,7 @@ pub(crate) struct TailSearch {
     open: [bool; Stream::COUNT],
     enough: bool,
     lookback: usize,
-    /// The bytes that may still be searched; 0: the limit was reached.
+    /// The number of bytes that may still be searched; 0 means that the limit is reached.
     bytes_left: usize,
 }
 

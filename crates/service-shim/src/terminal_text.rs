@@ -14,7 +14,7 @@ pub fn render(text: String) -> String {
     }
     let text = text.trim_end_matches('\r');
     if text.contains('\u{1b}') {
-        // Without a terminal, columns cannot be counted across escape sequences. Programs that move within a line
+        // Columns cannot be counted across escape sequences without a terminal. Programs that move within a line
         // rewrite the whole line each time.
         return text.rsplit('\r').next().unwrap_or_default().to_owned();
     }

@@ -1,7 +1,7 @@
 //! [`Zygote`]: forks shims, and cleans up after a shim that was killed.
 //!
-//! If a shim is killed, its processes are reparented to the nearest subreaper, the zygote. A child of the zygote that
-//! is not a shim is such a process, whatever its session or its environment, and is killed. The zygote therefore exits
+//! If a shim is killed, its processes are reparented to the nearest subreaper, the zygote. Any child of the zygote that
+//! is not a shim is such a process, whatever its session or environment, and is killed. The zygote therefore exits
 //! after its last shim, also when its daemon has exited. It flushes the output that a killed shim had not written, so
 //! that no output is lost while no daemon runs.
 
@@ -58,8 +58,8 @@ impl Zygote {
                 self.clean_up();
             }
             let Some(socket) = daemon.as_ref().filter(|_| asked) else { continue };
-            // If a message cannot be received, for want of descriptors for example, the daemon starts another zygote.
-            // This one continues for its own shims.
+            // If a message cannot be received, for example without free descriptors, the daemon starts another zygote.
+            // This zygote continues for its own shims.
             let Ok(Some(launch_fds)) = LaunchFds::receive(socket) else {
                 daemon = None;
                 self.kill_unclaimed();
@@ -67,7 +67,7 @@ impl Zygote {
             };
             // Without free descriptors only the daemon holds the output.
             let orphaned_output = if self.has_free_fds() { launch_fds.orphaned_output().ok() } else { None };
-            // SAFETY: this process has a single thread, so no lock is held by another one.
+            // SAFETY: this process has a single thread, so no other thread holds a lock.
             #[expect(unsafe_code, reason = "a fork is unsafe in general")]
             match unsafe { fork() } {
                 Ok(ForkResult::Parent { child }) => {
@@ -90,8 +90,8 @@ impl Zygote {
         Ok(())
     }
 
-    /// Whether enough descriptors remain after one more [`OrphanedOutput`]. A message is received only when each of its
-    /// descriptors fits.
+    /// Whether enough descriptors remain free after one more [`OrphanedOutput`]. A message is received only if all of
+    /// its descriptors can be received.
     fn has_free_fds(&self) -> bool {
         let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let held = self.shims.values().flatten().count() + self.orphaned.len();
@@ -133,7 +133,7 @@ impl Zygote {
                 Reaped::NoneLeft => break false,
             }
         };
-        // The children of the processes killed here are reparented to the zygote next, with another SIGCHLD.
+        // The children of the killed processes are reparented to the zygote next, with another SIGCHLD.
         let orphans: Vec<u32> =
             process_tree::children().into_iter().filter(|pid| !self.shims.contains_key(pid)).collect();
         for orphan in &orphans {
@@ -149,7 +149,7 @@ impl Zygote {
     }
 }
 
-/// Reports to the daemon that no shim could be forked. There is no shim to report it.
+/// Reports to the daemon that no shim could be forked, in place of the shim.
 fn report_failed_fork(launch_fds: LaunchFds, error: nix::Error) {
     let message =
         format!("its shim cannot be forked: {}", describe_error(&explain_process_limit(error.into())));
@@ -158,9 +158,9 @@ fn report_failed_fork(launch_fds: LaunchFds, error: nix::Error) {
     }
 }
 
-/// Resets the signals that every shim inherits. A signal that is ignored, as by `nohup` before the daemon, would stay
-/// ignored in the service, and an ignored `SIGCHLD` makes the kernel discard exit statuses. `SIGPIPE` stays as Rust
-/// sets it; `Command` restores its default.
+/// Resets the signals that every shim inherits. A signal that is ignored, for example by `nohup`, would stay ignored in
+/// the service, and an ignored `SIGCHLD` makes the kernel discard exit statuses. `SIGPIPE` stays as Rust sets it;
+/// `Command` restores its default.
 #[expect(unsafe_code, reason = "changing a signal action is unsafe in general")]
 fn reset_signals() -> nix::Result<()> {
     for number in Signal::iterator() {

@@ -317,7 +317,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
     match record {
         Ok(record) => Ok(record.map(|record| RecordedRun { record, is_kept, reached: None })),
         Err(error) if is_lost(&error) => {
-            tracing::warn!(path = %files.record().display(), %error, "cannot read how its last run ended");
+            tracing::warn!(path = %files.record().display(), %error, "cannot read the exit status of its last run");
             Ok(None)
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Cgroups on a tree of plain files, which accept every write: what is decided and written, and where.
+//! Tests of cgroups on a tree of plain files, which accept every write: decisions and written values.
 //! docs/reliability.md has the results on real kernels.
 
 use super::{Cgroup, Hierarchy, LEAF, RunsParent};
@@ -13,7 +13,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Where the root of the mount is `root` and this process is in `own`.
+    /// The root of the mount is `root`; this process is in `own`.
     fn new(root: &str, own: &str) -> Self {
         let machine = Self { directory: tempfile::tempdir().unwrap(), systemd: false };
         machine.file("proc/cgroup", &format!("4:memory:/elsewhere\n0::{own}\n"));
@@ -41,7 +41,7 @@ impl Machine {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// A cgroup with the files that the kernel makes, these controllers and these processes.
+    /// A cgroup with the kernel's files, these controllers and these processes.
     fn cgroup(&self, name: &str, controllers: &str, processes: &str) {
         for (file, text) in [
             ("cgroup.controllers", controllers),
@@ -128,7 +128,7 @@ fn a_cgroup_is_looked_for_below_what_is_mounted() {
     assert_eq!(machine.site().unwrap().directory, machine.path("cgroups/inner"));
     for own in ["/machine/two", "/machine/one/../two"] {
         machine.file("proc/cgroup", &format!("0::{own}\n"));
-        assert!(machine.site().unwrap_err().contains("not where the daemon's own cgroup can be seen"));
+        assert!(machine.site().unwrap_err().contains("its mount does not show the daemon's own cgroup"));
     }
 }
 

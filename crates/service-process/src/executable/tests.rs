@@ -1,4 +1,4 @@
-//! Programs that are refused, and programs that are not.
+//! Tests of programs that are refused, and of programs that are accepted.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt;
@@ -93,9 +93,9 @@ fn the_length_of_a_binary_of_32_bits_is_known_too() {
 #[test]
 fn whether_it_may_be_executed_is_asked_for_its_user_and_from_where_it_runs() {
     if !geteuid().is_root() {
-        return; // nobody else could be asked for
+        return; // only root can check for another user
     }
-    let outer = tempfile::tempdir().unwrap(); // which nobody else may enter
+    let outer = tempfile::tempdir().unwrap(); // which only the owner may enter
     let directory = outer.path().join("inner");
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("program"), "#!/bin/sh\n").unwrap();
@@ -115,5 +115,8 @@ fn whether_it_may_be_executed_is_asked_for_its_user_and_from_where_it_runs() {
     mode(&directory.join("program"), 0o750);
     identity.groups.push(0);
     assert_eq!(check(&identity), None, "by one of its groups");
-    assert!(geteuid().is_root() && File::open(directory.join("program")).is_ok(), "we are who we were");
+    assert!(
+        geteuid().is_root() && File::open(directory.join("program")).is_ok(),
+        "the main thread keeps its user"
+    );
 }

@@ -1,10 +1,10 @@
 //! The claim of a launch, in the shared buffer: whether a shim has begun it or the daemon has withdrawn it.
 //!
 //! A launch may lie in the socket of a zygote that was killed, or in a frozen shim. Without a claim the daemon could
-//! only guess: another launch might run the service twice, and waiting might never end. A shim therefore claims the
-//! launch immediately before it creates the service's process. The daemon withdraws the launch before it launches
-//! again, and before it stops a service that may not have begun. Claim and withdrawal are one atomic step on the same
-//! number, so exactly one of them succeeds, and both sides know which.
+//! not know whether such a launch will begin: a second launch might run the service twice, and waiting might never end.
+//! A shim therefore claims the launch immediately before it creates the service's process. The daemon withdraws the
+//! launch before it launches again, and before it stops a service that may not have begun. Claim and withdrawal are one
+//! atomic step on the same number, so exactly one of them succeeds, and both sides know which.
 
 use super::{SIZE_BYTES, SharedBuffer};
 use crate::process::Process;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The offsets of the claim and of the shim that holds the launch, in the first page.
 const CLAIM_OFFSET: usize = 800;
 const HOLDER_OFFSET: usize = 808;
-/// The values of the claim: no side has decided, a shim has claimed the launch, the daemon has withdrawn it.
+/// The values of the claim: the launch is open, a shim has claimed it, or the daemon has withdrawn it.
 const CLAIM_OPEN: u64 = 0;
 const CLAIM_TAKEN: u64 = 1;
 const CLAIM_WITHDRAWN: u64 = 2;
@@ -41,7 +41,7 @@ impl SharedBuffer {
 }
 
 /// Withdraws a launch: no shim will begin it. A second withdrawal also succeeds. Returns the shim that holds the
-/// launch, if one has recorded itself.
+/// launch, if any.
 ///
 /// # Errors
 /// The launch may have begun.
@@ -57,7 +57,7 @@ pub fn withdraw(memory: &File) -> Result<Option<Process>, MayHaveBegun> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MayHaveBegun;
 
-/// The shim that holds the launch, if one has recorded itself.
+/// The shim that holds the launch, if any.
 pub fn holder(memory: &File) -> Option<Process> {
     let mut error_text = [0; 16];
     memory.read_exact_at(&mut error_text, HOLDER_OFFSET as u64).ok()?;

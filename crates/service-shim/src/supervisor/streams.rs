@@ -1,8 +1,8 @@
 //! [`Streams`]: both output streams of a service, read in the order in which they were written.
 //!
-//! Two pipes do not show which was written first. But the kernel queues the pipes of an edge-triggered `epoll` in the
-//! order in which they became readable. The pipe that became readable first is therefore read first, once, and then the
-//! other. While both are written to, neither is left to fill, because output that lies in both pipes has no order.
+//! Two pipes do not show which was written first. But an edge-triggered `epoll` reports pipes in the order in which
+//! they became readable. The pipes are read once each, in this order. While both streams have output, both pipes are
+//! read often, because output that waits in both has no order.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use service_shim::log::LogWriter;
@@ -11,12 +11,12 @@ use service_shim::shared_buffer::{READ_BYTES, SharedBuffer};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// A read of at most this size leaves no memory that is worth freeing.
+/// The maximum size of a read that does not need its memory freed.
 const SMALL_READ_BYTES: usize = 4096;
 /// If both streams were read within this time, their output is treated as interleaved.
 const INTERLEAVE_WINDOW: Duration = Duration::from_millis(50);
-/// The limit of reads of each pipe after an exit: a process outside of the tree may hold the pipe and write without
-/// end.
+/// The maximum number of reads of each pipe after an exit. A process outside of the tree may hold the pipe and write
+/// without end.
 const MAX_FINAL_READS: usize = 64;
 
 /// The pipes that have not ended.
@@ -27,7 +27,7 @@ pub(crate) struct Streams {
     more: Vec<usize>,
 }
 
-/// Whether a read used memory that is worth freeing.
+/// Whether a read used so much memory that it should be freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Used {
     Little,
@@ -98,7 +98,7 @@ impl Streams {
         arrived
     }
 
-    /// Reads once. Remembers the pipe if it may hold more that `epoll` will not report.
+    /// Reads once. Records the pipe if it may hold more output that `epoll` will not report.
     fn read_one(
         &mut self,
         stream: usize,
@@ -123,7 +123,7 @@ impl Streams {
         }
     }
 
-    /// Reads what the pipes hold after an exit.
+    /// Reads the rest of the pipes after an exit.
     pub(super) fn drain(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         let first = self.arrived();
         let all = first.iter().map(|(stream, _)| *stream);
@@ -151,7 +151,7 @@ impl Streams {
         }
     }
 
-    /// Writes unfinished lines that have been idle for a while.
+    /// Writes the unfinished lines that are due.
     pub(super) fn flush_partials_if_due(&mut self, shared_buffer: &SharedBuffer, log: &mut LogWriter) {
         let now = Instant::now();
         for pump in self.pumps.iter_mut().flatten() {

@@ -24,7 +24,7 @@ fn a_service_goes_on_without_the_daemon_and_nothing_is_lost() {
     shim.connection.record().unwrap();
     let files = shim.files.clone();
     let other = Connection::open(&files);
-    // The daemon and all other peers have gone.
+    // The daemon and all other peers have disconnected.
     drop(std::mem::replace(&mut shim.connection, other));
     shim.wait_for_line("stdout: before");
     std::fs::write(files.directory().join("go"), "").unwrap();
@@ -74,7 +74,7 @@ fn who_talks_nonsense_is_cut_off_and_the_service_runs_on() {
         peer.send_line(nonsense);
         assert_eq!(peer.record(), None, "{nonsense:?}");
     }
-    // A number that is no signal is a request without effect.
+    // A number that is not a signal has no effect.
     shim.connection.send_line("{\"signal\":0}\n{\"signal\":4711}\n");
     shim.connection.request_signal(Signal::SIGTERM);
     assert_eq!(shim.exit(), Exit::Signal(15));

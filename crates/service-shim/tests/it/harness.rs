@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_service-shim");
-/// Far longer than any step takes.
+/// A time limit far above the duration of any step.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A launch of a service in a directory of its own.
@@ -63,7 +63,8 @@ impl Prepared {
         self.start_as(Command::new(PROGRAM))
     }
 
-    /// Takes the command by value, because it holds the zygote's end of the connection open.
+    /// Starts the shim with another command, which is passed by value because it holds the zygote's end of the
+    /// connection open.
     pub(crate) fn start_as(self, program: Command) -> Shim {
         let zygote = Zygote::start(program);
         let (connection, orphaned_output) = zygote.shim(&self.launch);
@@ -197,7 +198,7 @@ impl Shim {
         assert_eq!(
             self.files.read_record().unwrap().as_ref(),
             records.last(),
-            "file and socket send_line the same"
+            "the file and the socket have the same record"
         );
         assert!(!self.files.socket().exists());
         records
@@ -246,12 +247,12 @@ impl Shim {
     }
 
     pub(crate) fn wait_for_line(&self, line: &str) {
-        eventually(&format!("the log says `{line}`"), || self.lines().iter().any(|l| l == line));
+        eventually(&format!("the log contains `{line}`"), || self.lines().iter().any(|l| l == line));
     }
 }
 
 impl Drop for Shim {
-    /// Leaves no process behind, whatever the result of the test.
+    /// Kills the remaining processes, whatever the result of the test.
     fn drop(&mut self) {
         let Ok(Some(RunRecord { shim, .. })) = self.files.read_record() else { return };
         if let Ok(stream) = self.files.with_socket_path(|path| UnixStream::connect(path)) {
@@ -267,7 +268,7 @@ impl Drop for Shim {
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! A launch begins once, or it is certain that it never will.
+//! A launch begins at most once, and a withdrawn launch never begins.
 
 use crate::harness::{Connection, PROGRAM, Zygote, eventually, script};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -24,7 +24,7 @@ fn send_line(stream: &mut UnixStream, launch: &Launch) {
     stream.write_all(&[serde_json::to_vec(launch).unwrap(), b"\n".to_vec()].concat()).unwrap();
 }
 
-/// Everything that is sent until the other end hangs up.
+/// Reads until the other end hangs up.
 fn end(stream: &mut UnixStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -44,7 +44,7 @@ fn a_shim_that_waits_holds_no_end_of_the_socket_of_its_zygote() {
     let socket = zygote.socket();
     fcntl(socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let mut socket = socket;
-    assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "nobody has the other end");
+    assert_eq!(socket.read(&mut [0]).map_err(|error| error.kind()), Ok(0), "the other end is closed");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_launch_that_has_begun_cannot_be_withdrawn() {
     shim.exit();
 }
 
-/// The next daemon searches running services once, right after this one has exited.
+/// The next daemon searches for running services only once, directly after this one has exited.
 #[test]
 fn a_launch_of_a_daemon_that_has_gone_does_not_begin() {
     let prepared = script("echo begun");

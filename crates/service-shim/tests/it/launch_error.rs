@@ -100,7 +100,7 @@ fn the_kernel() {
 
 #[test]
 fn the_user() {
-    // No process may have so many groups, and without root no user can be changed.
+    // The number of groups exceeds the kernel's maximum, and without root no process can change its user.
     let groups = vec![0; 65_537];
     let identity = Identity { name: "nobody".into(), home: "/".into(), uid: 0, gid: 0, groups };
     let identity = Identity { uid: u32::from(nix::unistd::Uid::effective().is_root()) * 65_534, ..identity };
@@ -117,7 +117,7 @@ fn the_limits() {
         launch_error(script("exit").with(|launch| launch.limits = limits)),
         (Stage::Prepare, "its limits cannot be applied: no such file or directory".into())
     );
-    // It can be opened, but accepts no process.
+    // This `cgroup.procs` can be opened but accepts no process.
     let full = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", full.path().join("cgroup.procs")).unwrap();
     let limits = RunLimits { cgroup: Some(full.path().into()), address_space: None };
@@ -140,7 +140,7 @@ fn the_files_of_the_shim_itself() {
 fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_zygote_goes_on() {
     for (said, reason) in [
         ("", ""),
-        ("{", "service-shim: cannot read the launch: the connection ended before its first line did\n"),
+        ("{", "service-shim: cannot read the launch: the connection ended within its first line\n"),
         ("hello\n", "service-shim: cannot read the launch: expected value at line 1 column 1\n"),
         ("{}\n", "service-shim: cannot read the launch: missing field `version` at line 1 column 2\n"),
     ] {
@@ -151,8 +151,8 @@ fn what_is_no_launch_ends_the_shim_with_a_reason_and_the_zygote_goes_on() {
         let (mut ours, _) = zygote.prepare_shim();
         ours.write_all(said.as_bytes()).unwrap();
         ours.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(ours.read(&mut [0]).unwrap(), 0, "nobody is told anything");
-        eventually("it says why", || std::fs::read_to_string(&errors).unwrap() == reason);
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0, "no peer receives anything");
+        eventually("the error is printed", || std::fs::read_to_string(&errors).unwrap() == reason);
         let service = script("exit 3");
         let (mut connection, _heritage) = zygote.shim(&service.launch);
         while connection.record().is_some() {}

@@ -33,7 +33,7 @@ fn a_run_is_told_from_its_start_to_its_end_and_no_further() {
     let before = process::boot_time();
     let mut shim = script("exit 3").start();
     let records = shim.records();
-    let [running, gone] = &records[..] else { panic!("said more or less than two things: {records:?}") };
+    let [running, gone] = &records[..] else { panic!("expected two records: {records:?}") };
     assert_eq!((running.service.as_str(), running.run, running.shim), ("web", 7, shim.process()));
     assert_eq!(running.boot_id, process::boot_id().unwrap());
     let (Phase::Running { at: start, .. }, Phase::Finished { exit, at: end }) = (&running.phase, &gone.phase)
@@ -136,7 +136,7 @@ fn a_service_inherits_no_blocked_and_no_ignored_signal() {
     let mut shim = program(&["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]).start_as(nohup);
     for line in shim.output() {
         let (_, mask) = line.rsplit_once('\t').unwrap();
-        // The C library reserves two of the other signals, and they stay as the test runner has them.
+        // The C library reserves two of the real-time signals; their state comes from the test runner.
         let classic = u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
         assert_eq!(classic, 0, "{line}");
     }
@@ -173,7 +173,7 @@ fn a_service_runs_as_its_user() {
 fn a_run_of_which_nothing_can_be_written_in_its_directory_is_recorded_beside_it() {
     let service = script("while ! [ -e go ]; do sleep .01; done; exit 3");
     let directory = service.directory.path().to_owned();
-    // A directory in place of the record cannot be written, by root either.
+    // Not even root can write a directory in place of the record.
     std::fs::create_dir(directory.join("run.json")).unwrap();
     let fallback = directory.join("memory/web.json");
     let mut shim = service.with(|launch| launch.fallback_record = Some(fallback.clone())).start();

@@ -66,8 +66,8 @@ fn without_a_daemon_the_zygote_writes_down_what_a_killed_shim_had_not() {
         let lines = shim.lines();
         lines.iter().map(|line| line.strip_prefix("stdout: ").unwrap().parse().unwrap()).collect()
     };
-    eventually("all that it said is in the log", || lines().len() >= said);
-    // Both are read at once: the zygote may still write lines that the service had no time to record.
+    eventually("all of its output is in the log", || lines().len() >= said);
+    // The log is read again: the zygote may still write lines that the service had no time to record.
     let lines = lines();
     assert!(lines.iter().copied().eq(1..=lines.len()), "{lines:?}");
 }
@@ -77,7 +77,7 @@ fn a_shim_lends_its_output() {
     let mut shim = script("exec 2> /dev/null; echo up; exec sleep 600").start();
     shim.wait_for_line("stdout: up");
     let request_output = || Connection::open(&shim.files).request_output();
-    eventually("its one output is lent", || {
+    eventually("the one open output is shared", || {
         request_output().outputs.each_ref().map(Option::is_some) == [true, false]
     });
     let orphaned_output = request_output();
@@ -144,7 +144,7 @@ fn a_line_that_was_shown_is_ended_once_when_its_shim_is_killed() {
         let pid = nix::unistd::Pid::from_raw(shim_process.pid.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
         std::fs::write(directory.join("go"), "").unwrap();
-        eventually("it has said it", || directory.join("done").exists());
+        eventually("the output is written", || directory.join("done").exists());
         shim.kill();
         let orphaned_output = std::mem::replace(&mut shim.orphaned_output, LaunchFds::create().unwrap().2);
         let limits = LogLimits { max_size: 1 << 20, max_files: 3 };
@@ -180,7 +180,7 @@ fn a_log_that_was_moved_away_is_made_anew() {
     eventually("it is under way", || shim.lines().len() > 3);
     let moved = shim.files.directory().join("service.log.old");
     std::fs::rename(shim.files.log(), &moved).unwrap();
-    eventually("it goes on", || shim.files.log().exists() && shim.lines().len() > 3);
+    eventually("the log continues", || shim.files.log().exists() && shim.lines().len() > 3);
     std::fs::write(shim.files.directory().join("go"), "").unwrap();
     shim.exit();
     let texts = |log: &std::path::Path| -> Vec<usize> {
@@ -193,7 +193,7 @@ fn a_log_that_was_moved_away_is_made_anew() {
 
 #[test]
 fn what_is_written_by_turns_to_both_streams_keeps_its_order() {
-    // The pause is longer than a read takes, so that the order of reads is tested.
+    // The pause is longer than a read, so that the test covers the order of reads.
     let mut shim =
         script("for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep .02; echo $i >&2; sleep .02; done").start();
     let wanted = (1..10).flat_map(|n| [format!("stdout: {n}"), format!("stderr: {n}")]);
