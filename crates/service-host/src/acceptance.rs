@@ -1,10 +1,10 @@
-//! [`Acceptance`]: the definitions of a `services.toml` that may be run for a status query.
+//! [`Acceptance`]: the definitions of a `services.toml` whose commands a status query may run.
 //!
 //! The status of an inactive service is queried from its manager, which runs commands of the file. The file may be
-//! untrusted, as in a cloned repository. Nothing of it is therefore run for a query until the user has run `start`,
+//! untrusted, as in a cloned repository. A query therefore runs none of its commands until the user has run `start`,
 //! `restart`, `apply` or `run` in the project, or `service trust`. Acceptance is recorded for each service, as a hash
-//! of everything that its query runs, so a change (`git pull`) has to be accepted again. A running service is queried
-//! by the definition of its start, which this module does not concern.
+//! of everything that its query runs, so a change (by `git pull`) has to be accepted again. The query of a running
+//! service uses the definition of its start, which needs no acceptance.
 
 use crate::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub fn not_asked(cannot: &str) -> Problem {
     Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
         .help("read services.toml, and run `service trust`; or start the services you need")
 }
-/// The maximum number of recorded hashes; beyond it only the present ones remain.
+/// The maximum number of recorded hashes. Above it, all hashes except those of the present content are dropped.
 const MAX_MARKS: usize = 8192;
 /// The number of digits of a recorded hash.
 const DIGITS: usize = 32;
@@ -34,11 +34,12 @@ const DIGITS: usize = 32;
 /// The accepted definitions.
 #[derive(Debug)]
 pub struct Acceptance {
-    /// The files of the record; `None` in an embedding program, which defines its services itself: all are accepted.
+    /// The files of the record. `None` in an embedding program, which defines its services itself; then all services
+    /// are accepted.
     places: Option<Places>,
     state: Mutex<AcceptedHashes>,
     disk: Disk,
-    /// The version of the content. Acceptance notifies without a new version.
+    /// The version of the content. An acceptance notifies the receivers without changing it.
     changes: watch::Sender<u64>,
 }
 
@@ -51,7 +52,7 @@ struct Places {
     accepted: PathBuf,
 }
 
-/// The hashes in memory. The lock is held for a lookup.
+/// The hashes in memory. The lock is held only for a lookup.
 #[derive(Debug, Default)]
 struct AcceptedHashes {
     accepted: BTreeSet<String>,
@@ -252,7 +253,7 @@ mod tests {
         };
         let first = plan(dir.path(), &text("one", ""));
         let acceptance = Acceptance::open(&states, &file, Disk::default());
-        assert_eq!(covers(&acceptance, &first), [false, true], "to look at `b` runs nothing");
+        assert_eq!(covers(&acceptance, &first), [false, true], "a query of `b` runs no command");
         acceptance.accept(&first);
         let again = Acceptance::open(&states, &file, Disk::default());
         assert_eq!(covers(&again, &plan(dir.path(), &text("one", "other words"))), [true, true]);

@@ -1,4 +1,4 @@
-//! Blocking work on threads of the pool, with a limit of concurrent work: the runtime has one thread, and hundreds of
+//! Blocking work on tokio's thread pool, with a limit of concurrency: the runtime has one thread, and hundreds of
 //! readers must not delay a start.
 
 use std::io;
@@ -10,7 +10,7 @@ pub async fn run_blocking<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    // The semaphore is never closed. The work holds the permit also after its caller was dropped.
+    // The semaphore is never closed. The work keeps the permit if its caller is dropped.
     let permit = Arc::clone(permits).acquire_owned().await;
     let work = move || {
         let _permit = permit;

@@ -1,4 +1,4 @@
-//! Files of certificates that checks trust.
+//! CA files: the certificates that health checks trust.
 
 use super::text::describe_io_error;
 use std::fs::File;
@@ -8,10 +8,10 @@ use std::path::Path;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-/// The maximum size of a file of certificates.
+/// The maximum size of a CA file.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The certificates of a file, at least one.
+/// The certificates of a CA file, at least one.
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong =
         |why: &dyn std::fmt::Display| format!("cannot use `ca_file`, which is `{}`: {why}", path.display());
@@ -24,7 +24,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, St
     Ok(known)
 }
 
-/// Reads a regular file up to a limit. Other kinds of files may block.
+/// Reads a regular file up to a limit. Other kinds of files are rejected, because reading them may block.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
@@ -38,7 +38,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Why a file of certificates cannot be used.
+/// Why a CA file cannot be used; `None` if it can.
 pub fn check_ca_file(path: &Path) -> Option<String> {
     read_certificates(path).err()
 }

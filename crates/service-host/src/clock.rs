@@ -16,7 +16,7 @@ pub fn now() -> Moment {
     Moment::from_nanos(Duration::from(now).as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
-/// The time of `CLOCK_MONOTONIC`, which systemd uses.
+/// The time of `CLOCK_MONOTONIC`, the clock of systemd.
 ///
 /// # Panics
 /// If the kernel has no monotonic clock, which every supported kernel has.
@@ -29,7 +29,7 @@ pub fn timer() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// The date and time of a moment that passed.
+/// The date and time of a past moment.
 pub fn wall(moment: Moment) -> Timestamp {
     let now = Timestamp::now();
     now.checked_sub(self::now().since(moment)).unwrap_or(now)
@@ -43,14 +43,14 @@ pub fn today() -> Timestamp {
 /// Sleeps until a moment; for ever if there is none.
 pub async fn sleep_until(moment: Option<Moment>) {
     match moment {
-        // The timers of the runtime have a resolution of a millisecond, also for past deadlines.
+        // A timer of the runtime takes up to a millisecond even for a past deadline.
         Some(moment) if moment <= now() => {}
         Some(moment) => tokio::time::sleep(moment.since(now())).await,
         None => std::future::pending().await,
     }
 }
 
-/// A span in milliseconds, to the microsecond, in the format of the API.
+/// A duration in the format of the API: milliseconds, rounded to the microsecond.
 pub fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }

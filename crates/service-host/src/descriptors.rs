@@ -1,9 +1,9 @@
-//! [`DescriptorBudget`]: the shares of this process's limit of open files, so that connections, files and checks always
-//! have descriptors, whatever the number of services.
+//! [`DescriptorBudget`]: divides this process's limit of open files, so that connections, files and checks always have
+//! descriptors, whatever the number of services.
 //!
-//! A service takes one descriptor, the connection to its shim. While these are few, it takes three more for the output
-//! that a dead shim would leave ([`service_shim::OrphanedOutput`]). Beyond that, services are followed without them
-//! (`service-process`), and finally refused.
+//! A service uses one descriptor, for the connection to its shim. As long as there are enough, it uses three more for
+//! the output that a dead shim would leave ([`service_shim::OrphanedOutput`]). Otherwise services run without these
+//! three; without a descriptor for the connection, a start fails.
 
 use nix::libc::{EMFILE, ENFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -12,7 +12,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Descriptors of the daemon itself: files, `/proc`, the descriptors of one launch.
+/// The descriptors of the daemon itself: files, `/proc`, and the descriptors of one launch.
 const RESERVED_DESCRIPTORS: usize = 32;
 /// The maximum number of descriptors for connections, logs and checks together.
 const MAX_OTHERS: usize = 8192;
@@ -50,12 +50,12 @@ impl DescriptorBudget {
         (self.shared() / 16 * 7).max(self.shared().saturating_sub(MAX_OTHERS))
     }
 
-    /// The number of descriptors up to which services also retain the output of their shims.
+    /// The number of descriptors for services up to which the daemon also retains the output of their shims.
     fn with_orphaned_output(self) -> usize {
         (self.services() / 2).max(self.services().saturating_sub(MAX_ORPHAN_RESERVE))
     }
 
-    /// The limit of connections of one kind at one listener.
+    /// The limit of connections of one kind at one listener; at most `most`.
     pub fn connections(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(4)
     }
@@ -75,7 +75,7 @@ impl DescriptorBudget {
         most.min(self.services() / 32)
     }
 
-    /// The limit of services examined at once, with two descriptors each.
+    /// The limit of services that a preflight check examines at once, with two descriptors each; at most `most`.
     pub fn preflight_checks(self, most: usize) -> usize {
         most.min(self.shared() / 16).max(1)
     }
@@ -97,7 +97,7 @@ impl DescriptorPermit {
         }
     }
 
-    /// Takes the descriptors of its orphaned output. Returns whether they are available.
+    /// Takes the descriptors of the orphaned output. Returns whether enough are free.
     pub fn and_orphaned_output(&mut self) -> bool {
         self.0 > 1
             || self.try_reserve(ORPHANED_OUTPUT_DESCRIPTORS, DescriptorBudget::now().with_orphaned_output())
@@ -128,7 +128,7 @@ pub struct NoDescriptors {
 }
 
 impl NoDescriptors {
-    /// The error, with the limit of this process at present.
+    /// The error, with the present limit of this process.
     pub fn now() -> Self {
         Self { limit: DescriptorBudget::now().limit }
     }
@@ -147,14 +147,14 @@ pub fn is_short(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Raises the soft limit to the hard limit. Returns the former soft limit, which services start with.
+/// Raises the soft limit to the hard limit. Returns the initial soft limit, which services start with.
 pub fn raise() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
     Some(*INITIAL_SOFT_LIMIT.get_or_init(|| soft))
 }
 
-/// Gives a child the former soft limit instead of the raised one, because some programs close every possible
+/// Gives a child the initial soft limit instead of the raised one, because some programs close every possible
 /// descriptor.
 #[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
 pub fn as_meant(command: &mut std::process::Command) {

@@ -1,11 +1,11 @@
-//! [`Disk`]: files that survive a power failure, without writers that wait for the disk.
+//! [`Disk`]: files that survive a power failure, although no writer waits for the disk.
 //!
-//! A written file is synced [`SYNC_DELAY`] later, by a thread that lives only while work is pending. Until then a power
-//! failure may leave nothing, a part, or zeros of a replaced file. [`Disk::replace`] therefore keeps the previous
-//! version beside it while that is the last synced one, and every line of JSON carries a checksum ([`append_checksum`]).
-//! [`Disk::read`] uses the newest intact version, and reports damaged ones.
+//! A written file is synced [`SYNC_DELAY`] later, by a thread that exists only while work is pending. Before the sync,
+//! a power failure may leave an empty file, a truncated file, or zeros. [`Disk::replace`] therefore keeps the last
+//! synced version beside the file until the new one is synced, and every JSON line has a checksum
+//! ([`append_checksum`]). [`Disk::read`] uses the newest intact version, and reports damaged ones.
 //!
-//! Data written more than `SYNC_DELAY` and one sync ago survives a power failure.
+//! Data survives a power failure once `SYNC_DELAY` and one sync have passed since its write.
 
 use crate::clock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ pub struct Disk(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    // A lock and not a task, because the writer is the engine, which must not wait. The lock is held for a lookup.
+    // A lock and not a task, because the engine writes and must not wait. The lock is held only for a lookup.
     pending: Mutex<Pending>,
     changed: Condvar,
 }
@@ -56,7 +56,7 @@ impl Disk {
         if !self.lock().unsynced.contains_key(path) {
             let previous = previous(path);
             let _ = std::fs::remove_file(&previous);
-            // Without a file, or without support for links, no previous version is retained.
+            // If there is no file yet, or the file system does not support hard links, no previous version is kept.
             if std::fs::hard_link(path, &previous).is_ok() {
                 self.mark(&previous);
             }
@@ -90,7 +90,7 @@ impl Disk {
         }
     }
 
-    /// Syncs all pending files now. Waits at most for `limit`.
+    /// Syncs all pending files now, and waits for at most `limit`.
     pub fn finish(&self, limit: Duration) {
         let deadline = clock::now().plus(limit);
         let mut pending = self.lock();
@@ -111,12 +111,11 @@ impl Disk {
     /// reported as damage.
     ///
     /// # Errors
-    /// The file cannot be read. Its content is unknown then, and it stays in place: the process may only lack a
-    /// descriptor.
+    /// The file cannot be read. It stays in place, because the cause may be temporary, such as a lack of descriptors.
     pub fn read<T>(&self, path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
         let (found, error) = newest(path, &parse)?;
         let Some(error) = error else {
-            // A former daemon may have been killed before it synced the file.
+            // A former daemon may have been killed before the sync of the file.
             File::open(path).and_then(|file| file.sync_data()).or_else(ignore_missing)?;
             return Ok(found);
         };
@@ -124,12 +123,12 @@ impl Disk {
         let moved = std::fs::rename(path, &aside).or_else(ignore_missing);
         let (shown, aside) = (path.display(), aside.display());
         tracing::error!(%error, path = %shown, %aside, ?moved, "cannot read a file; set it aside");
-        let used = if found.is_some() { "used the version before it" } else { "its content is lost" };
+        let used = if found.is_some() { "used the previous version" } else { "its content is lost" };
         self.lock().damage.push(format!("`{shown}` was damaged ({error}): {used}"));
         Ok(found)
     }
 
-    /// The damage found so far.
+    /// Descriptions of the damage found so far.
     pub fn damage(&self) -> Vec<String> {
         self.lock().damage.clone()
     }
@@ -150,7 +149,8 @@ impl Shared {
             drop(pending);
             sync(&dirty);
             pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            // A file may have been replaced before or after it was opened here.
+            // A file that was replaced during the sync stays pending, because the old or the new version may have been
+            // opened.
             pending
                 .unsynced
                 .retain(|path, number| !dirty.contains(path) || unsynced.get(path) != Some(number));
@@ -176,7 +176,7 @@ fn sync(paths: &BTreeSet<PathBuf>) {
     }
 }
 
-/// The result of [`Disk::read`], without setting anything aside.
+/// Like [`Disk::read`], but a damaged file stays in place.
 pub fn peek<T>(path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> Option<T> {
     read_if_present(path, parse).ok().flatten()
 }
@@ -232,7 +232,7 @@ pub fn append_checksum(mut object: Vec<u8>) -> Vec<u8> {
     object
 }
 
-/// Whether the checksum of a line is right. Lines of former versions have none.
+/// Whether the checksum of a line is right. Lines of older programs have none and are accepted.
 pub fn is_whole(line: &[u8]) -> bool {
     let Some(start) = line.len().checked_sub(CHECKSUM_BYTES) else { return true };
     let (object, end) = line.split_at(start);
@@ -309,8 +309,8 @@ mod tests {
         for damaged in [&b""[..], &[0; 30], &sealed(3)[..9]] {
             std::fs::write(&path, damaged).unwrap();
             let disk = Disk::default();
-            assert_eq!(disk.read(&path, number).unwrap(), Some(1), "the one that was synced");
-            assert!(disk.damage()[0].contains("used the version before it"), "{:?}", disk.damage());
+            assert_eq!(disk.read(&path, number).unwrap(), Some(1), "the synced version");
+            assert!(disk.damage()[0].contains("used the previous version"), "{:?}", disk.damage());
         }
         std::fs::write(previous(&path), b"").unwrap();
         std::fs::write(&path, b"").unwrap();

@@ -7,7 +7,7 @@ use service_api::trust::MAX_FILE_BYTES;
 use std::fmt;
 use std::path::Path;
 
-/// The maximum number of problems in an error. A file of another format would have one on every line.
+/// The maximum number of problems in an error. In a file of another format, every line is a problem.
 const MAX_SHOWN_COUNT: usize = 5;
 
 /// One variable of an env file.
@@ -22,7 +22,7 @@ pub enum Variable {
         /// Whether a shell would expand a `$` in the value, which has no single quotes.
         expandable: bool,
     },
-    /// `NAME` alone: the value of the daemon, if set.
+    /// `NAME` alone: the value is the daemon's, if the daemon has one.
     Inherited(String),
 }
 
@@ -84,11 +84,11 @@ struct Scanner<'t> {
 }
 
 impl Scanner<'_> {
-    /// One line, or several if a quoted value spans them. After an error nothing of the line is consumed.
+    /// Parses one line, or several if a quoted value spans them. After an error, the line is not consumed.
     fn entry(&mut self) -> Result<Option<Variable>, &'static str> {
         let line = without_line_end(self.rest.split_inclusive('\n').next().unwrap_or_default());
         if line.contains('\0') {
-            return Err("this line has a NUL in it");
+            return Err("this line contains a NUL");
         }
         let written = line.trim();
         if written.is_empty() || written.starts_with('#') {
@@ -127,20 +127,20 @@ impl Scanner<'_> {
         let end = loop {
             match characters.next() {
                 None => return Err("the quote that opens in this line is never closed"),
-                Some((_, '\0')) => return Err("this value has a NUL in it"),
+                Some((_, '\0')) => return Err("this value contains a NUL"),
                 Some((at, found)) if found == mark => break from + at + mark.len_utf8(),
                 Some((_, '\\')) if mark == '"' => match characters.next() {
                     Some((_, escaped)) => unescape(escaped, &mut value),
                     None => return Err("the quote that opens in this line is never closed"),
                 },
-                // A line ends with LF, whatever wrote the file.
+                // A line end in a value is LF, also in a file with CRLF line ends.
                 Some((at, '\r')) if self.rest[from + at + 1..].starts_with('\n') => {}
                 Some((_, other)) => value.push(other),
             }
         };
         let behind = self.rest[end..].split_inclusive('\n').next().unwrap_or_default();
         if !before_comment(behind).trim().is_empty() {
-            return Err("something stands behind the closing quote");
+            return Err("there is text after the closing quote");
         }
         self.advance(end);
         self.skip_line();

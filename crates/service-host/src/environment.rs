@@ -1,4 +1,4 @@
-//! The environment of a service: inherited variables, env files, its own variables.
+//! The environment of a service: inherited variables, then env files, then `env`.
 //!
 //! A service inherits the whole environment of the daemon, which is that of the user's shell. With another user or
 //! `env_clear` it inherits only variables that identify no user and those in `pass_env`, and gets the login variables
@@ -11,7 +11,7 @@ use service_shim::protocol::Identity;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Marks a process as belonging to one run of one service.
+/// The variable that marks a process as part of one run of one service.
 pub const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
 /// The variables that only the daemon sets, for each run and each call.
 pub const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
@@ -20,7 +20,7 @@ const COMMON_VARIABLES: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
 /// Variables that identify a user.
 const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
-/// The environment of a service before its definition; `None` for the whole environment of the daemon.
+/// The inherited environment of a service; `None` for the whole environment of the daemon.
 pub fn inherited_environment(
     service: &Service,
     identity: Option<&Identity>,
@@ -41,7 +41,7 @@ pub fn inherited_environment(
     let mut kept: Vec<(String, String)> =
         variables.filter(|(name, _)| is_passed(name) && !RESERVED_VARIABLES.contains(&&**name)).collect();
     if let Some(identity) = other {
-        // A named variable is passed, also if it identifies a user.
+        // A variable in `pass_env` is passed even if it identifies a user.
         let own = login_variables(identity).into_iter().filter(|(name, _)| !pass.contains(name));
         kept.extend(own);
     }
@@ -70,8 +70,8 @@ fn login_variables(identity: &Identity) -> Vec<(String, String)> {
     variables
 }
 
-/// The step of a launch or a command that may block: a file system or a name service may not answer. Worded for its
-/// error.
+/// The step of a launch or a command that may hang, because of a file system or a name service; as the beginning of an
+/// error message.
 pub fn describe_slow_lookup(service: &Service) -> Option<&'static str> {
     match (service.env_file.is_empty(), service.user.is_none()) {
         (true, true) => None,
@@ -138,7 +138,7 @@ mod tests {
         };
         let theirs = names(&service, Some(&identity)).unwrap();
         assert!(theirs.contains(&"HOME".to_owned()) && theirs.contains(&"PATH".to_owned()), "{theirs:?}");
-        // Set by cargo for each test.
+        // Cargo sets such variables for each test.
         assert!(!theirs.iter().any(|name| name.starts_with("CARGO")), "{theirs:?}");
         service.environment.pass_env = vec!["CARGO_PKG_NAME".into(), "NOTIFY_SOCKET".into()];
         let passed = names(&service, Some(&identity)).unwrap();

@@ -1,4 +1,4 @@
-//! Files and directories that only their owner may read.
+//! Creates files and directories that only their owner may read.
 
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -26,7 +26,7 @@ pub fn make_temporary_dir() -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Opens a file for appending, and creates it if missing, readable by its owner alone.
+/// Opens a file for appending. A missing file is created, readable by its owner alone.
 pub fn open_private(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }

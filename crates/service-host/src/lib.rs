@@ -1,5 +1,5 @@
-//! Access to the machine: clocks, files, `/proc`, descriptors, environments and users. This crate does not know the
-//! fleet.
+//! Access to the machine: clocks, files, `/proc`, descriptors, environments and users. This crate does not depend on
+//! the fleet.
 
 pub mod acceptance;
 pub mod blocking;

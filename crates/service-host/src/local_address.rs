@@ -1,9 +1,9 @@
-//! Hosts that are certainly this machine, known without a resolver.
+//! Recognizes names and addresses of this machine, without a resolver.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of a host that is certainly this machine; none for any other name. `localhost` and the names below it
-/// are this machine in every resolver (RFC 6761).
+/// The addresses of a host that is certainly this machine; none for any other name. Every resolver maps `localhost` and
+/// its subdomains to this machine (RFC 6761).
 pub fn local_addresses(host: &str) -> Vec<IpAddr> {
     let host = strip_brackets(host);
     let name = host.trim_end_matches('.').to_ascii_lowercase();

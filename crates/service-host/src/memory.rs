@@ -3,7 +3,7 @@
 /// Returns unused heap. This blocks allocations for some tenths of a millisecond.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "nix does not know it")]
+    #[expect(unsafe_code, reason = "nix has no function for malloc_trim")]
     // SAFETY: `malloc_trim` releases only memory that is not allocated.
     unsafe {
         nix::libc::malloc_trim(0)
@@ -23,7 +23,7 @@ mod tests {
     #[test]
     #[cfg(target_env = "gnu")]
     fn what_is_trimmed_is_gone_and_nothing_else_is() {
-        // Every other 64 KB of 16 MB: the allocator retains freed memory between allocated blocks.
+        // Of 16 MB, every other 64 KB is freed: the allocator retains freed memory between allocated blocks.
         let blocks: Vec<Vec<u8>> = (0..4096).map(|_| vec![7; 4096]).collect();
         let (mut freed, mut kept) = (Vec::new(), Vec::new());
         for (number, block) in blocks.into_iter().enumerate() {

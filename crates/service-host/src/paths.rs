@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// The paths of a project.
 #[derive(Debug)]
 pub struct Paths {
-    /// The directory of goals, logs and exit statuses.
+    /// The state directory.
     pub state_dir: PathBuf,
-    /// The file for goals while the state directory cannot be written.
+    /// The fallback for `state.json` while the state directory cannot be written.
     pub fallback_state_file: Option<PathBuf>,
     /// The project's file; without one, its directory.
     pub project: PathBuf,
@@ -21,7 +21,7 @@ pub struct Paths {
     pub nu: Option<PathBuf>,
     /// The kernel's id of this boot.
     pub boot_id: String,
-    /// Syncs the files.
+    /// The syncing of the files.
     pub disk: Disk,
 }
 
@@ -31,13 +31,13 @@ impl Paths {
         Files::new(self.services().join(&**name)).with_fallback_record(self.fallback_record(name))
     }
 
-    /// The file for the record of a run while the state directory cannot be written.
+    /// The fallback for the record of a run while the state directory cannot be written.
     fn fallback_record(&self, name: &Name) -> Option<PathBuf> {
         let directory = fallback_records(self.fallback_state_file.as_deref()?);
         Some(directory.join(format!("{name}.json")))
     }
 
-    /// The directory of all services.
+    /// The parent of the directories of all services.
     pub fn services(&self) -> PathBuf {
         self.state_dir.join("services")
     }
@@ -53,7 +53,7 @@ impl Paths {
     }
 }
 
-/// The directory of the records that could not be written, beside the file for goals: `x.runs` beside `x.state.json`.
+/// The directory of fallback records, beside the fallback state file: `x.runs` beside `x.state.json`.
 pub fn fallback_records(fallback_state_file: &Path) -> PathBuf {
     fallback_state_file.with_extension("").with_extension("runs")
 }

@@ -1,4 +1,4 @@
-//! Memory and CPU of process trees, read from `/proc` on request, and at most every half second.
+//! Memory and CPU of process trees, read from `/proc` on request, at most once every half second.
 
 use crate::clock;
 use nix::sys::resource::{Resource, getrlimit};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The maximum age of a reused sample.
 const SAMPLE_MAX_AGE: Duration = Duration::from_millis(500);
-/// The maximum age of the base of the next sample.
+/// The maximum age of the sample that the next one is compared with.
 const SAMPLE_RETENTION: Duration = Duration::from_mins(5);
 
 /// The usage of a process tree.
@@ -37,7 +37,7 @@ pub struct CpuMeter {
 }
 
 impl CpuMeter {
-    /// The usage of each of these trees.
+    /// Returns the usage of each of these trees.
     pub fn read(&mut self, roots: &[ProcessTree]) -> BTreeMap<ProcessTree, Usage> {
         let now = clock::now();
         self.trees.retain(|_, (taken, _)| now.since(*taken) < SAMPLE_RETENTION);
@@ -100,7 +100,7 @@ pub fn is_frozen(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
 }
 
-/// The CPU ticks that a process has used, if it sleeps.
+/// The CPU ticks that a process has used; `None` unless the process sleeps.
 pub fn ticks_asleep(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;

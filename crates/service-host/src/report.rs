@@ -29,11 +29,11 @@ pub struct RunReport {
 pub enum ReportContent {
     /// An event that the state machine of the service decides on.
     Event(Event),
-    /// A fact that is shown and decides nothing.
+    /// A fact that is displayed and changes no state.
     Observation(Observation),
     /// A manager has restarted the service in one call.
     ManagerRestarted(ManagerInfo),
-    /// The answer of a manager about a service that is inactive here since this run; `None` if the service does not run.
+    /// A manager's report on a service that is inactive since this run; `None` if the service does not run.
     FoundRunning(Option<Box<ManagerReport>>),
 }
 
@@ -67,13 +67,13 @@ impl ReportSender {
         self.send(name, run, ReportContent::ManagerRestarted(info));
     }
 
-    /// Reports whether a service runs that is inactive here since this run.
+    /// Reports whether a service that is inactive since this run runs externally.
     pub fn found_running(&self, name: &Name, run: u64, report: Option<Box<ManagerReport>>) {
         self.send(name, run, ReportContent::FoundRunning(report));
     }
 }
 
-/// An observation. It is displayed and decides nothing.
+/// A fact that is displayed and changes no state.
 #[derive(Debug)]
 pub enum Observation {
     /// The processes of the run: the service's own, if any, and its shim.
@@ -91,7 +91,7 @@ pub enum Observation {
     StopError(Option<String>),
     /// Why the living shim is not connected; `None` when it is connected.
     Unreachable(Option<String>),
-    /// The processes that remain after the service's process ended by itself.
+    /// The leftover processes of the run.
     Left(LeftoverProcesses),
     /// The result of the stop command. The error says why it failed.
     StopCommand(Result<(), String>),
@@ -112,7 +112,7 @@ pub struct CheckResult {
     pub kind: &'static str,
     /// A description of the result, without secrets.
     pub message: String,
-    /// Why the check failed, beside the health of the service.
+    /// The cause of the failure, if it is a timeout or a certificate.
     pub fault: Option<CheckFault>,
     /// How long the check took.
     pub latency: Duration,
@@ -121,7 +121,7 @@ pub struct CheckResult {
 }
 
 impl CheckResult {
-    /// The result of a check of this kind that began then, without secrets.
+    /// Creates the result of a check of this kind that began at `begun`, without secrets.
     pub fn new(
         kind: &'static str,
         answer: Result<CheckText, CheckText>,
@@ -157,17 +157,17 @@ pub struct ManagerInfo {
     pub memory: Option<u64>,
     /// The number of restarts by the manager itself.
     pub restarts: u32,
-    /// Whether the manager's module has changed, and its accepted content was called instead.
+    /// Whether the manager's module has changed and the accepted version was called.
     pub is_module_changed: bool,
 }
 
 /// A manager's report on a service in an uncertain state.
 #[derive(Debug, Clone)]
 pub struct ManagerReport {
-    /// The facts that are shown beside the state.
+    /// The displayed data of the manager.
     pub info: ManagerInfo,
     /// The health that the manager reports, as the result of a check.
     pub check: CheckResult,
-    /// The event for a service that is considered running.
+    /// The event for a service that counts as running.
     pub event: Event,
 }

@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// Beyond this number all results are dropped.
+/// The maximum number of results. Above it, all are dropped.
 const MAX_ENTRIES: usize = 4096;
 
 /// Running work, and the last results, by name.
 #[derive(Debug)]
 pub struct SingleFlight<T, V>(Mutex<HashMap<String, Arc<Flight<T, V>>>>);
 
-/// One execution for a subject.
+/// The execution for one subject.
 #[derive(Debug)]
 struct Flight<T, V> {
     about: Arc<T>,
-    /// The first caller executes. If it is dropped before the end, the next caller starts again.
+    /// The first caller executes the work. If that caller is dropped before the end, the next one starts again.
     answer: OnceCell<(V, Moment)>,
 }
 
@@ -96,9 +96,9 @@ mod tests {
         assert_eq!(tokio::join!(ask(), ask(), ask(), open), (1, 1, 1, ()));
         world.gate.notify_one();
         assert_eq!(ask().await, 2);
-        assert_eq!(world.request("web", &about, LONG).await, 2, "it is not old");
+        assert_eq!(world.request("web", &about, LONG).await, 2, "the result is recent");
         world.gate.notify_one();
-        assert_eq!(world.request("web", &Arc::new(()), LONG).await, 3, "it is about something else");
+        assert_eq!(world.request("web", &Arc::new(()), LONG).await, 3, "the subject is another one");
     }
 
     #[tokio::test]

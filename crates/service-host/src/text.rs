@@ -1,18 +1,18 @@
-//! Text of other programs, prepared for display: on one line, short, without control sequences and secrets.
+//! Prepares text of other programs for display: on one line, short, without control sequences and secrets.
 
 use service_api::redact::cut;
 use service_api::{printable, quoted, redact};
 use service_core::health::CheckFault;
 use std::io;
 
-/// The result of a check, with the unprepared output of a program.
+/// The result of a check, with the raw output of a program.
 #[derive(Debug)]
 pub struct CheckText {
     /// One line that describes the result.
     pub message: String,
     /// The output of a command, if the check ran one.
     pub output: Option<String>,
-    /// Why the check failed, beside the health of the service.
+    /// The cause of the failure, if it is a timeout or a certificate.
     pub fault: Option<CheckFault>,
 }
 
@@ -25,11 +25,12 @@ impl From<String> for CheckText {
 /// The maximum length of a displayed message, and of a program's output.
 pub const MAX_MESSAGE_CHARS: usize = 400;
 const MAX_OUTPUT_CHARS: usize = 200;
-/// The length in which secrets are searched. It is larger than the displayed one, since a cut secret is not recognized.
+/// The length of the text that is searched for secrets. It exceeds the displayed length, because a truncated secret is
+/// not recognized.
 const MAX_REDACTED_CHARS: usize = 4 * MAX_MESSAGE_CHARS;
 
 impl CheckText {
-    /// Adds why the check failed.
+    /// Sets the cause of the failure.
     #[must_use]
     pub fn with_fault(self, fault: Option<CheckFault>) -> Self {
         Self { fault, ..self }
@@ -60,7 +61,7 @@ fn shorten_line(text: &str, most: usize) -> String {
     single_line(&text)
 }
 
-/// Truncates a text to `most` characters. The last one marks a cut.
+/// Truncates a text to `most` characters. In a truncated text the last character is `…`.
 pub fn truncate(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -68,7 +69,7 @@ pub fn truncate(text: &str, most: usize) -> String {
     }
 }
 
-/// Removes control sequences. Line ends remain.
+/// Removes control sequences, except for line ends.
 pub fn readable(text: &str) -> String {
     printable(text).into_owned()
 }
@@ -76,13 +77,13 @@ pub fn readable(text: &str) -> String {
 /// The maximum length of a manager's line.
 const MAX_LINE_CHARS: usize = 2_000;
 
-/// One line for a cell of a table.
+/// Joins a text into one line, for a cell of a table.
 pub fn single_line(text: &str) -> String {
     let text = readable(&cut(text, MAX_LINE_CHARS));
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// An error of the system without its number.
+/// Describes a system error without its number.
 pub fn describe_io_error(error: &io::Error) -> String {
     let words = error.to_string();
     words.split_once(" (os error ").map_or(words.as_str(), |(words, _)| words).to_owned()

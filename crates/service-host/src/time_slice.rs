@@ -1,4 +1,4 @@
-//! [`TimeSlice`]: the owner of the fleet yields the thread of the runtime after a millisecond of work.
+//! [`TimeSlice`]: makes the owner task yield the thread of the runtime after a millisecond of work.
 
 use crate::clock;
 use service_core::Moment;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The maximum time for which the engine blocks the thread while other tasks wait.
 const MAX_SLICE: Duration = Duration::from_millis(1);
 
-/// The spans in which the engine blocked the shared thread.
+/// Measures the spans in which the engine blocks the shared thread.
 #[derive(Debug, Default)]
 pub struct LoopMetrics {
     number: AtomicU64,
@@ -49,7 +49,7 @@ impl TimeSlice {
         Self { since: clock::now(), turns }
     }
 
-    /// Begins a slice: the engine has the thread again.
+    /// Begins a slice: the engine occupies the thread.
     pub fn begin(&mut self) {
         self.since = clock::now();
     }

@@ -1,7 +1,7 @@
-//! Files of the daemon in the state directory of a project.
+//! The daemon's files in the state directory of a project.
 //!
-//! [`Store`] has goals and states, [`run_definition`] has the definition of each run, and [`journal`] has events and results of
-//! checks. No module here starts a process or opens a socket.
+//! [`Store`] holds goals and states, [`run_definition`] the definition of each run, and [`journal`] events and results
+//! of checks. No module starts a process or opens a socket.
 
 pub mod journal;
 pub mod run_definition;

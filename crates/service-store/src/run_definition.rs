@@ -1,5 +1,5 @@
-//! The definition of each service's last run, stored beside its record for later daemons; and the names of services
-//! when the file was last applied.
+//! The definition of each service's last run, stored beside the run record for later daemons; and the names of the
+//! services in the last applied file.
 //!
 //! Environment values are stored as salted hashes: enough to detect a change, not to recover the value.
 //!
@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// The size at which no further run is appended.
+/// The file size at which the file is rewritten instead of appended to.
 const MAX_NOTES_BYTES: u64 = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
@@ -43,8 +43,8 @@ pub fn prepare(files: &Files) {
     let _ = made.and_then(|()| open_private(&path(files)));
 }
 
-/// Saves the definition of a run, which may equal the stored one. Without it, the next daemon uses the definition in
-/// the file.
+/// Saves the definition of a run; `same` if it equals the stored one. If this fails, the next daemon uses the
+/// definition in `services.toml`.
 pub fn save(paths: &Paths, definition: &Service, run: u64, same: bool) -> io::Result<()> {
     let files = paths.files(&definition.name);
     write(&files, definition, run, same).or_else(|error| match error.kind() {
@@ -81,11 +81,11 @@ fn path(files: &Files) -> PathBuf {
     files.directory().join("definition.json")
 }
 
-/// The definition of this run, if it was stored and can be read. A variable with an unchanged value gets the value of
+/// The definition of this run, if it is stored and readable. A variable with an unchanged value gets the value of
 /// `now`; any other variable has only its hash.
 pub fn load(paths: &Paths, now: &Service, run: u64) -> Option<Service> {
-    // The first run has the number 1. The lookup is skipped because a project may have hundreds of services that never
-    // ran.
+    // Runs are numbered from 1, so the service never ran. The lookup is skipped because a project may have hundreds of
+    // such services.
     if run == 0 {
         return None;
     }
@@ -140,8 +140,8 @@ pub fn is_incomplete(definition: &Service) -> bool {
 
 /// The first character of a hash. No value of an environment can contain it.
 const HASH_MARK: char = '\0';
-/// The prefix of a fingerprint from a SHA-256. Fingerprints without it come from a hash of the standard library, which
-/// may differ in another Rust release.
+/// The prefix of a SHA-256 fingerprint. Fingerprints without this prefix come from a hash of the standard library,
+/// which may differ in another Rust release.
 const SHA256: &str = "2:";
 
 /// A salted hash of a variable: enough to detect a change, not to recover the value.
@@ -151,7 +151,7 @@ fn fingerprint(salt: u64, key: &str, value: &str) -> String {
     format!("{HASH_MARK}{SHA256}{}", &sha256(&parts.concat())[..32])
 }
 
-/// Whether a fingerprint belongs to this variable.
+/// Whether this is the fingerprint of this variable.
 fn is_fingerprint(found: &str, salt: u64, key: &str, value: &str) -> bool {
     let Some(hash) = found.strip_prefix(HASH_MARK) else { return false };
     if hash.starts_with(SHA256) {

@@ -1,14 +1,14 @@
 //! [`Store`]: `state.json`, the state that outlives the daemon: goals, and the state of each service.
 //!
-//! Its first line is the complete state. Each further line is a later change, and the last one for a service counts.
+//! The first line is the complete state. Each further line is a later change, and the last one for a service counts.
 //! The file is replaced atomically when it becomes long, when a service is removed, and when the daemon ends; written
-//! lines never change. (Replacing a file costs `ext4` ten times as much as appending.) Each line has a checksum, and
-//! [`Disk`] syncs the file. Changes of goals, and new runs, whose record replaces the previous one, are written before
-//! they take effect. Other changes are collected for a moment, because the records of shims contain them too. The file
-//! has no environments and no other secrets.
+//! lines never change. (On `ext4`, replacing a file takes ten times as long as appending.) Each line has a checksum,
+//! and [`Disk`] syncs the file. New goals and new runs are written before they take effect; a new run's record replaces
+//! the previous record. Other changes are collected for [`COLLECT_DELAY`], because the records of the shims contain
+//! them too. The file has no environments and no other secrets.
 //!
-//! While it cannot be written (a full disk, a read-only file system), the same lines go to a fallback file in memory,
-//! beside the daemon's socket. The newer of the two files counts.
+//! While the file cannot be written (a full disk, a read-only file system), the same lines go to a fallback file in
+//! memory, beside the daemon's socket. The newer of the two files counts.
 
 use serde::{Deserialize, Serialize};
 use service_core::fleet::Fleet;
@@ -29,14 +29,14 @@ use std::time::Duration;
 const VERSION: u32 = 2;
 /// The total size of changes at which the file is replaced.
 const MAX_CHANGES_BYTES: u64 = 64 * 1024;
-/// The time for which other changes are collected.
+/// The time for which changes are collected that need not be written first.
 const COLLECT_DELAY: Duration = Duration::from_millis(200);
-/// The number of services that are written without releasing the thread.
+/// The maximum number of services that are serialized on the engine's thread.
 const MAX_INLINE_COUNT: usize = 128;
 /// The delay after a failed write, for example with a full disk. Changes go to the fallback file meanwhile.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// The file and its deadline.
+/// The state file, and the deadline of the next write.
 pub struct Store {
     target: Target,
     due: Option<Moment>,
@@ -48,7 +48,7 @@ pub struct Store {
     last_event: u64,
 }
 
-/// The target and the method of writing.
+/// The file that is written, and how.
 #[derive(Clone)]
 struct Target {
     path: PathBuf,
@@ -57,7 +57,7 @@ struct Target {
     disk: Disk,
 }
 
-/// The written state.
+/// The state in the file.
 struct WrittenState {
     services: BTreeMap<Name, PersistedState>,
     /// The size of the file, and of its first line, in bytes.
@@ -80,7 +80,7 @@ struct StateChange {
     /// The time of writing, in nanoseconds since boot.
     #[serde(default)]
     written: u64,
-    /// The number of the last event at that time: the journal may lose more than this file.
+    /// The number of the last event at that time, because the journal may lose events that this file has counted.
     #[serde(default)]
     events: u64,
     services: BTreeMap<Name, PersistedState>,
@@ -182,7 +182,7 @@ impl Store {
         self.write(fleet, slice).await;
     }
 
-    /// Writes the complete state to the fallback file, between two tries of the disk.
+    /// Writes the complete state to the fallback file, between two attempts on the disk.
     async fn write_fallback(&mut self, fleet: &Fleet, slice: &mut TimeSlice) {
         self.due = None;
         if self.target.fallback_state_file.is_none() {
@@ -226,7 +226,8 @@ impl Store {
     }
 }
 
-/// Calls `work`, which takes time proportional to the number of services. For many services, other tasks run meanwhile.
+/// Calls `work`, whose duration is proportional to the number of services. For many services, it runs on another
+/// thread, and other tasks continue.
 async fn aside<T: Send + 'static>(
     count: usize,
     slice: &mut TimeSlice,
@@ -294,7 +295,7 @@ impl Target {
         self.fallback_state_file.as_deref().map_or(Ok(()), |path| write_private(path, line))
     }
 
-    /// Creates the directory again if it was deleted.
+    /// Replaces the whole file. A deleted directory is created again.
     fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
         match (self.disk.replace(&self.path, bytes), self.path.parent()) {
             (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
@@ -307,19 +308,19 @@ impl Target {
 }
 
 impl WrittenState {
-    /// Whether the file may grow further. To replace it takes time proportional to the number of services, so the limit is
-    /// higher for many services.
+    /// Whether the file may grow further. The time to replace it is proportional to the number of services, so the
+    /// limit is higher for many services.
     fn is_short(&self) -> bool {
         self.length < self.first + MAX_CHANGES_BYTES.max(self.first)
     }
 
-    /// Whether no service of the file was removed.
+    /// Whether every service in the file still exists.
     fn is_within(&self, services: &BTreeMap<Name, PersistedState>) -> bool {
         self.services.keys().all(|name| services.contains_key(name))
     }
 }
 
-/// The services that were up during this boot, according to a state directory.
+/// The services that were active in this boot, according to a state directory.
 pub fn were_up(state_dir: &Path, boot: &str) -> io::Result<Vec<Name>> {
     let path = state_dir.join("state.json");
     let contents = disk::peek(&path, parse);
@@ -350,7 +351,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The newer state.
+/// Selects the newer state.
 fn latest(usual: Option<Contents>, fallback_state_file: Option<Contents>) -> Option<Contents> {
     match (usual, fallback_state_file) {
         (Some(usual), Some(fallback_state_file))
@@ -408,7 +409,7 @@ mod tests {
         })
         .unwrap()
         .0;
-        // A directory in place of the new file prevents a write, also by root.
+        // Not even root can write a directory in place of the new file.
         std::fs::create_dir(directory.path().join("state.new")).unwrap();
         let mut slice = TimeSlice::new(Arc::default());
         let began = clock::now();

@@ -1,8 +1,8 @@
 //! [`RowCursor`]: a reader of the journal, which delivers rows on demand.
 //!
-//! Between two chunks only the position is retained. Each chunk reads its own part of the files, which remain open. Slow
-//! readers therefore use little memory, whatever the length of their responses. A few readers of [`Starts`] retain
-//! their rows.
+//! Between two chunks of a response only the position is retained. Each chunk reads its own part of the files, which
+//! remain open. Slow readers therefore use little memory, whatever the length of the response. Only the readers of
+//! [`Starts`] retain rows, and their number is limited.
 
 use super::reader::{Backlog, EventPosition, EventQuery};
 use super::segment::SegmentSnapshot;
@@ -64,8 +64,8 @@ impl RowCursor for Events {
 /// The maximum number of [`RetainedStarts`] at the same time.
 const MAX_RETAINED: usize = 8;
 
-/// Limits the readers of starts: each retains all of its rows. The events of a start may be far apart, so all rows are
-/// computed before the first is delivered. Without a permit, a reader computes them again for each chunk.
+/// Limits the readers of starts that retain their rows. The events of a start may be far apart, so all rows are
+/// computed before the first is delivered. A reader without a permit computes all rows again for each chunk.
 #[derive(Debug, Clone)]
 pub struct RetainedStarts(Arc<Semaphore>);
 
@@ -124,7 +124,7 @@ impl RowCursor for Starts {
     }
 }
 
-/// The number of starts in a journal, delivered in chunks of three.
+/// Reads all starts of a journal in chunks of three, and returns their number.
 pub fn pieces_of_starts(journal: &Path) -> usize {
     let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
     let mut cursor =

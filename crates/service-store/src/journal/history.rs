@@ -11,19 +11,20 @@ use service_host::clock;
 use std::cell::Cell;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-/// Events of services and results of checks, merged by time. Each of the two keeps its order, also if the clock was set
-/// back.
+/// Events of services and results of checks, merged by time. Events stay in their order, and so do results, even if the
+/// clock was set back.
 pub struct History {
     past: Backlog,
     checks: Checks,
     query: EventQuery,
-    /// Checks have no numbers, so they are selected from the first delivered event on.
+    /// The beginning of the selected checks. Checks have no numbers, so they are selected from the time of the first
+    /// delivered event on.
     checked_since: Option<Since>,
     position: EventPosition,
     checks_from: usize,
     /// The latest times of an event and of a check.
     latest: [Timestamp; 2],
-    /// The number of skipped rows, and of delivered rows after them.
+    /// The number of delivered rows, after the skipped ones.
     unskipped: usize,
     remaining: usize,
 }

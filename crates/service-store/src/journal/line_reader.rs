@@ -1,4 +1,4 @@
-//! [`LineReader`]: the lines of a log from an offset on. It reads in blocks, so that a chunk of a response costs no more
+//! [`LineReader`]: reads the lines of a log from an offset on, in blocks, so that a chunk of a response costs no more
 //! than its own lines.
 
 use super::segment::{Part, SegmentSnapshot};

@@ -28,7 +28,7 @@ struct SegmentHeader {
     seen: BTreeMap<String, StateTracker>,
 }
 
-/// The part of a line that can be read whatever the rest is.
+/// The field of a line that is needed even if the rest cannot be parsed.
 #[derive(Deserialize)]
 struct Numbered {
     seq: u64,
@@ -47,7 +47,7 @@ pub(super) struct Pages {
     pub(super) boot_id: Option<String>,
     /// The number of lines that could not be parsed.
     pub(super) broken: usize,
-    /// The current file has another format version, so nothing may be appended.
+    /// Whether the current file has another format version, so that nothing may be appended.
     pub(super) is_foreign_version: bool,
 }
 
@@ -90,7 +90,7 @@ impl Pages {
     }
 }
 
-/// Whether a file has this format version. A file without a head is assumed to have it.
+/// Whether a file has this format version. A file without a header is assumed to have it.
 fn is_ours(text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Versioned {
@@ -104,7 +104,7 @@ pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// The values of two consecutive texts, each with the offset after it.
+/// The values in the lines of two consecutive texts, each with the offset after its line.
 fn placed<T: DeserializeOwned>(texts: &[Vec<u8>; 2]) -> impl DoubleEndedIterator<Item = (usize, T)> {
     let [old, current] = texts;
     [(old, 0), (current, old.len())].into_iter().flat_map(|(text, start)| {
@@ -148,7 +148,7 @@ pub struct EventQuery {
     pub names: Vec<String>,
     /// The number or the time before which events are left out.
     pub since: Option<Since>,
-    /// The kind of the actor, or a text of its description; `None` for any actor.
+    /// The kind of the actor, or a part of its description; `None` for any actor.
     pub by: Option<String>,
     /// The maximum number of events: the first ones with `since`, else the last ones.
     pub limit: Option<usize>,
@@ -177,7 +177,7 @@ pub(super) struct EventPosition {
     pub(super) remaining: usize,
 }
 
-/// Reads events, on a thread that may wait for the disk.
+/// Reads past events. Must be used on a thread that may wait for the disk.
 #[derive(Clone)]
 pub struct Backlog {
     segments: SegmentSnapshot,
@@ -186,12 +186,12 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// The files, and the events that are not yet written, up to the last assigned number.
+    /// Reads the files, and the events that are not yet written, up to the last assigned number.
     pub(super) fn new(segments: SegmentSnapshot, unwritten: Vec<Arc<EventRecord>>, last: u64) -> Self {
         Self { segments, unwritten, last }
     }
 
-    /// The files without unwritten events.
+    /// Reads the files alone.
     pub(super) fn from_files(segments: SegmentSnapshot) -> Self {
         Self { segments, unwritten: Vec::new(), last: u64::MAX }
     }
@@ -241,10 +241,10 @@ impl Backlog {
                 .filter(|(_, event): &(_, Event)| event.seq <= self.last)
                 .filter(|(_, event)| query.matches(event))
                 .skip(most);
-            // This is the last event before the selection.
+            // The next event backwards is the last one before the selection.
             position.delivered = back.next().map(|(_, event)| event.seq);
         }
-        // Numbers ascend, so everything before the position of the first selected event is skipped.
+        // Numbers ascend, so the events before the first selected one can be skipped.
         if let Some(delivered) = position.delivered {
             let before = placed::<Event>(&texts).rev().find(|(_, event)| event.seq <= delivered);
             position.from = before.map_or(0, |(after, _)| after);
@@ -291,7 +291,7 @@ impl Backlog {
         )
     }
 
-    /// The files with this format version.
+    /// The files that have this format version.
     pub(super) fn readable_segments(&self) -> Result<SegmentSnapshot, Problem> {
         self.segments.clone().retain(is_ours).map_err(|error| unreadable(&error))
     }

@@ -1,13 +1,13 @@
-//! [`EventRecord`]: an event with its line; and properties of the files that all parts of the journal share.
+//! [`EventRecord`]: an event with its line; and definitions that all parts of the journal share.
 
 use service_api::{Event, Problem};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Format of the file.
+/// The format version of the file.
 pub(super) const VERSION: u32 = 1;
-/// Longest reason, in bytes.
+/// The maximum length of a reason.
 pub(super) const MAX_REASON_BYTES: usize = 1024;
 
 /// An event with its line in the file.
@@ -24,7 +24,7 @@ pub struct EventRecord {
 pub enum LiveMessage {
     /// A new event.
     Event(Arc<EventRecord>),
-    /// A sign of life: there was no event after this number.
+    /// A heartbeat: there was no event after this number.
     Heartbeat(u64),
 }
 
@@ -48,7 +48,7 @@ pub(super) fn checks_path(state_dir: &Path) -> PathBuf {
     state_dir.join("checks.jsonl")
 }
 
-/// The text of another program, cut at a limit.
+/// Truncates the text of another program.
 pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MAX_REASON_BYTES {
         text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));

@@ -1,8 +1,8 @@
-//! [`SegmentedLog`]: a file of JSON lines with a size limit. A full file is rotated: it replaces the old file, and a new
-//! file is begun.
+//! [`SegmentedLog`]: a file of JSON lines with a size limit. A full file is rotated: it replaces the old file, and a
+//! new current file is created.
 //!
-//! A line counts when its line end is written. The next line overwrites a partial line of a full disk or a killed
-//! writer.
+//! A line counts once its line end is written. The next line overwrites a partial line that a full disk or a killed
+//! writer has left.
 
 use service_host::disk::Disk;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,7 @@ pub(super) struct SegmentedLog {
     current: Option<SegmentFile>,
     old: Option<SegmentFile>,
     closed: bool,
-    /// Syncs the file; `None` for files that are not synced.
+    /// The syncing of the file; `None` for files that are not synced.
     disk: Option<Disk>,
 }
 
@@ -29,7 +29,7 @@ struct SegmentFile {
     length: u64,
 }
 
-/// Both files at one moment, for a reader on another thread. Later lines and rotations do not affect it.
+/// Both files at one moment, for a reader on another thread. Later lines and rotations do not affect the snapshot.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SegmentSnapshot {
     old: Option<SegmentFile>,
@@ -58,7 +58,7 @@ impl SegmentedLog {
         SegmentSnapshot { old: self.old.clone(), current: self.current.clone() }
     }
 
-    /// Appends whole lines in one write. A new file begins with `head`.
+    /// Appends whole lines in one write. A new file begins with the line `head`.
     pub(super) fn append(&mut self, lines: &[u8], head: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
         let full = |written: &SegmentFile| written.length + lines.len() as u64 > self.limit;
         if self.closed || self.current.as_ref().is_none_or(full) {
@@ -80,7 +80,7 @@ impl SegmentedLog {
             }
             Err(error) => {
                 let _ = file.set_len(*length); // a partly written text must not count as lines
-                // The file could only be opened for reading. When the disk is writable again, a new file is begun.
+                // The file could only be opened for reading. Once the disk is writable again, a new file is created.
                 self.closed |= error.raw_os_error() == Some(nix::libc::EBADF);
                 return Err(error);
             }
@@ -88,7 +88,7 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Lets the next line begin a new file.
+    /// Closes the current file. The next line creates a new one.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
@@ -102,7 +102,8 @@ impl SegmentedLog {
         self.current.as_ref().map_or(Ok(()), |current| current.file.write_all_at(bytes, at))
     }
 
-    /// Prepares a new file under another name, so that a current file always exists.
+    /// Replaces the old file by the current one. The new file is prepared under another name, so that a current file
+    /// always exists.
     fn rotate(&mut self, head: &[u8]) -> io::Result<()> {
         let aside = self.path.with_extension("new");
         let file =
@@ -137,7 +138,7 @@ impl SegmentSnapshot {
         [Part(self.old.as_ref()), Part(self.current.as_ref())]
     }
 
-    /// Removes the files whose first line is refused.
+    /// Keeps only the files whose first line is accepted.
     pub(super) fn retain(mut self, accepts: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
         for file in [&mut self.old, &mut self.current] {
             if !accepts(&Part(file.as_ref()).first_line()?) {
@@ -202,7 +203,7 @@ fn old(path: &Path) -> PathBuf {
 
 fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<SegmentFile>> {
     let opened = match how.open(path) {
-        // A read-only file can at least be read.
+        // On a read-only file system the file can still be read.
         Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EROFS | nix::libc::EACCES)) => {
             File::open(path)
         }

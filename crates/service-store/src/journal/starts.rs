@@ -1,5 +1,5 @@
-//! The critical path of starts: the dependency that each service waited for last, the duration of that wait, and the
-//! duration of its own start.
+//! The critical path of starts: for each service, the dependency that it waited for last, the duration of that wait,
+//! and the duration of its own start.
 //!
 //! Following `waited_for` from the last ready service shows the path that determined the total duration.
 

@@ -1,5 +1,5 @@
-//! [`StateTracker`]: the state of a service in the journal's last event. It is compared with an [`ObservedState`], and
-//! each difference becomes an event.
+//! [`StateTracker`]: the state of a service in the journal's last event. Each difference from an [`ObservedState`]
+//! becomes an event.
 //!
 //! Each event starts from the state in which the previous one ended, also across a daemon crash: the next daemon
 //! compares its findings with the journal.
@@ -12,7 +12,7 @@ use service_core::health::Health;
 use service_core::service::Exit;
 use std::collections::BTreeMap;
 
-/// Stopped with goal up: the state between a run that ended and a next run that follows at once.
+/// The state between an ended run and the next run that follows at once: stopped, with goal up.
 const WAITING: &str = "waiting";
 const STOPPED: &str = "stopped";
 const STOPPING: &str = "stopping";
@@ -26,7 +26,7 @@ pub(super) struct StateTracker {
     health: Option<String>,
     /// Whether the service is no longer defined.
     pub(super) removed: bool,
-    /// Whether it was alive before its state became unknown.
+    /// Whether the service was alive before its state became unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     doubted: bool,
     /// The dependency that the service waited for at the last observation.
@@ -42,7 +42,7 @@ pub struct ObservedState {
     health: Health,
     /// The exit of a run, and the number of the run.
     exit: Option<(u64, Exit)>,
-    /// The manager's message on the end of the previous run.
+    /// The manager's message about the end of the previous run.
     ending: Option<String>,
     reason: Option<String>,
     /// The cause of the state.
@@ -99,12 +99,12 @@ impl ObservedState {
         Self { state: "ready", alive: true, run: 1, health: Health::Healthy, exit, ending, reason, by, need }
     }
 
-    /// The exit status of this run. The exit of another run does not count, since this one may never have begun.
+    /// The exit status of this run; `None` if the observed exit belongs to another run.
     fn exit_of(&self, run: u64) -> Option<Exit> {
         self.exit.filter(|(of, _)| *of == run).map(|(_, exit)| exit)
     }
 
-    /// Whether no check has decided its health yet.
+    /// Whether no check has decided the health yet.
     pub(super) fn is_pending(&self) -> bool {
         self.health == Health::Pending
     }
@@ -131,7 +131,7 @@ impl StateTracker {
         let later = observed.run > self.run;
         let ended = !observed.alive && (later || (self.was_alive() && observed.run == self.run));
         if self.was_alive() && later {
-            // The service has ended and was started again between two observations.
+            // The service ended and was started again between two observations.
             let exit = observed.exit_of(self.run);
             drafts.push(EventDraft {
                 event: kind::STATE,
@@ -174,7 +174,7 @@ impl StateTracker {
             ..draft()
         });
         self.need = observed.need;
-        // A service that is stopped because of its health was unhealthy before.
+        // If a service is stopped because of its health, the change of health precedes the stop.
         let (first, second) = if observed.state == STOPPING { (health, state) } else { (state, health) };
         drafts.into_iter().chain(first).chain(second).collect()
     }

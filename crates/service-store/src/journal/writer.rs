@@ -1,16 +1,16 @@
 //! [`Journal`]: numbered events of the services, on disk and live.
 //!
 //! The engine reports its observations. At the end of its turn, [`Journal::commit`] writes all events of the turn at
-//! once, and then delivers them to followers. A delivered event is therefore on disk, numbers are never reused, and the
+//! once, and then delivers them to followers. A delivered event is therefore on disk. Numbers are never reused, and the
 //! events of a file have consecutive numbers across all daemons of the project.
 //!
-//! A disk that cannot be written delays nothing. Up to [`MAX_WAITING_COUNT`] events then wait in memory, and are
-//! delivered without being on disk. The last assigned number is recorded in the head of the file, which takes no space,
-//! so that it is not reused if the daemon is killed. When the disk is writable again, the waiting events follow, with
-//! an event for the number of lost ones.
+//! If the disk cannot be written, nothing is delayed: up to [`MAX_WAITING_COUNT`] events wait in memory, and are
+//! delivered before they are on disk. The last assigned number is saved in the header of the file, which needs no
+//! space, so that no number is reused if the daemon is killed. Once the disk is writable again, the waiting events are
+//! written, with an event that reports the number of lost ones.
 //!
-//! Results of health checks lie in a file of their own, so that they never displace events. Only the last check of a
-//! start is retained, since checks are frequent during a start.
+//! Results of health checks have their own file, so that they never displace events. Only the last check of a start is
+//! recorded, because checks are frequent during a start.
 
 use super::checks::{CheckRow, Checks};
 use super::reader::Pages;
@@ -47,7 +47,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The maximum number of delivered events that are not on disk.
 const MAX_LOST_COUNT: u64 = 100_000;
-/// The length of the text that is searched for secrets. A secret at the end is recognized by the text before it.
+/// The length of the text that is searched for secrets. It exceeds the recorded length, because a truncated secret is
+/// not recognized.
 const MAX_READ_BYTES: usize = 4 * MAX_REASON_BYTES;
 
 /// The journal of one project.
@@ -56,7 +57,7 @@ pub struct Journal {
     checks: SegmentedLog,
     next: u64,
     seen: BTreeMap<String, StateTracker>,
-    /// The events of this turn, and their common time.
+    /// The events of this turn.
     fresh: Vec<Arc<EventRecord>>,
     turn_time: Option<(Timestamp, Moment)>,
     /// Events that have not been delivered yet.
@@ -77,7 +78,7 @@ pub struct Journal {
 impl Journal {
     /// Opens the files of former daemons, and records the start of this one.
     ///
-    /// Numbers continue after `last_event`, if it is higher than the last one in the files.
+    /// Numbers continue after the higher of `last_event` and the last number in the files.
     pub fn open(paths: &Paths, last_event: u64) -> Self {
         Self::open_limited(paths, last_event, MAX_FILE_BYTES)
     }
@@ -100,7 +101,7 @@ impl Journal {
         let (fresh, turn_time, undelivered, waiting, fresh_checks, held, lost) = Default::default();
         let (retry_at, last_error, next_heartbeat) = (None, None, None);
         let highest = pages.highest.max(last_event);
-        // Events that were delivered without being written are lost. Their numbers must not be reused.
+        // Events that were delivered but not written are lost. Their numbers must not be reused.
         let is_cut_off = pages.daemon.as_deref() == Some("running")
             && pages.boot_id.as_deref().is_some_and(|boot_id| boot_id != paths.boot_id);
         let next = if is_cut_off { highest.saturating_add(MAX_LOST_COUNT) } else { highest } + 1;
@@ -135,7 +136,7 @@ impl Journal {
                 ..EventDraft::default()
             });
         }
-        // A daemon without a recorded end was killed.
+        // A former daemon without a recorded end was killed.
         let from = pages.daemon.map(|word| if word == "running" { "lost".to_owned() } else { word });
         let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
         journal.record(EventDraft {
@@ -162,7 +163,7 @@ impl Journal {
         }
     }
 
-    /// Records the defined services. A running service without a definition is retained.
+    /// Records which services are defined. A running service without a definition is retained.
     pub fn defined<'n>(
         &mut self,
         names: impl Iterator<Item = &'n Name>,
@@ -198,7 +199,7 @@ impl Journal {
         self.record(EventDraft::about(kind::CHANGED, name, by));
     }
 
-    /// Records a side result of a stop: its command failed, or a kill was necessary.
+    /// Records a detail of a stop: the stop command failed, or a kill was necessary.
     pub fn stop(&mut self, name: &Name, run: u64, to: &'static str, reason: String) {
         let (to, reason, run) = (Some(to.to_owned()), Some(reason), Some(run));
         self.record(EventDraft { to, reason, run, ..EventDraft::about(kind::STOP, name, None) });
@@ -227,7 +228,7 @@ impl Journal {
         let (time, now) = *self.turn_time.get_or_insert_with(|| (clock::today(), clock::now()));
         self.next += 1;
         let (exit_code, exit_signal) = (draft.exit.and_then(Exit::code), draft.exit.and_then(Exit::signal));
-        // Each event is serialized by itself, not a whole turn at once.
+        // Each event is serialized separately, so that no step takes as long as a whole turn.
         self.fresh.extend(EventRecord::new(Event {
             seq,
             time: time.to_string(),
@@ -246,8 +247,8 @@ impl Journal {
         }));
     }
 
-    /// The last number that must not be assigned again: that of the last written or delivered event. While the file cannot be
-    /// written, it is the last assigned number.
+    /// The last number that must not be assigned again: the number of the last written or delivered event, or the last
+    /// assigned number while the file cannot be written.
     pub fn last_assigned_number(&self) -> u64 {
         let fresh = if self.is_lagging() { 0 } else { self.fresh.len() as u64 };
         self.next - 1 - fresh
@@ -263,7 +264,7 @@ impl Journal {
         self.last_error.as_deref()
     }
 
-    /// The time of the next call of [`Journal::commit`], with or without events.
+    /// When [`Journal::commit`] must be called next, even without events.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.retry_at.into_iter().chain(self.next_heartbeat).min()
     }
@@ -333,7 +334,7 @@ impl Journal {
         self.waiting.drain(..surplus);
         self.lost += surplus as u64;
         if let Err(error) = self.file.overwrite(digits(self.next - 1).as_bytes(), GIVEN_AT) {
-            tracing::debug!(%error, "cannot note the number of the last event");
+            tracing::debug!(%error, "cannot save the number of the last event");
         }
     }
 
@@ -376,7 +377,7 @@ impl Journal {
     }
 }
 
-/// The offset of the last assigned number in the head, for overwriting in place.
+/// The offset of the last assigned number in the header, where it is overwritten in place.
 const GIVEN_AT: u64 = "{\"journal\":1,\"given\":\"".len() as u64;
 
 /// The first line of a file.

@@ -130,7 +130,7 @@ fn a_service_that_was_quiet_for_long_is_not_forgotten_with_the_old_file() {
     let mut next = Journal::open_limited(&paths(dir.path()), 0, 4096);
     next.defined(names.iter(), &BTreeSet::new(), None);
     next.commit(clock::now());
-    assert_eq!(all(&mut next).last().unwrap().event, "daemon", "nothing is defined anew");
+    assert_eq!(all(&mut next).last().unwrap().event, "daemon", "no definition is recorded again");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn without_a_disk_events_wait_in_memory_and_follow_when_there_is_one() {
     let missing = dir.path().join("missing");
     let mut journal = open(&missing);
     change(&mut journal, "web");
-    assert_eq!(numbers(&all(&mut journal)), [1, 2], "it is shown all the same");
+    assert_eq!(numbers(&all(&mut journal)), [1, 2], "the event is delivered anyway");
     fs::create_dir(&missing).unwrap();
     journal.commit(clock::now().plus(RETRY_DELAY * 2));
     drop(journal);
@@ -184,7 +184,7 @@ fn a_number_that_was_shown_is_not_given_again_although_it_could_not_be_written()
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.commit(clock::now());
-    // Simulates a full disk: existing bytes can be overwritten, and none appended.
+    // Simulates a full disk: existing bytes can be overwritten, but no bytes can be appended.
     journal.retry_at = Some(clock::now().plus(RETRY_DELAY));
     change(&mut journal, "web");
     assert_eq!(numbers(&all(&mut journal)), [1, 2]);
@@ -241,7 +241,7 @@ fn numbers_that_a_power_failure_has_taken_are_not_given_again() {
     assert_eq!(news[0].event, kind::JOURNAL);
     assert!(news[0].reason.as_deref().unwrap().contains("events after 2 may be lost"), "{news:#?}");
     fs::remove_file(path(dir.path())).unwrap();
-    assert_eq!(numbers(&after(41)), [42, 43], "all of it is lost, and the state knows of event 41");
+    assert_eq!(numbers(&after(41)), [42, 43], "all events are lost, and the state file has number 41");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_number_that_nobody_has_seen_is_given_again_and_leaves_no_gap() {
     last.commit(clock::now());
     let events = all(&mut last);
     assert_eq!(numbers(&events), [1, 2, 3]);
-    assert_eq!(events[2].event, "daemon", "nothing is told to be lost: {events:?}");
+    assert_eq!(events[2].event, "daemon", "no loss is reported: {events:?}");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn the_number_of_an_event_that_cannot_be_written_is_taken_before_it_is_shown() {
     journal.changed(&Name::new("web").unwrap(), None);
     journal.save(clock::now());
     assert_eq!((journal.last_assigned_number(), journal.is_lagging()), (3, true));
-    assert!(shown.live.try_recv().is_err(), "it is not shown yet");
+    assert!(shown.live.try_recv().is_err(), "the event is not delivered yet");
     journal.publish(clock::now());
     assert!(shown.live.try_recv().is_ok());
 }
