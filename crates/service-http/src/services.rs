@@ -255,7 +255,7 @@ pub(super) async fn explain_service(
 /// The token `read` gets no log lines: they may contain private data.
 pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     let reads = role.is_some_and(|Extension(role)| role == Role::Read);
-    if reads { Lines::Hidden } else { Lines::Told }
+    if reads { Lines::Hidden } else { Lines::Shown }
 }
 
 /// Explain the states of services

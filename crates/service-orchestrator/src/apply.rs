@@ -1,5 +1,5 @@
-//! Applies a changed file: stops removed services, updates and restarts changed ones, starts new ones; if a step fails,
-//! returns to the former definitions.
+//! Applies a changed file: stops removed services, updates and restarts changed ones, and starts new ones. If a step
+//! fails, the apply is rolled back to the previous definitions.
 
 use crate::engine::comparison::{Comparison, starts};
 use crate::engine::message::EngineCommand;
@@ -19,15 +19,16 @@ struct Steps {
     stop: Vec<Name>,
     restart: Vec<Name>,
     start: Vec<Name>,
-    /// Last: a new health check may depend on the other steps.
+    /// The last step, because a new health check may depend on the other steps.
     update: Vec<Name>,
 }
 
 impl ServiceOrchestrator {
-    /// The changes of another plan to the running services, each with the reasons for which an apply would be refused.
+    /// The changes that another plan would make to the running services, each with the reasons why its apply would be
+    /// refused.
     ///
     /// # Errors
-    /// [`Code::StateUnknown`] of a service whose state cannot be read; [`Code::DaemonUnreachable`] after a shutdown.
+    /// [`Code::StateUnknown`] for a service whose state cannot be read; [`Code::DaemonUnreachable`] after a shutdown.
     pub async fn preview(&self, plan: Plan) -> Result<Vec<(Change, Vec<String>)>, Problem> {
         let changes = self.compare(plan.clone()).await?.changes;
         let mut warnings = self.foreseen(&changes, &plan).await;
@@ -43,11 +44,12 @@ impl ServiceOrchestrator {
         self.call(|reply| EngineCommand::ReadPresence { reply }).await?.compared(plan).await
     }
 
-    /// Changes to this plan, after `enact` has accepted it, and then its services. An apply runs to its end, also if no
-    /// client reads the rows. Without rows the file has changed meanwhile, and nothing was done.
+    /// Replaces the plan by this one, if `enact` accepts it, and then changes the services. An apply runs to its end
+    /// even if no client reads the rows. If the result has no rows, the file has changed meanwhile and nothing was
+    /// done.
     ///
     /// # Errors
-    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and those of `enact`: nothing was done.
+    /// [`Code::ManagerDisabled`], [`Code::StartFailed`], and the errors of `enact`. Nothing was done then.
     pub async fn apply(
         &self,
         plan: Plan,
@@ -69,7 +71,7 @@ impl ServiceOrchestrator {
         }
         let (rows, receiver) = unbounded_channel();
         let orchestrator = self.clone();
-        // The task ends by itself: each of its steps is answered or times out.
+        // The task ends without an owner, because each of its steps completes or times out.
         tokio::spawn(async move {
             orchestrator.carry_out(Arc::new(before), how, &rows).await;
             let _ = orchestrator.call(|reply| EngineCommand::SetApplying { begins: false, reply }).await;
@@ -102,8 +104,8 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// Returns to the former definitions and the formerly running services. Services that were requested meanwhile keep
-    /// that request.
+    /// Restores the previous definitions and the previously running services. A service with a later request keeps the
+    /// result of that request.
     async fn roll_back(
         &self,
         before: &Arc<Comparison>,
@@ -125,8 +127,7 @@ impl ServiceOrchestrator {
         steps.restart.retain(was_up);
         steps.start =
             before.present.keys().filter(|name| !is_up(name) && !is_wished(name)).cloned().collect();
-        // Every running service returns to its former definition. There is no check before: the failed services have
-        // stopped already.
+        // There is no preflight check before a rollback, because the failed services have already stopped.
         self.run_steps(steps, now.requests.count(), how, back, rows).await;
         Ok(())
     }
@@ -167,7 +168,7 @@ impl ServiceOrchestrator {
         if names.is_empty() {
             return true;
         }
-        // Removed services are stopped in an order of their own.
+        // Removed services are stopped in their own step, without their dependents.
         let relatives = Some(if verb == Verb::Stop { Propagate::No } else { Propagate::Yes });
         let requested = names.iter().map(ToString::to_string).collect();
         let mut all_well = true;
@@ -206,7 +207,7 @@ fn refuse_unclear(before: &Comparison, steps: &Steps, plan: &Plan) -> Result<(),
 impl Steps {
     fn forward(comparison: &Comparison, start: bool) -> Self {
         let mut steps = Self::default();
-        // They are restarted with their dependencies, under their new definitions.
+        // The services are restarted together with their dependencies in the new plan.
         let along: BTreeSet<&Name> = comparison.changes.iter().flat_map(|change| &change.affects).collect();
         for change in &comparison.changes {
             let step = match change.kind {
@@ -223,7 +224,7 @@ impl Steps {
     }
 }
 
-/// The help without advice to continue, since the apply is rolled back.
+/// Replaces the help of a failed row, because the apply is rolled back and does not continue.
 fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
     let taken_back = |problem: Problem| match problem.code {
         Code::Timeout if how.rollback => {
@@ -231,7 +232,7 @@ fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
         }
         Code::StartFailed if how.rollback => {
             let back = "the former services run again, and `service apply` tries again";
-            // The message without the next retry, since the apply is rolled back.
+            // The message without its part about the next retry, because the apply is rolled back.
             let kept = |text: &String, end: &str| text.split(end).next().unwrap_or_default().to_owned();
             let help = problem.help.as_ref().map(|help| kept(help, "; `service wait "));
             let help = help.map_or_else(|| back.to_owned(), |help| format!("{help}; {back}"));

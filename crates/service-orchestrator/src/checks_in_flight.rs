@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 
-/// The number of commands whose services are checked at the same time. A check on a disk that does not answer keeps its permit.
+/// The maximum number of requests whose services are checked at the same time. A check that hangs on a disk keeps its
+/// permit.
 const MAX_CHECKS: usize = 16;
 
-/// The services whose files are being checked. A service is checked by one thread at a time, so that a disk that does not
-/// answer blocks one thread for each service and no more.
+/// The services whose files are being checked. Only one thread at a time checks a service, so that a hanging disk
+/// blocks at most one thread for each service.
 #[derive(Debug)]
 pub(crate) struct ChecksInFlight {
     services: watch::Sender<BTreeSet<Name>>,

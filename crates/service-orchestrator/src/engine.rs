@@ -1,5 +1,5 @@
-//! The engine: one task that owns the fleet. Commands and reports come in, effects go out to the drivers, and snapshots are
-//! published after each turn.
+//! The engine: one task that owns the fleet. It receives commands and reports, sends effects to the drivers, and
+//! publishes a snapshot after each turn.
 
 mod accept;
 mod adopt;

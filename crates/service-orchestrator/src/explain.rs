@@ -31,14 +31,14 @@ const LINES: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
     /// The client may read lines of the log.
-    Told,
+    Shown,
     /// The client may not read lines of the log, which may contain private data.
     Hidden,
 }
 
-/// The remedy, and the last lines of the service that is the cause: for an error.
+/// The additions to an error: the remedy, and the last log lines of the service that caused it.
 pub struct Explanation {
-    /// Facts beside the reason of the service.
+    /// Facts in addition to the reason of the service.
     pub detail: Option<String>,
     /// The next step.
     pub help: Option<String>,
@@ -49,7 +49,8 @@ pub struct Explanation {
 /// The explanation in the error of a service that did not start; empty if its state has changed meanwhile.
 pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> Option<Explanation> {
     let entry = fleet.entry(name)?;
-    // Waiting services lead to one that has ended. There are no dependency cycles.
+    // Follows waiting services to the dependency that has ended. This terminates, because there are no dependency
+    // cycles.
     let mut root = entry;
     while let Some(need) = root.snapshot.waits_for {
         root = fleet.at(need.on);
@@ -66,14 +67,14 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
             | State::Backoff { failure: Failure::StartTimeout, .. }
             | State::Stopping { cause: Stop::Failure(Failure::StartTimeout), .. }
     );
-    // The message of its check, or its own, is in the reason.
+    // The reason already contains the message of the check, or the service's own status.
     let sign = context.check.is_none() && root.said.is_none() && late;
     let detail = missing_sign(&context).filter(|_| own && sign);
     let taken = context.holder.filter(|_| own).map(|holder| format!("its port is held by {holder}"));
     Some(Explanation { detail: detail.or(taken), help, lines: known.output.last })
 }
 
-/// Facts about the machine that concern a service.
+/// Facts about the machine that an explanation uses.
 struct Known {
     holder: Option<probe::Holder>,
     held_by: Option<String>,
@@ -110,7 +111,7 @@ impl Known {
         let limit = definition.start_timeout();
         let starting = matches!(snapshot.state, State::Starting { .. } | State::Launching { .. });
         let kept = AppliedLimits::read(paths, &definition.name, snapshot.run);
-        // A command that cannot be split into output is for a shell.
+        // A command that cannot be split into words was meant for a shell.
         let is_split = shell_words::split(&definition.start_command.text).ok().as_ref()
             == Some(&definition.start_command.argv);
         Self {
@@ -149,7 +150,7 @@ impl Known {
     }
 }
 
-/// The complete explanation. It reads the log and inspects ports, which takes a moment.
+/// The complete explanation of one service. This blocks: it reads the log and inspects ports.
 pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Why {
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
@@ -225,13 +226,14 @@ pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths
     }
 }
 
-/// Explains these services; without names every service that is not well.
+/// Explains these services; without names, every service with a problem.
 pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Lines) -> Vec<Why> {
     let explain = |id: &Id| explain_one(fleet, fleet.at(*id), paths, lines);
     if !named.is_empty() {
         return named.iter().map(explain).collect();
     }
-    // An inactive service with goal down is well if no process of it is left. Any other state with a remedy is not.
+    // An inactive service with goal down has no problem if none of its processes is left. Any other state with a remedy
+    // is a problem.
     let at_rest = |id: &&Id| {
         let snapshot = &fleet.at(**id).snapshot;
         snapshot.goal == Goal::Down && !snapshot.state.is_alive()
@@ -240,7 +242,7 @@ pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Li
     all.map(explain).collect()
 }
 
-/// Whether the service is well, without reading its log.
+/// Whether the service has no problem, determined without its log.
 fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
     let kept = || AppliedLimits::read(paths, &entry.definition.name, snapshot.run);
@@ -257,19 +259,19 @@ fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> boo
     }
 }
 
-/// Whether nothing can be wrong with its port.
+/// Whether its port needs no inspection, because the service is ready and passed its last check.
 fn is_calm(entry: &ServiceSnapshot) -> bool {
     let well = entry.check.as_ref().is_none_or(|check| check.healthy);
     matches!(entry.snapshot.state, State::Ready { .. }) && well
 }
 
-/// Whether a dependency is blocked without a further request.
+/// Whether this dependency will not become ready without another request.
 fn is_stuck(on: &ServiceSnapshot) -> bool {
     matches!(on.snapshot.state, State::Failed { .. } | State::Completed { .. })
         || (on.snapshot.state == State::Stopped && on.snapshot.goal == Goal::Down)
 }
 
-/// A lost dependency of a running service, which `when_lost` keeps running.
+/// A lost dependency of a service that keeps running (`when_lost`).
 fn lost<'a>(fleet: &'a FleetSnapshot, entry: &ServiceSnapshot) -> Option<&'a ServiceSnapshot> {
     let is_lost = |need: &&DependencyEdge| match &fleet.at(need.on).snapshot.state {
         State::Stopped | State::Backoff { .. } | State::Failed { .. } => true,

@@ -1,6 +1,8 @@
-//! Rows of services that are not as requested, with their explanation: the remedy, and their last lines.
+//! Adds explanations to the rows of services that did not reach the requested state: the remedy, and the last log
+//! lines.
 //!
-//! The engine knows neither logs nor ports, and must not wait for a disk. Its rows are therefore completed here.
+//! The engine itself must not wait for a disk, so it reads neither logs nor ports. Its rows are therefore completed
+//! here.
 
 use crate::explain::{self, Explanation, Lines};
 use crate::handle::ServiceOrchestrator;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 impl ServiceOrchestrator {
-    /// These rows, each with the explanation of `service why`.
+    /// Adds the explanation of `service why` to each of these rows.
     pub fn explained(&self, mut rows: UnboundedReceiver<Outcome>) -> UnboundedReceiver<Outcome> {
         let (told, receiver) = unbounded_channel();
         let orchestrator = self.clone();
@@ -17,18 +19,18 @@ impl ServiceOrchestrator {
             loop {
                 let row = tokio::select! {
                     row = rows.recv() => row,
-                    // The reader is gone, which also ends the source of the rows.
+                    // The reader has disconnected. Dropping the source ends it.
                     () = told.closed() => None,
                 };
                 let Some(row) = row else { break };
-                let row = orchestrator.explain(row, Lines::Told).await;
+                let row = orchestrator.explain(row, Lines::Shown).await;
                 let _ = told.send(row);
             }
         });
         receiver
     }
 
-    /// The row with the explanation of `service why`.
+    /// Adds the explanation of `service why` to a row.
     pub async fn explain(&self, mut row: Outcome, lines: Lines) -> Outcome {
         let Some(problem) = row.error.take_if(|problem| is_about_a_start(problem)) else { return row };
         let (fleet, paths, name) = (self.fleet_snapshot(), Arc::clone(self.paths()), row.name.clone());
@@ -53,6 +55,6 @@ fn with(problem: Problem, Explanation { detail, help, lines }: Explanation) -> P
         Some(detail) => format!("{}: {detail}", problem.message),
         None => problem.message,
     };
-    // The cause replaces the note that the daemon continues.
+    // The help of the explanation replaces the note that the daemon continues.
     Problem { message, help: help.or(problem.help), log: lines, ..problem }
 }

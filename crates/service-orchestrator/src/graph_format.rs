@@ -1,4 +1,4 @@
-//! The graph drawn: as a tree for the terminal, as Mermaid and DOT for documents. Text in, text out.
+//! Draws the graph: as a tree for the terminal, and as Mermaid or DOT for documents.
 
 use service_api::view::{Dependency, Node};
 use service_api::{Code, Problem};
@@ -10,7 +10,7 @@ const WIDTH: usize = 80;
 
 type Draw = fn(&[Node]) -> String;
 
-/// How a graph may be drawn.
+/// The formats of a graph.
 const FORMATS: [(&str, Draw); 3] = [("tree", tree), ("mermaid", mermaid), ("dot", dot)];
 
 /// The graph in one of the formats.
@@ -25,10 +25,10 @@ pub fn draw(format: &str, nodes: &[Node]) -> Result<String, Problem> {
     })
 }
 
-/// A tree from services without dependents down to their dependencies, with states. A service with several dependents
-/// is drawn once, and afterwards only named.
+/// A tree from services without dependents down to their dependencies, with states. The dependencies of a service with
+/// several dependents are drawn only at its first occurrence.
 fn tree(nodes: &[Node]) -> String {
-    // Narrower indents for a tree that would be too wide.
+    // If the tree is too wide, the indents are narrower.
     let drawn =
         (1..=3).rev().map(|step| Tree { nodes, step, drawn: HashSet::new(), text: String::new() }.draw());
     let mut drawn = drawn.collect::<Vec<_>>().into_iter();
@@ -58,12 +58,12 @@ impl<'a> Tree<'a> {
         self.text
     }
 
-    /// `lead` is the text before the node itself, `below` the text before its dependencies.
+    /// Draws a node. `lead` is the text before the node itself, `below` the text before its dependencies.
     fn node(&mut self, node: &'a Node, edge: Option<&Dependency>, lead: &str, below: &str) {
         let new = self.drawn.insert(&node.name);
         let mut line = format!("{lead}{}  {} {}", node.name, mark(&node.state), node.state);
         if let Some(edge) = edge.and_then(unusual) {
-            let _ = write!(line, "  ({edge})"); // a String takes everything
+            let _ = write!(line, "  ({edge})"); // writing to a string cannot fail
         }
         if !new {
             line.push_str("  ↑ see above");
@@ -107,7 +107,7 @@ fn mark(state: &str) -> char {
     }
 }
 
-/// The label of an edge with a value other than the default.
+/// The label of an edge; `None` if all values are defaults.
 fn unusual(edge: &Dependency) -> Option<String> {
     (edge.condition != "ready" || edge.when_lost != "keep").then(|| label(edge))
 }
@@ -119,7 +119,7 @@ fn label(edge: &Dependency) -> String {
     }
 }
 
-/// A Mermaid flowchart. Nodes are numbered: a name such as `end` would break it.
+/// A Mermaid flowchart. Nodes are numbered, because a name such as `end` is a keyword of Mermaid.
 fn mermaid(nodes: &[Node]) -> String {
     let mut text = String::from("flowchart TD\n");
     for (number, node) in nodes.iter().enumerate() {

@@ -61,35 +61,35 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The directory of goals, logs and exit statuses, for this user alone. Default: a new temporary directory.
+    /// The state directory, which only this user may read. Default: a new temporary directory.
     #[must_use]
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(dir.into());
         self
     }
 
-    /// The file of goals while the state directory cannot be written. Default: none.
+    /// The fallback for the state while the state directory cannot be written. Default: none.
     #[must_use]
     pub fn fallback_state_file(mut self, file: PathBuf) -> Self {
         self.fallback_state_file = Some(file);
         self
     }
 
-    /// The writer that syncs its files. Default: its own.
+    /// The [`Disk`] that syncs the files. Default: a new one.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
         self
     }
 
-    /// How many descriptors services may have open. Default: as many as this process.
+    /// The descriptor limit of services. Default: the limit of this process.
     #[must_use]
     pub fn descriptors(mut self, descriptors: Option<u64>) -> Self {
         self.descriptors = descriptors;
         self
     }
 
-    /// The accepted definitions. Default: everything.
+    /// The accepted definitions. Default: all definitions.
     #[must_use]
     pub fn acceptance(mut self, acceptance: Arc<Acceptance>) -> Self {
         self.acceptance = acceptance;
@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// Settings and services to begin with. Default: every default, and no services.
+    /// The initial settings and services. Default: default settings, and no services.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -145,10 +145,10 @@ impl Builder {
         builder.start_plan(plan).await
     }
 
-    /// As [`Builder::start`], with a plan instead of a configuration.
+    /// Like [`Builder::start`], with a plan instead of a configuration.
     ///
     /// # Errors
-    /// As [`Builder::start`].
+    /// The errors of [`Builder::start`].
     pub async fn start_plan(&mut self, plan: Plan) -> Result<ServiceOrchestrator, Problem> {
         let state_dir = self.state_dir.take().map_or_else(make_temporary_dir, Ok).map_err(|error| {
             Problem::from_io(&error, format!("cannot create a temporary state directory: {error}"))
@@ -173,7 +173,7 @@ impl Builder {
         };
         private_dir(&paths.services()).map_err(|error| cannot("use the state directory", error))?;
         if let Err(error) = manager::install(&paths) {
-            // A service that needs a manager will report the error. Other services are not affected.
+            // The start of a service with a manager will report the error. Other services are not affected.
             tracing::error!(%error, "cannot write the managers");
         }
         let (reports, incoming) = ReportSender::channel();
@@ -199,25 +199,26 @@ impl Builder {
 }
 
 impl ServiceOrchestrator {
-    /// An orchestrator without services, with every default. For anything else there is [`ServiceOrchestrator::builder`].
+    /// An orchestrator without services, with default settings. Use [`ServiceOrchestrator::builder`] for other
+    /// settings.
     ///
     /// # Errors
-    /// As [`Builder::start`].
+    /// The errors of [`Builder::start`].
     pub async fn new() -> Result<Self, Problem> {
         Self::builder().start().await
     }
 
-    /// A builder, for setting directories.
+    /// A builder, to set directories, settings and services.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Adds a service, or changes the one of this name. A running process keeps its old definition until it is
-    /// restarted.
+    /// Adds a service, or replaces the definition of the service with this name. A running process keeps its old
+    /// definition until it is restarted.
     ///
     /// # Errors
-    /// [`Code::BadDefinition`] if it is invalid, has an unknown dependency, or closes a dependency cycle; nothing is
-    /// changed then.
+    /// [`Code::BadDefinition`] if the definition is invalid, has an unknown dependency, or closes a dependency cycle;
+    /// nothing is changed then.
     pub async fn register_service(&self, service: Service) -> Result<(), Problem> {
         let definition: config::Service = service.try_into()?;
         self.redefine(vec![definition], Vec::new()).await.map(drop)
@@ -227,7 +228,7 @@ impl ServiceOrchestrator {
     ///
     /// # Errors
     /// [`Code::NotFound`].
-    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    #[expect(clippy::unused_async, reason = "the documented API is async")]
     pub async fn resolve_startup_order(&self, names: &[String]) -> Result<Vec<String>, Problem> {
         let plan = self.plan();
         let ids = resolve(&plan, names)?;
@@ -235,18 +236,20 @@ impl ServiceOrchestrator {
         Ok(order.into_iter().map(|id| plan.service(id).name.to_string()).collect())
     }
 
-    /// Starts a service and, unless `auto_start_dependencies` is off, its dependencies; returns when it is ready.
+    /// Starts a service and, unless `auto_start_dependencies` is off, its dependencies. Returns when the service is
+    /// ready.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], or why it did not become ready.
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], or the reason why the service did
+    /// not become ready.
     pub async fn start_service(&self, name: &str) -> Result<(), Problem> {
         self.one(Verb::Start, name).await
     }
 
-    /// Stops a service, its running dependents first; returns when their processes have ended.
+    /// Stops a service, after its running dependents. Returns when all their processes have ended.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ManagerDisabled`], or why it did not stop.
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], or the reason why a service did not stop.
     pub async fn stop_service(&self, name: &str) -> Result<(), Problem> {
         self.one(Verb::Stop, name).await
     }
@@ -273,8 +276,8 @@ impl ServiceOrchestrator {
     /// Sends a request. A row arrives for each included service when its result is known, then the channel closes.
     ///
     /// # Errors
-    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], for a restart also
-    /// [`Code::StartFailed`]: nothing was done.
+    /// [`Code::NotFound`], [`Code::ManagerDisabled`], [`Code::DependencyNotRunning`], and for a restart
+    /// [`Code::StartFailed`]. Nothing was done then.
     pub async fn request(&self, request: Request) -> Result<mpsc::UnboundedReceiver<Outcome>, Problem> {
         if request.verb == Verb::Restart && request.planned.is_none() {
             self.check_restart(&request).await?;
@@ -284,8 +287,8 @@ impl ServiceOrchestrator {
         Ok(self.explained(receiver))
     }
 
-    /// Waits for a state without requesting it. A row arrives for each service when it has the state or cannot reach
-    /// it.
+    /// Waits for a state without requesting it. A row arrives for each service once the service has the state or cannot
+    /// reach it.
     ///
     /// # Errors
     /// [`Code::NotFound`].
@@ -295,12 +298,12 @@ impl ServiceOrchestrator {
         Ok(receiver)
     }
 
-    /// The snapshots, as they are published.
+    /// A receiver of each published snapshot.
     pub fn snapshots(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
         self.fleet.clone()
     }
 
-    /// Checks a service now.
+    /// Checks the health of a service now.
     ///
     /// # Errors
     /// [`Code::NotFound`].
@@ -309,7 +312,7 @@ impl ServiceOrchestrator {
         Ok(ServiceHealth { healthy, message, latency })
     }
 
-    /// As [`check_service_health`](Self::check_service_health), but a result at most `kept` old is accepted.
+    /// Like [`check_service_health`](Self::check_service_health), but a result that is at most `kept` old is accepted.
     ///
     /// # Errors
     /// [`Code::NotFound`].
@@ -335,14 +338,14 @@ impl ServiceOrchestrator {
     ///
     /// # Errors
     /// [`Code::NotFound`].
-    #[expect(clippy::unused_async, reason = "the guide awaits it")]
+    #[expect(clippy::unused_async, reason = "the documented API is async")]
     pub async fn get_service_status(&self, name: &str) -> Result<ServiceStatus, Problem> {
         let fleet = self.fleet_snapshot();
         let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
         Ok(entry.snapshot.status.into())
     }
 
-    /// Changes to another plan. Running services continue.
+    /// Replaces the plan. Running services continue.
     ///
     /// # Errors
     /// [`Code::DaemonUnreachable`] after a shutdown.
@@ -364,7 +367,7 @@ impl ServiceOrchestrator {
         self.call(|reply| EngineCommand::Redefine { added, removed, by, reply }).await?
     }
 
-    /// Records that the user accepts the commands of this plan, which may be run for queries from now on.
+    /// Records that the user accepts the commands of this plan, so that queries may run them.
     pub async fn accept(&self) {
         let (acceptance, plan) = (Arc::clone(&self.drivers.acceptance), self.plan());
         if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
@@ -372,7 +375,7 @@ impl ServiceOrchestrator {
         }
     }
 
-    /// The accepted definitions have changed.
+    /// Reports that the accepted definitions have changed.
     pub fn accepted(&self) {
         let _ = self.commands.send(EngineCommand::Accepted);
     }
@@ -386,12 +389,12 @@ impl ServiceOrchestrator {
     /// The past events of these services, or of all, and a subscription to later ones.
     ///
     /// # Errors
-    /// [`Code::NotFound`] of a service that is neither defined nor in the journal.
+    /// [`Code::NotFound`] for a service that is neither defined nor in the journal.
     pub async fn journal(&self, names: Vec<String>) -> Result<Subscription, Problem> {
         self.call(|reply| EngineCommand::SubscribeJournal { names, reply }).await?
     }
 
-    /// Whether the engine answers, and why it cannot write its journal.
+    /// Checks that the engine responds. Returns the last error of its journal, if any.
     ///
     /// # Errors
     /// [`Code::DaemonUnreachable`] after a shutdown.
@@ -404,7 +407,7 @@ impl ServiceOrchestrator {
         Arc::clone(&self.fleet.borrow())
     }
 
-    /// Where files lie.
+    /// The paths of the files.
     pub fn paths(&self) -> &Arc<Paths> {
         &self.drivers.paths
     }
@@ -424,7 +427,7 @@ impl ServiceOrchestrator {
         &self.drivers.managers
     }
 
-    /// How long the engine blocks its thread.
+    /// Measures how long the engine blocks its thread.
     pub fn loop_metrics(&self) -> &LoopMetrics {
         &self.drivers.loop_metrics
     }

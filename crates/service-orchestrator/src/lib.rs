@@ -1,8 +1,9 @@
 //! The service orchestrator: starts services in the order of their dependencies, each gated on real health, and keeps
 //! them running.
 //!
-//! [`ServiceOrchestrator`] is the whole of it, without an HTTP server, for use in any program on a tokio runtime;
-//! `orchestratord` is the same behind a socket. Decisions are made in `service-core`; here they are carried out.
+//! [`ServiceOrchestrator`] is the complete orchestrator without an HTTP server, for use in any program on a tokio
+//! runtime; `orchestratord` serves it over a socket. `service-core` makes the decisions, and this crate carries them
+//! out.
 //!
 //! # Dependency resolution
 //!

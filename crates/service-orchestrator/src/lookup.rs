@@ -1,4 +1,4 @@
-//! Services by name, and errors about unknown names.
+//! Finds services by name, and reports unknown names.
 
 use service_api::redact::brief;
 use service_api::{Code, Problem};
@@ -13,15 +13,15 @@ pub fn resolve(plan: &Plan, names: &[String]) -> Result<Vec<Id>, Problem> {
     names.iter().map(|name| plan.id(name).ok_or_else(|| not_found(plan, name))).collect()
 }
 
-/// How a first service is defined.
+/// The help for a file without services.
 const BEGIN: &str = "remove the `# ` before one, or write a `[services.NAME]` with a `start_command`";
 
-/// There is nothing to start: not even a service that is done.
+/// The error of a start without any defined service.
 pub fn nothing_defined() -> Problem {
     Problem::new(Code::NotFound, "cannot start services: services.toml defines no service").help(BEGIN)
 }
 
-/// There is no such service, with the most similar name.
+/// The error for an unknown name, with the most similar name.
 pub fn not_found(plan: &Plan, name: &str) -> Problem {
     let problem = Problem::new(Code::NotFound, format!("there is no service `{}`", brief(name)));
     match plan.suggestion(name) {
@@ -34,7 +34,7 @@ pub fn not_found(plan: &Plan, name: &str) -> Problem {
     }
 }
 
-/// The refusal of a request for a service in an unknown state.
+/// The error of a request for a service in an unknown state.
 pub fn state_unknown(verb: &str, name: &Name, why: &str) -> Problem {
     let message = format!("cannot {verb} `{name}`: {why}");
     Problem::new(Code::StateUnknown, message).help(help_for_unknown(name))

@@ -1,7 +1,7 @@
 //! [`ServiceMetrics`]: the counters of one service, for `GET /metrics`.
 //!
-//! A counter begins with the daemon and never decreases, so a lower value means a restart of the daemon. Bytes of log
-//! output are counted by the shims, and continue across daemons during a run.
+//! A counter starts at zero with the daemon and never decreases, so a lower value means a restart of the daemon. Bytes
+//! of log output are counted by the shims, and continue across daemons during a run.
 
 use service_core::Snapshot;
 use service_core::service::State;
@@ -11,29 +11,29 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From a small program to a database with recovery, in seconds.
+/// The bounds for start durations, in seconds: from a small program to a database with recovery.
 const STARTS: [f64; 10] = [0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// From a check of a process to the longest usual timeout, in seconds.
+/// The bounds for check durations, in seconds: from a process check to the longest usual timeout.
 const CHECKS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0];
 
 /// The counters of one service.
 #[derive(Debug, Clone)]
 pub struct ServiceMetrics {
-    /// Starts by its restart policy.
+    /// The starts by the restart policy.
     pub restarts: u64,
     /// The duration of each start, from its launch until it was ready or, for a one-shot, completed.
     pub starts: Histogram,
-    /// How long each check took.
+    /// The duration of each check.
     pub checks: Histogram,
-    /// Checks that did not pass.
+    /// The number of failed checks.
     pub failed_checks: u64,
     /// The log output of former runs.
     former: Option<u64>,
-    /// The shared buffer of the run, in which its shim counts.
+    /// The shared buffer of the run, in which the shim counts its log output.
     buffer: Option<Arc<File>>,
 }
 
-/// The number of observations up to each bound.
+/// A histogram of durations.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     bounds: &'static [f64],
@@ -67,19 +67,19 @@ impl ServiceMetrics {
         }
     }
 
-    /// Notes the result of a check.
+    /// Records the result of a check.
     pub fn checked(&mut self, check: &CheckResult) {
         self.checks.observe(check.latency);
         self.failed_checks += u64::from(!check.healthy);
     }
 
-    /// Another run has begun, or was found, whose shim counts here.
+    /// Sets the shared buffer of another run, which has begun or was adopted.
     pub fn counts_at(&mut self, buffer: Arc<File>) {
         self.settle();
         self.buffer = Some(buffer);
     }
 
-    /// The run is over, and its shared buffer is released.
+    /// Adds the log output of an ended run, and releases its shared buffer.
     pub fn settle(&mut self) {
         (self.former, self.buffer) = (self.log_bytes(), None);
     }
@@ -105,7 +105,7 @@ impl Histogram {
         self.seconds += seconds;
     }
 
-    /// Each bound, and how many were at most that.
+    /// Each bound, with the number of values up to it.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.counts.iter().scan(0, |sum, count| {
             *sum += count;

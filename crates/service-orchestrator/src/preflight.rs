@@ -1,12 +1,12 @@
-//! Preflight checks: before a restart or an apply stops any service, everything that it would start is checked. If a
+//! Preflight checks: before a restart or an apply stops any service, each service that it would start is checked. If a
 //! start would fail, the whole request is refused, and running services continue.
 //!
-//! Without running services there is no check, since the start itself reports the error. There is none either before a
-//! restart by policy, where nothing runs; for `on_failure` and `when_lost`, whose services must stop; or before a
-//! rollback, whose failed services have stopped already.
+//! If the request stops no service, there is no check, because the start itself reports the error. There is also no
+//! check before a restart by policy, because the service has already ended; for `on_failure` and `when_lost`, because
+//! the services must stop; or before a rollback, because the failed services have already stopped.
 //!
-//! Files may lie on a disk that does not answer. Only the client of the request waits for the check, and not for ever:
-//! a check that does not end refuses the request, since the start would not end either.
+//! Files may be on a disk that hangs. Only the client of the request waits for the check, up to a time limit. If the
+//! check does not end, the request is refused, because the start would hang as well.
 
 use crate::checks_in_flight::ChecksInFlight;
 use crate::engine::comparison::starts;
@@ -28,16 +28,16 @@ use tokio::sync::mpsc;
 /// The time limit of the check of one service.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(5);
 const TOO_LATE: &str = "its files could not be checked within 5s: their disk does not answer";
-/// The number of problems in one error.
+/// The maximum number of problems in one error.
 const MAX_TOLD: usize = 100;
-/// The number of names in a command.
+/// The maximum number of names in a suggested command.
 const MAX_NAMED: usize = 5;
 
 /// A service that is to be started.
 #[derive(Debug, Clone)]
 struct Upcoming {
     service: Arc<Service>,
-    /// Whether a one-shot runs before it, which may create missing files.
+    /// Whether a one-shot, which may create missing files, runs before this service.
     after_work: bool,
 }
 
@@ -50,7 +50,7 @@ struct PreflightFailure {
 
 /// The services that would be started, in start order.
 fn upcoming(plan: &Plan, wanted: &[Id]) -> Vec<Upcoming> {
-    // For each of them, whether a one-shot runs before it.
+    // For each service, whether a one-shot runs before it.
     let mut after_work: BTreeMap<Id, bool> = BTreeMap::new();
     for id in wanted {
         let is_after = plan.dependencies(*id).iter().any(|need| {
@@ -77,7 +77,7 @@ fn upcoming_changes(changes: &[Change], next: &Plan, start: bool) -> Vec<Upcomin
 }
 
 impl ServiceOrchestrator {
-    /// Refuses a restart of which a start would fail.
+    /// Refuses a restart if one of its starts would fail.
     pub(crate) async fn check_restart(&self, request: &Request) -> Result<(), Problem> {
         let (plan, wanted) =
             self.call(|reply| EngineCommand::PreviewRestart { request: request.clone(), reply }).await?;
@@ -93,14 +93,14 @@ impl ServiceOrchestrator {
             _ => format!("cannot restart `{name}`"),
         };
         let them = if request.all { "--all".to_owned() } else { request.names.join(" ") };
-        // A user does not type a hundred names.
+        // A suggested command with a hundred names is not helpful.
         let them = if request.names.len() > MAX_NAMED { "...names".to_owned() } else { them };
         let all_the_same =
             format!("to restart nevertheless, run `service stop {them}`, then `service start {them}`");
         Err(refusal(&cannot, &all_the_same, failures, |failure| failure.service.name == name))
     }
 
-    /// Refuses an apply of which a start would fail.
+    /// Refuses an apply if one of its starts would fail.
     pub(crate) async fn check_apply(
         &self,
         changes: &[Change],
@@ -114,8 +114,7 @@ impl ServiceOrchestrator {
         Err(refusal(&cannot, all_the_same, failures, |_| true))
     }
 
-    /// The reasons for which an apply of these changes would be refused, by the service of the row. Only accepted
-    /// modules are run for it.
+    /// The reasons why an apply of these changes would be refused, by service. Only accepted modules are run.
     pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
         let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
         for PreflightFailure { service, blocker, .. } in
@@ -166,8 +165,8 @@ impl ServiceOrchestrator {
         check_services(self.checks_in_flight(), upcoming, move |service| blockers(&paths, service)).await
     }
 
-    /// The abilities of managers are queried with Nushell, once for each content of a module, and within the time limit
-    /// of a call.
+    /// Checks the modules of managers. Nushell loads each module once for each content, within the time limit of a
+    /// call.
     async fn check_modules(
         &self,
         upcoming: &[Upcoming],
@@ -193,7 +192,7 @@ impl ServiceOrchestrator {
     }
 }
 
-/// Checks one service after the other, on a thread of its own.
+/// Checks the services one after the other, on a separate thread.
 async fn check_services(
     looks: &Arc<ChecksInFlight>,
     upcoming: &[Upcoming],
@@ -223,7 +222,7 @@ async fn check_services(
             }
         }
     };
-    // Not a thread of the runtime, which would wait for it when the daemon ends.
+    // A thread of the runtime would delay the end of the daemon if the check hangs.
     if let Err(error) = std::thread::Builder::new().name("preflight".to_owned()).spawn(work) {
         return vec![late(first, format!("its files cannot be checked: {error}"))];
     }
@@ -240,21 +239,21 @@ async fn check_services(
     failures
 }
 
-/// That there is no telling.
+/// The failure of a check that could not be completed.
 fn late(upcoming: &Upcoming, why: String) -> PreflightFailure {
     let help = "try again, or check the disk with its files".to_owned();
     let blocker = StartObstacle { key: &[], why, help, may_be_made: false, is_missing: false };
     PreflightFailure { service: Arc::clone(&upcoming.service), blocker, place: None }
 }
 
-/// The modules that may be run to query their abilities.
+/// Which modules may be loaded for the check.
 #[derive(Debug, Clone, Copy)]
 enum Modules {
     All,
     Accepted,
 }
 
-/// One error for all problems, beginning with those that concern `head`.
+/// Combines all problems into one error, beginning with those that concern `head`.
 fn refusal(
     cannot: &str,
     all_the_same: &str,
@@ -295,7 +294,7 @@ mod tests {
     fn missing(may_be_made: bool) -> StartObstacle {
         StartObstacle {
             key: &[],
-            why: "it is not there".into(),
+            why: "the file is missing".into(),
             help: String::new(),
             may_be_made,
             is_missing: false,
@@ -326,19 +325,21 @@ mod tests {
         let first = check_services(&looks, &services, hang);
         let wait = async {
             entered.recv().await;
-            tokio::time::pause(); // so that time passes at once
+            tokio::time::pause(); // timers then fire at once
         };
         let (found, ()) = tokio::join!(first, wait);
         assert_eq!((found.len(), &*found[0].blocker.why), (1, TOO_LATE));
-        let again =
-            check_services(&looks, &services[..1], |_| unreachable!("nobody looks there again")).await;
+        let again = check_services(&looks, &services[..1], |_| {
+            unreachable!("a hanging service is not checked again")
+        })
+        .await;
         assert!(again[0].blocker.why.contains("an earlier check"), "{}", again[0].blocker.why);
         tokio::time::resume();
         assert!(
             check_services(&looks, &services[1..], |_| Vec::new()).await.is_empty(),
-            "others are looked at"
+            "other services are checked"
         );
         drop(release);
-        assert!(check_services(&looks, &services, |_| Vec::new()).await.is_empty(), "it answers again");
+        assert!(check_services(&looks, &services, |_| Vec::new()).await.is_empty(), "the disk answers again");
     }
 }

@@ -1,5 +1,5 @@
-//! [`Place`]: the identity of a project's directory, independent of its path. The daemon writes it into the state
-//! directory, which distinguishes a renamed directory from a deleted one and from an unmounted disk.
+//! [`Place`]: the identity of a project's directory, independent of its path. The daemon saves it in the state
+//! directory. With it, a renamed directory is distinguished from a deleted one and from an unmounted disk.
 
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-/// The name in a state directory.
+/// The name of the file in the state directory.
 const FILE: &str = "place.json";
 
 /// The properties of a directory that a rename preserves.
@@ -23,7 +23,7 @@ const FILE: &str = "place.json";
 pub struct Place {
     device: u64,
     inode: u64,
-    /// The creation time in nanoseconds, since inode numbers are reused.
+    /// The creation time in nanoseconds, because inode numbers are reused.
     born: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ pub struct Place {
 pub enum FilePresence {
     /// The file exists.
     Present,
-    /// The file was deleted: its disk is mounted.
+    /// The file was deleted, and its disk is mounted.
     Gone,
     /// The file cannot be read.
     Unknown,
@@ -48,10 +48,11 @@ impl FilePresence {
         }
     }
 
-    /// Looks at the file of the project that has this state directory.
+    /// Checks the file of the project with this state directory.
     pub fn check(file: &Path, state_dir: &Path) -> Self {
         match std::fs::metadata(file) {
-            // A directory in its place does not count. A pipe counts, and is reported as unusable when it is read.
+            // A directory in place of the file counts as deleted. A pipe counts as present, and reading it reports the
+            // error.
             Ok(found) if found.is_dir() => Self::Gone,
             Ok(_) => Self::Present,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -96,16 +97,16 @@ impl Place {
     }
 }
 
-/// Why the former place of this state directory's project cannot be read, if so.
+/// Why the saved identity of this state directory's project cannot be read; `None` if it can.
 pub fn unreadable(state_dir: &Path) -> Option<String> {
     let error = Place::read(state_dir).err()?;
     Some(format!("cannot read `{}`: {error}", state_dir.join(FILE).display()))
 }
 
-/// Services that run under the path that the directory of a project had before.
+/// The project that a directory was under a former path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Former {
-    /// The path of the project then.
+    /// The former path of the project's file.
     pub config: PathBuf,
     state_dir: PathBuf,
 }
@@ -113,7 +114,7 @@ pub struct Former {
 /// Detects renames of a project's directory, and its former paths.
 #[derive(Debug, Default)]
 pub struct Renames {
-    /// The lock is held while a few files are read, never across an await.
+    /// A blocking mutex suffices: it is held while a few files are read, never across an await.
     last: Mutex<Option<(Stamp, Vec<Former>)>>,
 }
 
@@ -130,7 +131,7 @@ pub enum Running {
 }
 
 impl Renames {
-    /// The former projects of this directory with services that run or may run, with these services.
+    /// The former projects of this directory that have services that run or may run, and these services.
     pub fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
         let running = |former: Former| {
@@ -147,7 +148,7 @@ impl Renames {
         former.into_iter().filter_map(running).collect()
     }
 
-    /// A rename changes the directory; until then, the last result is valid.
+    /// The former projects of this directory. The last result is valid until a rename changes the directory.
     fn former(&self, project: &Project) -> io::Result<Vec<Former>> {
         let directory = project.config.parent().unwrap_or(Path::new("/"));
         let (place, found) = (Place::identify(directory)?, std::fs::metadata(directory)?);
@@ -175,7 +176,7 @@ fn write_down(state_dir: &Path, place: Place) {
     }
 }
 
-/// Other projects that were in this directory, under a path that no longer leads to it.
+/// Searches for projects that were in this directory under another path, which no longer leads to it.
 fn search(project: &Project, place: Place) -> Vec<Former> {
     let states = project.state_dir.parent().unwrap_or(Path::new("/"));
     let others = std::fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -192,7 +193,7 @@ fn search(project: &Project, place: Place) -> Vec<Former> {
     others.filter_map(former).collect()
 }
 
-/// Refuses to start a service that runs, or may run, under the former path of the directory.
+/// Refuses to start a service that runs, or may run, under a former path of the directory.
 ///
 /// # Errors
 /// [`Code::Moved`] with the former path.
@@ -210,7 +211,7 @@ pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result
             Running::Unknown(why) => (
                 starting.collect(),
                 format!("unknown whether it runs {place}: {why}"),
-                "let that directory be read, then try again".to_owned(),
+                "make that directory readable, then try again".to_owned(),
             ),
         };
         if !twice.is_empty() {
@@ -221,7 +222,7 @@ pub fn refuse_second(former: &[(Former, Running)], starting: &[&Name]) -> Result
     Ok(())
 }
 
-/// The note on services of the renamed directory.
+/// The note about running services of a former path.
 pub fn note((former, running): &(Former, Running)) -> String {
     let config = former.config.display();
     let before = "where this directory was before it was renamed";

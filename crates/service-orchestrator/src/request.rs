@@ -7,11 +7,11 @@ use std::time::Duration;
 pub use service_core::fleet::Propagate;
 
 tokio::task_local! {
-    /// The actor of a task that may change definitions.
+    /// The actor on whose behalf a task changes definitions.
     pub static ON_BEHALF: String;
 }
 
-/// The actor of the present task, if known.
+/// The actor of the current task, if known.
 pub fn on_behalf() -> Option<String> {
     ON_BEHALF.try_with(Clone::clone).ok()
 }
@@ -29,35 +29,35 @@ pub struct Request {
     pub oneshots: bool,
     /// Whether the action propagates to dependencies (start), dependents (stop) or both (restart); absent: as configured.
     pub relatives: Option<Propagate>,
-    /// How long the answer may take.
+    /// How long to wait for the result.
     pub wait: WaitPolicy,
     /// The command and the actor, for the journal.
     pub requester: Requester,
-    /// The number of the last request when an apply planned this one. A service with a later request is left as it is.
+    /// The number of the last request at the time of an apply's plan. A service with a later request is not changed.
     pub planned: Option<u64>,
 }
 
 /// A request to wait for a condition of services.
 #[derive(Debug, Clone)]
 pub struct WaitRequest {
-    /// The names of the services; none: all.
+    /// The names of the services; if empty, all services.
     pub names: Vec<String>,
     /// The condition.
     pub until: WaitCondition,
-    /// How long to wait; absent: until the condition holds, or never can.
+    /// How long to wait; absent: until the condition holds or cannot be reached.
     pub limit: Option<Duration>,
 }
 
 /// The effect of a request on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Starts it.
+    /// Starts the service.
     Start,
-    /// Stops it.
+    /// Stops the service.
     Stop,
-    /// Stops it, then starts it.
+    /// Stops the service, then starts it.
     Restart,
-    /// Changes its definition without a restart, if only live keys differ.
+    /// Changes the definition without a restart, if only live keys differ.
     Update,
 }
 
@@ -73,19 +73,19 @@ impl Verb {
     }
 }
 
-/// How long the answer to a request may take.
+/// How long a request waits for its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitPolicy {
-    /// The answer comes at once. The rows name the actions that have begun.
+    /// The request returns at once. The rows name the actions that have begun.
     NoWait,
-    /// The answer comes when the request is done, at the latest after this time.
+    /// The request returns when it is done, at the latest after this time.
     Timeout(Duration),
-    /// The answer comes when each service is as requested, or cannot be.
+    /// The request returns when each service has reached the requested state or cannot reach it.
     Unlimited,
 }
 
 impl Request {
-    /// A request with every default.
+    /// A request with default options.
     pub fn new(verb: Verb, names: Vec<String>) -> Self {
         let command = match verb {
             Verb::Start => "service start",
@@ -125,17 +125,17 @@ impl Request {
 /// How a plan is to be applied.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Start every new service, and not only new dependencies.
+    /// Whether every new service is started, and not only new dependencies.
     pub start: bool,
-    /// Roll back if a step fails.
+    /// Whether a failed step causes a rollback.
     pub rollback: bool,
-    /// For each step.
+    /// How long each step waits for its result.
     pub wait: WaitPolicy,
     /// The actor.
     pub by: String,
 }
 
-/// Whether a plan that was checked is in force, or the file has changed meanwhile.
+/// Whether a checked plan is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enacted {
     /// The plan is in force.

@@ -7,21 +7,21 @@ use service_core::health::Endpoint;
 use service_core::snapshot::Status;
 use std::time::Duration;
 
-/// A service, in the guide's six fields; everything else has its default.
+/// A service in the guide's six fields. All other keys have their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// The name.
     pub name: String,
     /// The purpose.
     pub description: String,
-    /// The services that must be ready before it starts.
+    /// The services that must be ready before this one starts.
     pub dependencies: Vec<String>,
-    /// Without a stop command, the service itself: split into words, run directly and supervised. With one, a Nushell
-    /// command line that starts a service outside the orchestrator.
+    /// Without a stop command, the command of the service itself, which is split into words, run directly and
+    /// supervised. With a stop command, a Nushell command line that starts a service outside the orchestrator.
     pub start_command: String,
-    /// A Nushell command line that stops it; empty: it receives a signal.
+    /// A Nushell command line that stops the service. If it is empty, the service is stopped by a signal.
     pub stop_command: String,
-    /// The endpoint of its health checks; `None` is a process check.
+    /// The endpoint of the health checks; `None` for a process check.
     pub health_check_endpoint: Option<String>,
 }
 
@@ -41,11 +41,11 @@ pub enum ServiceStatus {
 /// The result of a health check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceHealth {
-    /// Whether it passed.
+    /// Whether the service passed the check.
     pub healthy: bool,
     /// The result as text.
     pub message: String,
-    /// How long it took.
+    /// How long the check took.
     pub latency: Duration,
 }
 

@@ -13,7 +13,7 @@ use service_shim::DroppedLines;
 use service_shim::protocol::LeftoverProcesses;
 use std::sync::Arc;
 
-/// Every service at one moment.
+/// The state of every service at one moment.
 #[derive(Debug, Clone)]
 pub struct FleetSnapshot {
     /// The plan that is in force.
@@ -29,33 +29,33 @@ pub struct ServiceSnapshot {
     pub snapshot: Snapshot,
     /// The definition of the present run.
     pub definition: Arc<Service>,
-    /// Since when its state has had this name.
+    /// When the service entered its present state, as named in the API.
     pub since: Moment,
-    /// The service's own process, while there is one.
+    /// The service's own process, if any.
     pub pid: Option<u32>,
-    /// The root of its process tree: the shim.
+    /// The shim, which is the root of the process tree.
     pub shim: Option<u32>,
     /// The last check of the present run.
     pub check: Option<Arc<CheckResult>>,
-    /// The last error of a stop by its manager.
+    /// The last error of the manager in a stop.
     pub stop_error: Option<String>,
-    /// Why its shim, which lives, is not connected.
+    /// Why the living shim is not connected.
     pub out_of_reach: Option<String>,
-    /// The manager's message on the end of the previous run.
+    /// The manager's message about the end of the previous run.
     pub ending: Option<String>,
-    /// The last data from its manager.
+    /// The last data from the manager.
     pub manager_info: ManagerInfo,
     /// The last `STATUS=` message of the service.
     pub said: Option<String>,
     /// Lines that could not be written to the log.
     pub missing: DroppedLines,
-    /// Whether its status command is not accepted yet, so that external starts remain undetected.
+    /// Whether the status command is not accepted yet, so that external starts are not detected.
     pub unqueried: bool,
-    /// A description of the processes that its first process left behind.
+    /// The leftover processes of the run, as text.
     pub left: Option<String>,
-    /// The side result of its last stop.
+    /// A detail of the last stop, for the journal.
     pub stop: Option<String>,
-    /// Whether its stop command has ended, and with code 0.
+    /// Whether the stop command ended with code 0; `None` while it runs or if there is none.
     pub stopped_by: Option<bool>,
     /// The counters.
     pub metrics: ServiceMetrics,
@@ -74,12 +74,12 @@ impl FleetSnapshot {
 }
 
 impl ServiceSnapshot {
-    /// Whether it is inactive, and external starts cannot be detected.
+    /// Whether the service is inactive and external starts cannot be detected.
     pub fn is_unknown(&self) -> bool {
         self.unqueried && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down
     }
 
-    /// The name of its state.
+    /// The name of the state.
     pub fn state_word(&self) -> &'static str {
         if self.is_unknown() { "unknown" } else { self.snapshot.state_word() }
     }
@@ -94,13 +94,13 @@ impl ServiceSnapshot {
         self.said = None;
     }
 
-    /// The manager's message on the end of the previous run, without any other source.
+    /// The manager's message about the end of the previous run, if there is no other reason.
     pub fn ending(&self) -> Option<&String> {
         let untold = self.snapshot.last_exit == Some(Exit::Unreported);
         self.ending.as_ref().filter(|_| untold && self.snapshot.restarts > 0)
     }
 
-    /// Its own status message while it starts, or after a start timeout.
+    /// The service's own status message, while it starts or after a start timeout.
     fn status_while_starting(&self) -> Option<String> {
         let counts = match &self.snapshot.state {
             State::Launching { .. } | State::Starting { .. } => true,
@@ -116,7 +116,7 @@ impl ServiceSnapshot {
         self.said.as_ref().filter(|_| counts).map(|said| format!("it says: {}", quoted(said)))
     }
 
-    /// The reason of its state: that of the core, with the message of the last check or of the manager.
+    /// The reason of the state: the core's reason, with the message of the last check or of the manager.
     pub fn reason(&self) -> Option<String> {
         if self.is_unknown() {
             return Some(NOT_ASKED.to_owned());
@@ -166,7 +166,7 @@ impl ServiceSnapshot {
     }
 }
 
-/// The number and names of left processes.
+/// Describes leftover processes: their number and names.
 pub fn describe_left(left: &LeftoverProcesses) -> String {
     let what = if left.count == 1 { "process" } else { "processes" };
     let more = (left.count as usize).saturating_sub(left.names.len());

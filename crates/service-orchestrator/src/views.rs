@@ -1,4 +1,4 @@
-//! From the snapshot to the rows that cross the wire.
+//! Converts the snapshot to the rows of the API.
 
 use crate::snapshot::{FleetSnapshot, ServiceSnapshot};
 use service_api::{redact, view};
@@ -12,11 +12,11 @@ use service_host::procfs::{self, Usage};
 use service_host::report::CheckResult;
 use service_process::limits::AppliedLimits;
 
-/// The caveat of a running service whose module was changed on the disk.
+/// The warning about a running service whose module was changed on disk.
 const MODULE_CHANGED: &str =
     "its module has changed; its accepted content is used until `service trust` or a restart";
 
-/// How many processes a reason names.
+/// The maximum number of processes that a reason names.
 const MAX_NAMED_PROCESSES: usize = 3;
 
 /// The definition of a service.
@@ -100,9 +100,9 @@ pub fn node(plan: &Plan, shown: &[Id], id: Id, state: impl Fn(Id) -> &'static st
 /// The selected columns of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// The columns that fit a terminal.
+    /// The columns that fit into a terminal.
     Short,
-    /// All.
+    /// All columns.
     Long,
 }
 
@@ -129,7 +129,7 @@ pub fn status(
     }
 }
 
-/// The time since its launch, or since the start that its manager reports.
+/// The time since the launch, or since the start that the manager reports.
 fn uptime(entry: &ServiceSnapshot) -> Option<f64> {
     if entry.pid.is_none() && entry.manager_info.id.is_none() {
         return None;
@@ -148,7 +148,7 @@ fn details(
 ) -> view::Details {
     let (snapshot, definition) = (&entry.snapshot, &entry.definition);
     let files = paths.files(&definition.name);
-    // A definition that has changed holds from the next start.
+    // A changed definition applies from the next start on.
     let kept = snapshot
         .state
         .is_alive()
@@ -204,7 +204,7 @@ pub fn caveats(entry: &ServiceSnapshot, kept: Option<&AppliedLimits>) -> Vec<Str
     facts.into_iter().flatten().collect()
 }
 
-/// What a stop waits for, and for how long.
+/// Describes the processes that a stop waits for, and the time until they are killed.
 pub fn remains(entry: &ServiceSnapshot) -> Option<String> {
     let State::Stopping { kill_at, kills, .. } = entry.snapshot.state else { return None };
     let pids = procfs::descendants(entry.shim?);
@@ -226,12 +226,12 @@ fn endpoint(service: &Service) -> Option<String> {
     service.endpoint.as_ref().map(|endpoint| redacted(&endpoint.to_string()))
 }
 
-/// Text of the user without secrets.
+/// Removes secrets from a text of the user.
 fn redacted(text: &str) -> String {
     redact(text).into_owned()
 }
 
-/// The row of a service that should not run, in place of a check.
+/// The row of an inactive service, in place of a check.
 pub fn at_rest(entry: &ServiceSnapshot) -> Option<view::Health> {
     let definition = &entry.definition;
     let message = match (&entry.snapshot.state, entry.snapshot.goal) {

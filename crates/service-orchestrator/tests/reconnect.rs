@@ -1,4 +1,4 @@
-//! Connections between the daemon and its shims that are cut off.
+//! Tests of lost connections between the daemon and its shims.
 
 use nix::sys::socket::{Shutdown, shutdown};
 use service_orchestrator::{Service, ServiceOrchestrator, ServiceStatus};
@@ -38,7 +38,7 @@ async fn a_connection_that_is_cut_off_leaves_the_service_alone_and_is_made_anew(
             shutdown(socket, Shutdown::Both).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(pid(), first, "it runs as it did");
+        assert_eq!(pid(), first, "the same process still runs");
     }
     assert_eq!(orchestrator.get_service_status("web").await.unwrap(), ServiceStatus::Running);
     orchestrator.stop_service("web").await.unwrap();

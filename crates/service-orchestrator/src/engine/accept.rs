@@ -49,7 +49,8 @@ impl Engine {
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let now = clock::now();
         self.fleet.set_requester(request.requester.clone());
-        // A service in an unknown state is left alone, and its row says why. Its dependencies are not included.
+        // A service in an unknown state is not changed, and its row contains the reason. Its dependencies are not
+        // included.
         let (unclear, ids): (Vec<Id>, Vec<Id>) = ids.iter().partition(|id| self.is_unclear(**id));
         let mut about = match request.verb {
             Verb::Start => self.fleet.start(&ids, relatives, now),
@@ -64,7 +65,7 @@ impl Engine {
         }
         let open = |id: Id| {
             let (settled, was_alive) = before[id.index()];
-            // A dependency that was already starting is included without a restart.
+            // A dependency that is already starting is included without a restart.
             let was_alive = was_alive
                 && (request.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
             Open {
@@ -85,7 +86,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The services that a request is about, without their relatives.
+    /// The services that a request selects, without their dependencies and dependents.
     pub(super) fn meant(&self, request: &Request) -> Result<Vec<Id>, Problem> {
         let mut met = BTreeSet::new();
         let ids: Vec<Id> = match request.all {
@@ -104,7 +105,7 @@ impl Engine {
         Ok(ids)
     }
 
-    /// A restart of all services does not repeat completed one-shots.
+    /// Restarts services. A restart of all services does not run completed one-shots again.
     fn restart(&mut self, ids: &[Id], relatives: Propagate, spare_done: bool, now: Moment) -> Vec<Id> {
         let (done, ids): (Vec<Id>, Vec<Id>) =
             ids.iter().partition(|id| spare_done && self.fleet.is_done(**id));
@@ -113,26 +114,26 @@ impl Engine {
         about
     }
 
-    /// Only a later request undoes a request.
+    /// Whether a later request for the service has replaced this one, which belongs to an apply.
     fn is_overtaken(&self, id: Id, request: &Request) -> bool {
         let name = &self.fleet.plan().service(id).name;
         request.planned.is_some_and(|planned| self.requests.has_since(name, planned))
     }
 
-    /// Whether a service already is as requested, and whether it has a process.
+    /// Whether a service already is in the requested state, and whether it has a process.
     fn before(&self, prospects: &Prospects<'_>, request: &Request, id: Id) -> (bool, bool) {
         let machine = self.fleet.machine(id);
         let settled = match request.verb {
             Verb::Start => prospects.start(id) == Progress::Done,
             Verb::Stop => self.fleet.stop_progress(id) == Progress::Done,
             Verb::Restart => request.all && !request.oneshots && self.fleet.is_done(id),
-            // The health of an unchanged check is known, and decides nothing.
+            // Without a new health check, an update does not wait for the health.
             Verb::Update => !machine.has_new_check(self.fleet.plan().service(id)),
         };
         (settled, machine.state().is_alive())
     }
 
-    /// The completion of a one-shot under another definition does not count, unless a running service relies on it.
+    /// Forgets the completion of one-shots under another definition, unless a running service depends on it.
     fn forget_outdated(&mut self, ids: &[Id]) {
         let plan = self.fleet.plan();
         let is_outdated = |id: &Id| {

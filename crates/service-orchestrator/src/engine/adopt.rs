@@ -1,4 +1,5 @@
-//! Adopts services as they were [found](super::recovery): follows running services, and reports the end of the others.
+//! Adopts services in their [recovered](super::recovery) state: follows running services, and reports the end of the
+//! others.
 
 use super::leftover::with_orphaned;
 use super::recovery::{definition_of_run, elsewhere};
@@ -17,7 +18,7 @@ use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Observations during an adoption, to be reported when the snapshot shows the services.
+/// Observations during an adoption. They are reported once the snapshot contains the services.
 #[derive(Default)]
 struct Discoveries {
     events: Vec<(Name, u64, Event)>,
@@ -31,8 +32,8 @@ impl Discoveries {
 }
 
 impl Engine {
-    /// Adopts every service in its state. Returns observations of the runs, to be [applied](Engine::apply_observation)
-    /// when the snapshot shows them.
+    /// Adopts every service in its recovered state. Returns observations of the runs, to be
+    /// [applied](Engine::apply_observation) once the snapshot contains the services.
     pub(super) fn adopt_all(
         &mut self,
         mut memories: BTreeMap<Name, PersistedState>,
@@ -49,7 +50,7 @@ impl Engine {
         self.settled(discoveries, now)
     }
 
-    /// Resumes the adopted services.
+    /// Lets the fleet decide on the adopted services.
     fn settled(&mut self, discoveries: Discoveries, now: Moment) -> Vec<(Name, u64, Observation)> {
         self.fleet.resume(now);
         for (name, run, event) in discoveries.events {
@@ -79,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Adds a service without a definition, so that it can be seen and stopped.
+    /// Adds a service without a definition, so that the service can be displayed and stopped.
     async fn add_orphaned(&mut self, name: &Name) {
         let plan = with_orphaned(Plan::clone(self.fleet.plan()), &BTreeSet::from([name.clone()]));
         self.replan(plan).await;
@@ -93,8 +94,8 @@ impl Engine {
         );
     }
 
-    /// Remembers the last runs of the services that another plan does not have. Their directories may not have the numbers: a
-    /// disk may have been full.
+    /// Retains the last run numbers of the services that another plan does not have. Their directories may lack the
+    /// numbers, for example because the disk was full.
     pub(super) fn retire_runs(&mut self, next: &Plan) {
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids().filter(|id| next.id(&plan.service(*id).name).is_none()) {
@@ -102,14 +103,14 @@ impl Engine {
         }
     }
 
-    /// A service that returns continues its run numbers, if this daemon assigned them or its directory still exists.
-    /// With a repeated number, records of the earlier run would be attributed to the later one.
+    /// Continues the run numbers of a service that is defined again, if this daemon assigned them or its directory
+    /// still exists. If a number were repeated, records of the earlier run would be attributed to the later one.
     pub(super) fn number_runs(&mut self, returned: &[Id]) {
         let plan = Arc::clone(self.fleet.plan());
         for id in returned.iter().copied() {
             let files = self.drivers.paths.files(&plan.service(id).name);
             let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
-            // A run of a manager has no record.
+            // A run by a manager has no record.
             let saved = recorded.max(run_definition::last_run(&files));
             let run = saved.max(self.retired.remove(&plan.service(id).name));
             if run > 0 {
@@ -119,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Adopts one service in its state.
+    /// Adopts one service in its recovered state.
     fn adopt_service(
         &mut self,
         id: Id,
@@ -135,7 +136,7 @@ impl Engine {
         if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
             &mut trace
         {
-            // Its pid is known before a client can ask. The shim itself is reported later, or never if it is frozen.
+            // The pid is set at once, before clients query it. The shim is reported later, or never if it is frozen.
             let leader = match record.phase {
                 Phase::Running { leader, .. } => Some(leader),
                 Phase::Launching { .. }
@@ -165,14 +166,14 @@ impl Engine {
         let run = record.map_or(remembered, |record| record.run.max(remembered));
         let definition = definition_of_run(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
-            // It was not run by a shim.
+            // The run had no shim.
             trace = trace.filter(|trace| trace.unclear_reason().is_none());
         }
         let judged = definition.as_ref().unwrap_or(plan.service(id));
         let found = match elsewhere(judged, memory.as_ref(), run, reported.as_ref()) {
             Some(found) if !trace.as_ref().is_some_and(RunTrace::may_run) => {
                 if matches!(memory.as_ref().map(|memory| &memory.state), Some(State::Launching { .. })) {
-                    // The first reply tells whether that call started it.
+                    // The first status query shows whether the start call had an effect.
                     discoveries.events.push((name.clone(), run, Event::Launched));
                 }
                 found
@@ -181,7 +182,7 @@ impl Engine {
         };
         if let Some(reported) = reported {
             let entry = self.services[id.index()].edit();
-            // The check belongs to that run.
+            // The check belongs to the reported run.
             entry.snapshot.run = run;
             entry.check = Some(Arc::new(reported.check));
             if manager::decides(judged) {
@@ -203,7 +204,7 @@ impl Engine {
             }
         };
         let memory = memory.unwrap_or_else(stranger);
-        // The restarts counted by the previous daemon are not counted again.
+        // Restarts that the previous daemon counted are not counted again.
         self.services[id.index()].edit().snapshot.restarts = memory.restarts;
         self.fleet.restore(id, memory, found, now);
         if let Some(shim) = found_shim {

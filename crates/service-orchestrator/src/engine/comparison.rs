@@ -1,4 +1,4 @@
-//! [`Comparison`]: the running services, and the changes by another plan.
+//! [`Comparison`]: the running services, and the changes that another plan would make.
 
 use super::request_log::RequestLog;
 use service_api::{Code, Problem};
@@ -8,14 +8,14 @@ use service_core::{Name, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The running services, and the changes by another plan.
+/// The running services, and the changes that another plan would make.
 pub(crate) struct Comparison {
     pub(crate) changes: Vec<Change>,
     /// The last definitions of services that run or should run.
     pub(crate) present: RunningDefinitions,
     /// The present plan.
     pub(crate) plan: Arc<Plan>,
-    /// The requests so far, without those of an apply.
+    /// The requests so far, without requests of an apply.
     pub(crate) requests: RequestLog,
     /// The services in an unknown state, with the reason.
     pub(crate) unclear: BTreeMap<Name, String>,
@@ -24,7 +24,7 @@ pub(crate) struct Comparison {
 /// The running services that another plan may change.
 pub(crate) struct RunningServices {
     pub(crate) present: RunningDefinitions,
-    /// The services that are no news.
+    /// The services in the last applied file.
     pub(super) known: BTreeSet<Name>,
     /// The completed one-shots.
     pub(super) done: BTreeSet<Name>,
@@ -34,16 +34,16 @@ pub(crate) struct RunningServices {
 }
 
 impl RunningServices {
-    /// [`Self::compare`] on a thread of its own.
+    /// Calls [`Self::compare`] on another thread.
     pub(crate) async fn compared(self, next: Plan) -> Result<Comparison, Problem> {
         let compared = tokio::task::spawn_blocking(move || self.compare(&next)).await;
         compared.map_err(|error| Problem::new(Code::Internal, format!("cannot compare the plans: {error}")))
     }
 
-    /// The changes by another plan. With many dependencies, this takes longer than the engine may be blocked.
+    /// Computes the changes. With many dependencies, this takes longer than the engine may be blocked.
     fn compare(self, next: &Plan) -> Comparison {
         let Self { present, known, done, plan, requests, unclear } = self;
-        // An added service follows no file, so a changed file does not affect it.
+        // An added service is not in the file, so a changed file does not affect it.
         let follows = |change: &Change| match next.id(&change.name) {
             Some(id) => next.service(id).origin == Origin::File,
             None => present.get(&change.name).is_none_or(|last| last.origin == Origin::File),
@@ -57,7 +57,7 @@ impl RunningServices {
     }
 }
 
-/// Whether a new service is started, and not only defined.
+/// Whether an apply starts this new service, instead of only defining it.
 pub(crate) fn starts(change: &Change, all: bool) -> bool {
     change.needed || all
 }

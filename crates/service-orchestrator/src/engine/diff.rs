@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// Returns to the definitions before an apply, with the present added services and goals. Returns the running
+    /// Restores the definitions before an apply, with the present added services and goals. Returns the running
     /// services and the plan.
     pub(super) async fn roll_back(
         &mut self,
@@ -51,7 +51,7 @@ impl Engine {
         Ok((presence, plan))
     }
 
-    /// Continues services under their new definitions. Returns these services.
+    /// Updates services to their new definitions without a restart. Returns these services.
     pub(super) fn update(&mut self, ids: &[Id], now: Moment) -> Vec<Id> {
         self.fleet.update(ids, now);
         for id in ids {

@@ -1,4 +1,4 @@
-//! [`Drivers`]: everything by which the engine acts on the world.
+//! [`Drivers`]: what performs the engine's effects: shims, managers and health checks.
 
 use service_core::config::Service;
 use service_host::acceptance::Acceptance;
@@ -11,7 +11,7 @@ use service_probe::Prober;
 use service_process::Shims;
 use std::sync::Arc;
 
-/// Cheap to clone: each task has its own.
+/// The drivers. Cheap to clone: each task has its own clone.
 #[derive(Clone)]
 pub(crate) struct Drivers {
     pub(crate) paths: Arc<Paths>,
@@ -20,7 +20,7 @@ pub(crate) struct Drivers {
     pub(crate) managers: Managers,
     /// The accepted definitions.
     pub(crate) acceptance: Arc<Acceptance>,
-    /// How long the engine blocks its thread.
+    /// Measures how long the engine blocks its thread.
     pub(crate) loop_metrics: Arc<LoopMetrics>,
     /// Checks requested by clients.
     pub(crate) client_checks: Arc<SingleFlight<Service, CheckResult>>,

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// The number of definitions that are saved without a blocking thread.
+/// The maximum number of definitions that are saved on the engine's thread.
 const MAX_INLINE_COUNT: usize = 8;
 
 impl Engine {
@@ -25,7 +25,7 @@ impl Engine {
         let definition = Arc::clone(self.fleet.machine(order.id).definition());
         let service = &mut self.services[order.id.index()];
         service.run.enter_run(order.run);
-        // A service started by a shim is stopped by the shim, also if its definition has changed to a manager.
+        // The shim stops a service that it runs, even if the definition has changed to a manager.
         let managed = definition.is_managed() && service.run.shim.is_none();
         match order.effect {
             Effect::Spawn if managed => {
@@ -47,7 +47,7 @@ impl Engine {
                     let task = self.drivers.watch_port(&definition, order.run);
                     service.run.readiness = task.map(AbortOnDrop::from);
                 }
-                // The snapshot may be one turn old. A check only uses its pid.
+                // The snapshot may be from the previous turn. A check uses only its pid.
                 let entry = ServiceSnapshot { definition, ..ServiceSnapshot::clone(&service.snapshot) };
                 let left = self.fleet.machine(order.id).start_ends().map(|end| end.since(clock::now()));
                 let check = self.drivers.clone().check_and_report(self.settings(), entry, order.run, left);
@@ -64,7 +64,8 @@ impl Engine {
             Effect::Terminate if managed => {
                 self.have_stopped(order.id, definition, order.run, self.only_again(order.id));
             }
-            // The running call has its own deadline. A second call would not help.
+            // A manager is called to stop again, because it cannot kill. A running stop call has its own deadline, so a
+            // second call would not help.
             Effect::Kill if managed => {
                 if service.run.manager_call.as_ref().is_none_or(AbortHandle::is_finished) {
                     self.have_stopped(order.id, definition, order.run, Then::Rest);
@@ -93,7 +94,7 @@ impl Engine {
         &mut self.services[id.index()].run
     }
 
-    /// Saves the definitions of the runs that begin now. For many runs, the thread is released meanwhile.
+    /// Saves the definitions of the runs that begin now. For many runs, another thread saves them.
     pub(super) async fn save_begun_definitions(&mut self, orders: &[ServiceEffect]) {
         let begins = |order: &&ServiceEffect| order.effect == Effect::Spawn;
         let begun: Vec<_> = orders
@@ -147,8 +148,7 @@ impl Engine {
         }
     }
 
-    /// Prepares the starts of waiting services meanwhile: idle shims, and the files of services that have just begun to
-    /// wait.
+    /// Prepares the starts of waiting services: idle shims, and the files of services that have just begun to wait.
     pub(super) fn prepare(&self, waiting: Vec<Files>) {
         let waits = |service: &&ServiceRuntime| {
             service.snapshot.snapshot.waits_for.is_some() && !service.snapshot.definition.is_managed()
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Has a manager stop a service; a start that is still under way ends first.
+    /// Stops a service through its manager, after a start call that is still running.
     fn have_stopped(&mut self, id: Id, definition: Arc<Service>, run: u64, then: Then) {
         if let Some(call) = self.runtime(id).manager_call.take() {
             call.abort();
@@ -172,7 +172,8 @@ impl Engine {
         self.runtime(id).manager_call = Some(call.abort_handle());
     }
 
-    /// The next step for a service that is stopped in order to start unchanged, with no dependents to wait for.
+    /// Whether a stop is followed by a start of the same definition, without dependents in between; a manager can then
+    /// restart the service in one call.
     fn only_again(&self, id: Id) -> Then {
         let machine = self.fleet.machine(id);
         let same = changed_keys(machine.definition(), self.fleet.plan().service(id)).is_empty();
@@ -182,7 +183,8 @@ impl Engine {
         }
     }
 
-    /// Handles a restart by a manager in one call. If the goal has changed meanwhile, the new run is stopped.
+    /// Handles a restart that a manager performed in one call. If the goal has changed meanwhile, the new run is
+    /// stopped.
     pub(super) fn restarted(&mut self, name: &Name, run: u64, told: ManagerInfo) {
         let Some(id) = self.fleet.plan().id(name).filter(|id| self.fleet.machine(*id).run() == run) else {
             return;
@@ -195,8 +197,8 @@ impl Engine {
             Then::Rest => self.have_stopped(id, Arc::clone(machine.definition()), run, Then::Rest),
             Then::Start => {
                 self.runtime(id).restarted_by_manager = Some(told);
-                // The service becomes inactive and unblocked in the same turn, and the following effect completes at
-                // once.
+                // The event makes the service inactive and startable in the same turn. The start effect that follows
+                // completes at once, because the manager has already started the run.
                 self.fleet.handle_event(id, run, Event::TreeExited(Exit::Unreported), clock::now());
             }
         }
@@ -206,7 +208,8 @@ impl Engine {
         self.fleet.plan().settings().clone()
     }
 
-    /// `READY=1` and log lines are reported by the shim. A shim of a former version does not match log lines.
+    /// Begins to watch for readiness. The shim itself reports `READY=1` and matching log lines; only an older shim does
+    /// not match log lines.
     fn listen(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
         if self.runtime(id).shim.as_ref().is_some_and(ShimHandle::matches_log) {
             return;
@@ -219,19 +222,20 @@ impl Engine {
     }
 }
 
-/// The next call of a manager after a stop.
+/// The manager call that follows a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Rest,
     Start,
 }
 
-/// The stop command, unless it belongs to a manager: the definition may have changed to a manager since the start.
+/// The stop command of a run without a manager. If the definition has changed to a manager since the start, its stop
+/// command does not apply to this run.
 fn own_stop_command(definition: &Service) -> Option<&String> {
     definition.stop_command.as_ref().filter(|_| !definition.is_managed())
 }
 
-/// Continues a shim that was stopped by `SIGSTOP`, which otherwise cannot receive commands.
+/// Continues a shim that was stopped by `SIGSTOP` and therefore receives no requests.
 fn wake(shim: Option<u32>) {
     if let Some(pid) = shim.and_then(|pid| i32::try_from(pid).ok()) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT);

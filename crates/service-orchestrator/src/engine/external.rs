@@ -1,4 +1,4 @@
-//! The engine's part in external starts: each becomes a run like any other.
+//! Handles external starts: each becomes a run like any other.
 
 use super::task::Engine;
 use service_core::Name;
@@ -9,7 +9,8 @@ use service_manager as manager;
 use std::sync::Arc;
 
 impl Engine {
-    /// Handles the answer whether an inactive service runs. The report belongs to the run that this begins.
+    /// Handles the result of a presence check of an inactive service. If the service runs, a new run begins with this
+    /// report.
     pub(super) fn handle_presence(&mut self, name: &Name, run: u64, found: Option<Box<ManagerReport>>) {
         let Some(reported) = found else {
             return self.handle_event(name, run, Event::PresenceChecked(Presence::Absent));
@@ -23,7 +24,7 @@ impl Engine {
         }
         let definition = Arc::clone(machine.definition());
         tracing::info!(service = %name, run, "was started outside the orchestrator");
-        // The definition of an external start is unknown. The last definition is the most likely one.
+        // The definition of an external run is unknown. The last definition is the most likely one.
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
         self.save_definition(id, &last, run);
         self.refresh(id);

@@ -1,4 +1,4 @@
-//! How a service is checked: by its endpoint, by its manager, or by whether its process runs.
+//! Checks a service: by its endpoint, by its manager, or by the existence of its process.
 
 use super::drivers::Drivers;
 use crate::snapshot::ServiceSnapshot;
@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// The time between the end of a check and the end of the start that it decides.
+/// The time reserved between the end of a check and the start timeout, to report the result.
 const REPORT_MARGIN: Duration = Duration::from_millis(50);
 
-/// Limits a check to the rest of the start that it decides. Returns the limit if it is shorter than the configured
-/// timeout.
+/// Limits a check to the time that is left until the start timeout. Returns the limit if it is shorter than the
+/// configured timeout.
 fn shorten(entry: &mut ServiceSnapshot, left: Duration) -> Option<Duration> {
     let limit = left.saturating_sub(REPORT_MARGIN.min(left / 10));
     let limit = Duration::from_millis(limit.as_millis().try_into().unwrap_or(u64::MAX).max(1));
@@ -30,7 +30,7 @@ fn shorten(entry: &mut ServiceSnapshot, left: Duration) -> Option<Duration> {
 }
 
 impl Drivers {
-    /// Checks a run once and reports the result. `left` is the time that is left to a start.
+    /// Checks a run once and reports the result. `left` is the time until the start timeout.
     pub(super) async fn check_and_report(
         self,
         settings: Settings,
@@ -55,7 +55,7 @@ impl Drivers {
         if limit.is_some_and(|limit| !result.healthy && result.latency >= limit)
             && entry.check.as_ref().is_some_and(took_longer)
         {
-            // It had less time than the previous check needed.
+            // A shortened check with less time than the previous check needed proves nothing.
             return;
         }
         let verdict = if result.healthy { ProbeResult::Success } else { ProbeResult::Failure };

@@ -1,4 +1,4 @@
-//! [`Inbox`]: the input of the engine: reports of drivers first, then commands of handles.
+//! [`Inbox`]: the input of the engine. Reports of drivers come before commands of handles.
 
 use super::message::EngineCommand;
 use service_core::Moment;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// After this many reports in a row, one command is handled, so that a noisy service cannot starve requests.
 const MAX_REPORTS_IN_A_ROW: usize = 256;
 
-/// The two mailboxes.
+/// The two channels.
 pub(crate) struct Inbox {
     reports: UnboundedReceiver<RunReport>,
     commands: UnboundedReceiver<EngineCommand>,
@@ -51,12 +51,12 @@ impl Inbox {
         input
     }
 
-    /// Whether other tasks have waited for a long series of reports.
+    /// Whether a long series of reports has delayed other tasks.
     pub(super) fn is_behind(&self) -> bool {
         self.in_a_row >= MAX_REPORTS_IN_A_ROW
     }
 
-    /// Whether nothing waits.
+    /// Whether no input waits.
     pub(super) fn is_empty(&self) -> bool {
         self.reports.is_empty() && self.commands.is_empty()
     }

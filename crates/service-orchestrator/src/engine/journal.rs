@@ -8,7 +8,7 @@ use service_host::clock;
 use service_store::journal::{ObservedState, Subscription};
 
 impl Engine {
-    /// Records the state of a service, with the same reason as its status.
+    /// Records the state of a service, with the reason that its status shows.
     pub(super) fn record(&mut self, id: Id) {
         let entry = &self.services[id.index()].snapshot;
         let plan = self.fleet.plan();

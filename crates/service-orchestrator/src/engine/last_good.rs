@@ -8,8 +8,8 @@ use service_core::{Name, Plan};
 use service_store::run_definition;
 use std::sync::Arc;
 
-/// The previously running definitions, in the order of their file, and the inactive ones; plus definitions and goals
-/// that other requests have changed since, which an apply does not undo.
+/// The definitions before an apply: of the previously running services and of the inactive ones, in the order of the
+/// file. Definitions that other requests have changed since are kept, because a rollback does not undo them.
 pub(super) fn last_good(before: &Comparison, now: &RunningServices) -> Result<Plan, Problem> {
     let of_file = |service: &&Arc<Service>| service.origin == Origin::File;
     let defined = before.plan.ids().map(|id| before.plan.service(id));
@@ -20,7 +20,7 @@ pub(super) fn last_good(before: &Comparison, now: &RunningServices) -> Result<Pl
     let mut all: Vec<Service> = defined.filter(of_file).map(last).collect();
     let gone = before.present.values().filter(of_file);
     all.extend(gone.filter(|ran| before.plan.id(&ran.name).is_none()).map(|ran| Service::clone(ran)));
-    // A service removed by the new file may have been added since.
+    // A service that the new file removed may have been added again since.
     let is_added =
         |name: &Name| now.plan.id(name).is_some_and(|id| now.plan.service(id).origin != Origin::File);
     all.retain(|service| !is_added(&service.name));
@@ -42,7 +42,7 @@ pub(super) fn last_good(before: &Comparison, now: &RunningServices) -> Result<Pl
         let message = format!("cannot roll back: only a former daemon knew the environment of `{name}`");
         return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
     }
-    // Definitions of different times may contradict each other. The previously running ones do not.
+    // Definitions from different times may be inconsistent. The previously running ones are consistent.
     compile(all).or_else(|_| compile(runs(&before.present).collect())).map_err(|errors| {
         let message = format!("cannot roll back: {}", errors[0]);
         Problem::new(Code::BadDefinition, message).help("the new definitions stay in force")
@@ -53,7 +53,7 @@ fn runs(present: &RunningDefinitions) -> impl Iterator<Item = Service> {
     present.values().map(|service| Arc::unwrap_or_clone(Arc::clone(service)))
 }
 
-/// The services without dependencies on services outside this list.
+/// Removes dependencies on services outside this list.
 fn drop_missing_dependencies(mut services: Vec<Service>) -> Vec<Service> {
     let names: Vec<Name> = services.iter().map(|service| service.name.clone()).collect();
     for service in &mut services {

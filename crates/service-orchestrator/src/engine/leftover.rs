@@ -1,10 +1,10 @@
-//! Services that run and are no longer defined: the plan has them until they have stopped.
+//! Orphaned services: they run and are no longer defined. The plan contains them until they have stopped.
 
 use service_core::config::{Command, Config, Restart, Service};
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
 
-/// The plan with these services, which can only be seen and stopped.
+/// Adds orphaned services to the plan. They can only be displayed and stopped.
 pub(super) fn with_orphaned(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let orphaned = |name: Name| {
         let mut service = Service::new(name);
@@ -19,5 +19,5 @@ pub(super) fn with_orphaned(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let defined = plan.ids().map(|id| Service::clone(plan.service(id)));
     let services = defined.chain(names.iter().cloned().map(orphaned)).collect();
     Plan::compile(Config { settings: plan.settings().clone(), services })
-        .expect("services without dependencies, of names that are not in the plan, cannot make it wrong")
+        .expect("services without dependencies, with names that are not in the plan, cannot make it invalid")
 }

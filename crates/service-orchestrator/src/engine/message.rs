@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// One command.
 pub(crate) enum EngineCommand {
-    /// A request. The reply says whether it is accepted; the rows are its results.
+    /// A request. The reply is an error if the request is refused; otherwise it has the channel of the resulting rows.
     Request {
         request: Request,
         rows: mpsc::UnboundedSender<Outcome>,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// Which services would a restart start, if it stops any?
+    /// Determines the services that a restart would start; none if it stops no service.
     PreviewRestart { request: Request, reply: oneshot::Sender<(Arc<Plan>, Vec<Id>)> },
     /// Waits for a state without requesting it.
     Wait {
@@ -26,24 +26,24 @@ pub(crate) enum EngineCommand {
         rows: mpsc::UnboundedSender<Outcome>,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// A service in an unknown state was examined again.
+    /// Reports another examination of a service in an unknown state.
     Reexamined { name: Name, trace: Box<RunTrace> },
-    /// The accepted definitions have changed.
+    /// Reports that the accepted definitions have changed.
     Accepted,
-    /// Another plan.
+    /// Replaces the plan.
     Replan { plan: Plan, by: Option<String>, reply: oneshot::Sender<()> },
-    /// Returns to the plan before a failed apply, with later changes of other requests. The reply holds the running
+    /// Restores the plan before a failed apply, with later changes of other requests. The reply contains the running
     /// services and the plan.
     RollBack {
         before: Arc<Comparison>,
         by: Option<String>,
         reply: oneshot::Sender<Result<(RunningServices, Plan), Problem>>,
     },
-    /// Which services run? The answer is compared with another plan.
+    /// Returns the running services, to be compared with another plan.
     ReadPresence { reply: oneshot::Sender<RunningServices> },
-    /// An apply begins or ends its steps.
+    /// Reports that an apply begins or ends its steps.
     SetApplying { begins: bool, reply: oneshot::Sender<()> },
-    /// All that is defined has been applied.
+    /// Reports that all definitions have been applied.
     Applied { reply: oneshot::Sender<()> },
     /// Adds, replaces and removes definitions. The reply names the removed services.
     Redefine {
@@ -54,8 +54,8 @@ pub(crate) enum EngineCommand {
     },
     /// Subscribes to the journal.
     SubscribeJournal { names: Vec<String>, reply: oneshot::Sender<Result<Subscription, Problem>> },
-    /// Is the engine alive, and can it write the journal?
+    /// Checks that the engine responds. The reply is the last error of the journal, if any.
     CheckHealth { reply: oneshot::Sender<Option<String>> },
-    /// Write everything down and end.
+    /// Saves all data and ends the engine.
     Finish { reply: oneshot::Sender<()> },
 }

@@ -1,4 +1,4 @@
-//! The services that a restart would start, determined before it stops any.
+//! Determines the services that a restart would start, before it stops any.
 
 use super::task::Engine;
 use crate::request::{Propagate, Request};

@@ -23,27 +23,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// The time limit for managers to report the services of the former daemon. Most need a tenth of it.
+/// The time limit for managers to report the services of the former daemon. Most managers need a tenth of it.
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit for a sent launch to take effect.
 const LAUNCH_TIMEOUT: Duration = Duration::from_millis(500);
-/// The number of services examined at once. Each takes two descriptors.
+/// The maximum number of services examined at once. Each uses two descriptors.
 const MAX_CONCURRENT: usize = 64;
 /// The time limit for the first report of a new shim.
 const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The interval of checks for a launch, a first report or a readable record, during one of these limits.
+/// The polling interval for a launch, a first report or a readable record.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The time limit for reading a record of a service without a shim.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The plan, including running and possibly running services that are no longer defined, and the findings for each
-/// service.
+/// The plan with the orphaned services, which run or may run, and the findings for each service.
 pub(super) struct RecoveredRuns {
     pub(super) plan: Plan,
     pub(super) orphaned: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, RunTrace>,
-    /// Whether not even the names of the services can be read.
+    /// Whether the names of the services cannot be read either.
     pub(super) unlisted: bool,
     /// Whether shims without files may exist.
     pub(super) unsearched: bool,
@@ -54,7 +53,7 @@ pub(super) struct RecoveredRuns {
 /// The record of a service's last run.
 struct RecordedRun {
     record: RunRecord,
-    /// Whether a process holds the lock of a run.
+    /// Whether a process holds the lock of the run.
     is_kept: bool,
     /// The connection to the shim, if the shim answered and a descriptor was free.
     reached: Option<Reached>,
@@ -74,7 +73,7 @@ pub(super) async fn find_runs(
     let (mut runs, unlisted) = match names(paths) {
         Ok(mut names) => {
             if unsearched.is_some() && !paths.state_dir.join("state.json").exists() {
-                // The set of services that have run is unknown.
+                // The names of the services that have run are unknown.
                 let defined = plan.ids().map(|id| &plan.service(id).name).filter(|name| !managed(name));
                 names.extend(defined.cloned());
             }
@@ -125,19 +124,19 @@ pub(super) fn definition_of_run(
     Some(Arc::new(if is_orphaned { run_definition::without_unknown(definition) } else { definition }))
 }
 
-/// Whether a manager probably runs it, by the definition of its start.
+/// Whether a manager probably runs the service, according to the definition of its last start.
 fn runs_elsewhere(paths: &Paths, name: &Name, memory: &PersistedState) -> bool {
     was_wanted(memory)
         && run_definition::load(paths, &Service::new(name.clone()), memory.run)
             .is_some_and(|definition| definition.is_managed())
 }
 
-/// Whether it ran when the former daemon ended, and should run.
+/// Whether the service ran when the former daemon ended, and has goal up.
 fn was_wanted(memory: &PersistedState) -> bool {
     memory.state.is_alive() && (memory.goal != Goal::Down || matches!(memory.state, State::Stopping { .. }))
 }
 
-/// The services that have ever run. The error says why they are unknown.
+/// The names of all services that have run in this state directory.
 pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
     let directory = paths.services();
     let entries = match std::fs::read_dir(&directory) {
@@ -204,7 +203,7 @@ async fn trace(
         let by_shim = !matches!(&manager, Ok(manager) if *manager != Manager::Process);
         let unseen = match memory {
             Some(memory) => Some(memory).filter(unseen).map(Some),
-            // The persisted state has no entry for it.
+            // The service has no persisted state.
             None => record.is_none().then_some(None),
         };
         match (unseen, unsearched) {
@@ -219,7 +218,7 @@ async fn trace(
             }
             _ => {}
         }
-        // The persisted state before an unrecorded end. A manager's service never has a shim.
+        // The run of this persisted state ended without a record. A manager's service never has a shim.
         if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
             process::orphans::end(paths, name, memory.run, None).await;
         }
@@ -228,20 +227,20 @@ async fn trace(
     RunTrace { found, record, reached }
 }
 
-/// Whether the file cannot be read now or later. Any other error may be temporary.
+/// Whether the file is missing or damaged. Any other error may be temporary.
 fn is_absent_or_damaged(error: &io::Error) -> bool {
     use ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
     matches!(error.kind(), NotFound | NotADirectory | InvalidData | IsADirectory | UnexpectedEof)
 }
 
-/// Waits for launches that the former daemon had sent. Until a launch takes effect or is lost, its service must not
+/// Waits for launches that the former daemon had sent. As long as a launch may still take effect, its service must not
 /// count as inactive.
 async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedState>) {
     let deadline = clock::now().plus(LAUNCH_TIMEOUT);
     let is_out = |memory: &PersistedState| matches!(memory.state, State::Launching { .. });
     for (name, memory) in memories.iter().filter(|(_, memory)| is_out(memory)) {
         let files = paths.files(name);
-        // A record that cannot be read shows nothing. The following examination reports the error.
+        // An unreadable record does not count here. The following examination reports the error.
         let shows = || {
             let record = files.read_record().ok().flatten();
             record.is_some_and(|record| record.run >= memory.run)
@@ -253,11 +252,11 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
     }
 }
 
-/// The record of the last run; `None` without any trace of a run. While a shim holds the lock, the shim is queried
-/// instead of the disk. A shim that has only just started is waited for, since a second one must not be started beside
-/// it. A frozen shim does not answer, and its written record counts.
+/// The record of the last run; `None` if there was none. If a shim holds the lock, the shim itself is queried. If the
+/// shim has only just started, this waits for its first report, because a second shim must not be started. If the shim
+/// is frozen and does not answer, its record file counts.
 ///
-/// The error says why it is unknown whether the service runs, or how it ended.
+/// The error is the reason why it is unknown whether the service runs, or what its exit status is.
 async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
     let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
     loop {
@@ -278,12 +277,12 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
                 }));
             }
             Err(error) if clock::now() >= deadline => {
-                // Its socket may have been removed. The written record counts if that very process lives.
+                // The socket may have been removed. The record file counts if the process in it is alive.
                 let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
                 if let Some(record) = record {
                     return Ok(Some(RecordedRun { record, is_kept: true, reached: None }));
                 }
-                // The shim may just have ended, in which case the lock is free.
+                // The shim may have ended meanwhile; then the lock is free.
                 if clock::now() >= deadline.plus(FIRST_REPORT_TIMEOUT) {
                     let lock = files.lock();
                     let why =
@@ -297,8 +296,8 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
     }
 }
 
-/// The lock is free: no shim supervises the service, unless the lock file was deleted. A readable record counts, a
-/// damaged one is ignored, and an unreadable one is retried until the deadline.
+/// Reads the record of a service whose lock is free: no shim supervises it, unless the lock file was deleted. A damaged
+/// record is ignored, and an unreadable one is retried until the deadline.
 fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
     let is_lost = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
@@ -311,7 +310,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
         _ => false,
     };
     if !is_kept {
-        // No process listens there. A shim that ended on a read-only disk left the socket.
+        // No process listens on the socket. A shim that ended while the disk was read-only could not remove it.
         let _ = std::fs::remove_file(files.socket());
     }
     match record {
@@ -330,18 +329,18 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
     }
 }
 
-/// Whether the directory was removed just now.
+/// Whether the directory was removed meanwhile.
 fn is_gone(files: &Files) -> bool {
     files.directory().try_exists().is_ok_and(|there| !there)
 }
 
-/// Classifies the result of one examination. It must not be repeated here, since the results of two examinations may
-/// contradict each other.
+/// Classifies the result of one examination. This function must not examine again, because the results of two
+/// examinations may contradict each other.
 ///
 /// - Without a shim: the record was read while the daemon held the lock. A shim writes its last record before it
 ///   releases the lock, and no shim starts without the lock. The record is therefore final.
-/// - With a shim that answered, or that lives and has written so: the run continues for the daemon, whatever happens
-///   afterwards. [`Shims::reattach`](process::Shims::reattach) receives later events, and reads the record when the shim has ended.
+/// - With a shim that answered, or that lives according to its record: the run counts as running.
+///   [`Shims::reattach`](process::Shims::reattach) receives later events, and reads the record when the shim has ended.
 async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name) -> Discovered {
     let run = record.run;
     match &record.phase {
@@ -374,8 +373,8 @@ async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name)
     }
 }
 
-/// The state of a manager's service, which leaves no files. Its manager reports whether it still runs; without an
-/// answer the state is unreachable.
+/// The state of a manager's service, which has no files. Its manager reports whether the service still runs; without a
+/// report the service is unreachable.
 pub(super) fn elsewhere(
     definition: &Service,
     memory: Option<&PersistedState>,
@@ -391,12 +390,12 @@ pub(super) fn elsewhere(
     })
 }
 
-/// Whether it presumably ran, without a transition.
+/// Whether the service was active, so that its manager is queried.
 fn is_to_be_asked(memory: &PersistedState) -> bool {
     memory.state.is_active()
 }
 
-/// Queries managers about the services that the former daemon ran. A manager without a timely answer is not waited for.
+/// Queries managers about the services that the former daemon ran, within a time limit.
 pub(super) async fn query_managers(
     drivers: &Drivers,
     found: &RecoveredRuns,
@@ -409,7 +408,7 @@ pub(super) async fn query_managers(
         let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
         let definition =
             definition_of_run(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
-        // If the definition of the start is lost, the present one is used, provided it was accepted.
+        // If the definition of the run is lost, the present one is used, if it is accepted.
         let definition =
             definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;
         (definition.is_managed() && !is_kept(&service.name)).then_some(definition)

@@ -1,4 +1,4 @@
-//! The engine's part in adding and removing single definitions.
+//! Adds and removes single definitions.
 
 use super::task::Engine;
 use service_api::{Code, Problem};
@@ -8,8 +8,8 @@ use service_core::{Id, Name, Plan};
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// Defines `added`, replacing services of the same name. Removes those of `removed` that are in no file and
-    /// inactive; a service may have been started meanwhile. Returns the removed services.
+    /// Defines `added`, which replace services of the same names. Removes the services in `removed` that are not in a
+    /// file and still inactive. Returns the removed services.
     pub(super) async fn redefine(
         &mut self,
         added: Vec<Service>,
@@ -23,7 +23,7 @@ impl Engine {
         let mut services: Vec<Service> = stay.map(|(_, service)| Service::clone(service)).collect();
         services.extend(added);
         let config = Config { settings: old.settings().clone(), services };
-        // This takes long for thousands of services.
+        // Compiling thousands of services takes long.
         let compile = tokio::task::spawn_blocking(|| Plan::compile(config));
         let compiled = self.slice.release_while(compile).await;
         let compiled = compiled.map_err(|error| {
@@ -51,7 +51,7 @@ impl Engine {
         self.fleet.plan().service(id).origin != Origin::File && is_over
     }
 
-    /// Whether a start of all services includes this one. Transient services are not run again.
+    /// Whether a request for all services includes this one. Transient services are not run again.
     pub(super) fn may_be_meant(&self, id: Id) -> bool {
         let is_over = self.fleet.plan().service(id).origin == Origin::Transient
             && !self.fleet.machine(id).state().is_alive();

@@ -1,9 +1,9 @@
-//! [`RequestLog`]: which requests were made, in which order.
+//! [`RequestLog`]: the requests for each service, in order.
 
 use service_core::{Name, Plan};
 use std::collections::BTreeMap;
 
-/// The requests made so far. An apply does not undo requests that are later than its plan.
+/// The requests so far. An apply does not undo requests that are later than its plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestLog {
     count: u64,
@@ -22,12 +22,12 @@ impl RequestLog {
         self.last.retain(|name, _| plan.id(name).is_some());
     }
 
-    /// The number of the last.
+    /// The number of the last request.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether this service was requested after the request of this number.
+    /// Whether there was a request for this service after the request with this number.
     pub(crate) fn has_since(&self, name: &Name, number: u64) -> bool {
         self.last.get(name).is_some_and(|last| *last > number)
     }

@@ -17,13 +17,13 @@ impl RunTrace {
         Self { found: Discovered::Unclear { why: unknown_because(why) }, record: None, reached: None }
     }
 
-    /// Why the state is unknown, if so.
+    /// Why the state is unknown; `None` if it is known.
     pub(super) fn unclear_reason(&self) -> Option<&str> {
         let Discovered::Unclear { why } = &self.found else { return None };
         Some(why)
     }
 
-    /// Whether it runs or may run.
+    /// Whether the service runs or may run.
     pub(super) fn may_run(&self) -> bool {
         matches!(self.found, Discovered::Running { .. } | Discovered::Unclear { .. })
     }

@@ -1,5 +1,5 @@
-//! [`ServiceRuntime`]: the engine's data of one service. [`RunTasks`]: data that ends with a run. [`RetiredRuns`]: data
-//! that outlives a service.
+//! [`ServiceRuntime`]: the engine's data of one service. [`RunTasks`]: the part that ends with a run. [`RetiredRuns`]:
+//! the part that outlives the service.
 
 use crate::snapshot::ServiceSnapshot;
 use service_core::Name;
@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 /// The number of removed services whose last run number is retained.
 const MAX_RETIRED_COUNT: usize = 10_000;
 
-/// The numbers of the last runs of services that are not defined any more: a number that was given is not given again.
+/// The numbers of the last runs of services that are no longer defined. A run number is never assigned again.
 #[derive(Default)]
 pub(super) struct RetiredRuns(BTreeMap<Name, u64>);
 
@@ -24,7 +24,7 @@ impl RetiredRuns {
         }
     }
 
-    /// The number of the last run of a service that returns; 0 without any.
+    /// Removes and returns the number of the last run of a service that is defined again; 0 without any.
     pub(super) fn remove(&mut self, name: &Name) -> u64 {
         self.0.remove(name).unwrap_or(0)
     }
@@ -33,7 +33,7 @@ impl RetiredRuns {
 /// The engine's data of one service in the plan.
 pub(super) struct ServiceRuntime {
     pub(super) snapshot: Arc<ServiceSnapshot>,
-    /// The definition of its last start.
+    /// The definition of the last start.
     pub(super) last_run: Option<LastRun>,
     pub(super) run: RunTasks,
     pub(super) orphaned: Orphaned,
@@ -52,7 +52,7 @@ pub(super) enum Saved {
     No,
 }
 
-/// Whether a service runs without a definition. It is removed when it has stopped.
+/// Whether the service runs without a definition. Such a service is removed when it has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orphaned {
     Yes,
@@ -65,12 +65,11 @@ pub(super) struct RunTasks {
     /// The number of the run.
     id: u64,
     pub(super) shim: Option<ShimHandle>,
-    /// Waits for a sign that the service is ready, in its log or on its port.
+    /// The task that watches the log or the port for readiness.
     pub(super) readiness: Option<AbortOnDrop>,
-    /// The last call of its manager. It is aborted only for another call, since an aborted call may leave work half
-    /// done.
+    /// The last call of the manager. Only another call aborts it, because an aborted call may leave partial results.
     pub(super) manager_call: Option<AbortHandle>,
-    /// Set if its manager has already started this run, by restarting the previous one in one call.
+    /// Set if the manager has already started this run, by a restart in one call.
     pub(super) restarted_by_manager: Option<ManagerInfo>,
 }
 
@@ -99,24 +98,24 @@ impl ServiceRuntime {
         self.orphaned == Orphaned::Yes
     }
 
-    /// The snapshot, to be changed.
+    /// The snapshot, for changes.
     pub(super) fn edit(&mut self) -> &mut ServiceSnapshot {
         Arc::make_mut(&mut self.snapshot)
     }
 
-    /// The definition of its last run.
+    /// The definition of the last run.
     pub(super) fn last_definition(&self) -> Option<&Arc<Service>> {
         self.last_run.as_ref().map(|last| &last.definition)
     }
 }
 
 impl RunTasks {
-    /// The data of a run whose shim was found running.
+    /// The data of an adopted run with a shim.
     pub(super) fn for_found_run(id: u64, shim: ShimHandle) -> Self {
         Self { id, shim: Some(shim), ..Self::default() }
     }
 
-    /// Drops the data of an earlier run. A start of this run by its manager is retained.
+    /// Drops the data of an earlier run, except for a start of this run by the manager.
     pub(super) fn enter_run(&mut self, id: u64) {
         if self.id < id {
             let restarted_by_manager = self.restarted_by_manager.take();
@@ -195,7 +194,7 @@ mod tests {
         run.enter_run(2);
         assert_eq!(run.restarted_by_manager, info());
         run.restarted_by_manager = info();
-        // The goal turned down in between.
+        // The goal changed to down in between.
         run.end();
         run.enter_run(3);
         assert_eq!(run.restarted_by_manager, None);

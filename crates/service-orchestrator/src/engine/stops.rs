@@ -1,4 +1,4 @@
-//! The side results of a stop: a stop command that failed or had no effect, a kill.
+//! Details of a stop for the journal: a stop command that failed or had no effect, and a kill.
 
 use super::task::Engine;
 use crate::explain::short;
@@ -7,14 +7,14 @@ use service_core::{Id, Name};
 use service_host::report::Observation;
 use std::sync::Arc;
 
-/// How its stop command ended, in the journal.
+/// The journal's value for a failed stop command.
 const FAILED: &str = "failed";
-/// The value of a kill in the journal.
+/// The journal's value for a kill.
 const KILLED: &str = "killed";
 
 impl Engine {
-    /// Whether this is the result of a check that the end of its run has interrupted. It says nothing about the
-    /// service.
+    /// Whether this is the result of a check that the end of the run has interrupted. Such a result is not the
+    /// service's.
     pub(super) fn is_cut_off(&self, name: &Name, what: &Observation) -> bool {
         let Some(id) = self.fleet.plan().id(name) else { return false };
         let state = self.fleet.machine(id).state();
@@ -22,7 +22,7 @@ impl Engine {
         matches!(what, Observation::Checked(_)) && !may_check
     }
 
-    /// The stop command has ended. If it failed, the stop signal follows.
+    /// Handles the end of the stop command. After a failure, the stop signal follows.
     pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
         let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });
         let entry = self.services[id.index()].edit();
@@ -34,7 +34,7 @@ impl Engine {
         self.record_stop(id, FAILED, format!("its stop command failed{then}: {message}"));
     }
 
-    /// Notes that a run did not end in time and is killed.
+    /// Records that a run did not end in time and is killed.
     pub(super) fn killed(&mut self, id: Id) {
         let State::Stopping { kills: 1, .. } = self.fleet.machine(id).state() else { return };
         let entry = &self.services[id.index()].snapshot;

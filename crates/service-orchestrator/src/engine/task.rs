@@ -1,5 +1,5 @@
-//! [`Engine`]: the task that owns the fleet. Commands and reports come in, effects go out, and a snapshot is published
-//! after each turn.
+//! [`Engine`]: the task that owns the fleet. It receives commands and reports, performs effects, and publishes a
+//! snapshot after each turn.
 
 use super::drivers::Drivers;
 use super::inbox::{Inbox, Input};
@@ -31,33 +31,33 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// The number of effects that are prepared together.
+/// The number of effects that are prepared in one batch.
 const BATCH_COUNT: usize = 64;
-/// The time limit of the last write when the daemon ends.
+/// The time limit of the last sync when the daemon ends.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
-/// Everything the engine owns.
+/// All data of the engine.
 pub(super) struct Engine {
     pub(super) drivers: Drivers,
     pub(super) fleet: Fleet,
-    /// By the id of the plan.
+    /// By the service's id in the plan.
     pub(super) services: Vec<ServiceRuntime>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) requests: RequestLog,
     /// The services that were defined when the file was last applied.
     pub(super) applied: BTreeSet<Name>,
-    /// The services whose manager has just reported an error.
+    /// The services whose manager has failed to stop them in this turn.
     pub(super) stop_failed: BTreeSet<Id>,
-    /// The numbers of the last runs of services that are not defined any more.
+    /// The numbers of the last runs of services that are no longer defined.
     pub(super) retired: RetiredRuns,
-    /// A left-over has stopped.
+    /// Whether an orphaned service has stopped.
     pub(super) has_removals: bool,
     /// The number of running applies. An apply may restart services that it has stopped.
     pub(super) running_applies: usize,
     pub(super) slice: TimeSlice,
     pub(super) store: Store,
     pub(super) journal: Journal,
-    /// The cause of a change of definitions.
+    /// The actor of the present change of definitions.
     pub(super) by: Option<String>,
     pub(super) snapshots: watch::Sender<Arc<FleetSnapshot>>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Engine {
 /// Whether the engine continues after an input.
 enum LoopAction {
     Next,
-    /// An observation, which is published with the next turn.
+    /// The input was an observation, which is published with the next turn.
     Learned,
     Last,
 }
@@ -214,12 +214,12 @@ impl Engine {
         LoopAction::Last
     }
 
-    /// The end of every turn: persist, act, publish, answer. After many changes other tasks run in between, while no
-    /// input is accepted.
+    /// Ends a turn: saves, performs effects, publishes and answers. With many changes, other tasks run in between, but
+    /// no input is accepted.
     pub(super) async fn after(&mut self) {
         let now = clock::now();
         let changed = self.fleet.take_changed();
-        // A client with the reply that the plan has changed must find the new plan.
+        // A client that has the reply to a change of the plan must find the new plan.
         if !Arc::ptr_eq(&self.snapshots.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
@@ -233,13 +233,13 @@ impl Engine {
         // The end of a run is written before the next run begins, and before it is published.
         self.journal.save(now);
         if self.journal.is_lagging() {
-            // If the journal cannot be written, the state file has the numbers of delivered events.
+            // If the journal cannot be written, the state file stores the number of the last delivered event.
             self.store
                 .write_numbers(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice)
                 .await;
         }
         self.journal.publish(now);
-        // No other task runs between these two: the snapshot shows every published event.
+        // No other task runs between the next two calls, so that the snapshot contains every published event.
         let published = self.publish();
         let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
@@ -269,7 +269,7 @@ impl Engine {
         }
     }
 
-    /// Removes orphaned services that have stopped: all at once, since each removal takes time proportional to the
+    /// Removes orphaned services that have stopped, all at once, because each removal takes time proportional to the
     /// number of services.
     async fn prune_orphaned(&mut self) {
         let plan = self.fleet.plan();
@@ -386,11 +386,11 @@ impl Engine {
         self.services[id.index()].is_orphaned()
     }
 
-    /// Changes the plan. A running service without a definition remains, without dependencies, until it has stopped.
-    /// Other tasks run in between, and see the old plan until the new one is complete.
+    /// Replaces the plan. A running service without a definition remains, without dependencies, until it has stopped.
+    /// Other tasks may run in between; they see the old plan until the new one is complete.
     pub(super) async fn replan(&mut self, plan: Plan) {
         let machines = self.fleet.plan().ids().map(|id| self.fleet.machine(id));
-        // An external run is not stopped.
+        // An external run is not stopped, so it does not become an orphaned service.
         let is_ours = |machine: &&Machine| machine.state().is_alive() && !machine.is_unmanaged();
         let names = machines.filter(is_ours).map(|machine| &machine.definition().name);
         let orphaned: BTreeSet<Name> = names.filter(|name| plan.id(name).is_none()).cloned().collect();
@@ -433,7 +433,7 @@ impl Engine {
         }
         self.fleet.resume(clock::now());
         for id in defined_again {
-            // They were to end for good, and are not any more.
+            // These services are defined again, so they are no longer orphaned.
             let last = self.services[id.index()].last_definition().map(Arc::clone);
             if let Some(definition) = last.filter(|_| self.fleet.machine(id).state().is_alive()) {
                 self.fleet.set_running_definition(id, definition);
@@ -456,7 +456,7 @@ impl Engine {
     }
 }
 
-/// The event without secrets: the reason of a failed launch may contain a command line.
+/// Removes secrets from an event: the reason of a failed launch may contain a command line.
 fn redact_event(event: Event) -> Event {
     match event {
         Event::LaunchFailed(why) => Event::LaunchFailed(redact(&why).into_owned()),

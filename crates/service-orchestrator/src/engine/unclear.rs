@@ -1,5 +1,5 @@
-//! Services in an unknown state, because their files cannot be read. They are examined again until the state is known,
-//! and receive no commands until then.
+//! Services in an unknown state, because their files cannot be read. They are examined again until the state is known.
+//! Until then they are neither started nor stopped.
 
 use super::message::EngineCommand;
 use super::recovery;
@@ -19,15 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// The delay before the first repetition. It doubles up to the maximum.
+/// The delay before the second examination. The delay doubles up to the maximum.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The pending examinations.
 pub(super) struct Unclear {
-    /// Each service, with the reason.
+    /// The services, with the reasons.
     services: BTreeMap<Name, String>,
-    /// Whether not even their names can be read.
+    /// Whether the names of the services cannot be read either.
     unlisted: bool,
     /// Whether shims without files may exist.
     unsearched: bool,
@@ -36,7 +36,7 @@ pub(super) struct Unclear {
 }
 
 impl Unclear {
-    /// The examinations left after the first one.
+    /// The examinations to repeat after the first one.
     pub(super) fn new(
         runs: &BTreeMap<Name, RunTrace>,
         [unlisted, unsearched]: [bool; 2],
@@ -66,7 +66,7 @@ impl Unclear {
                     None => self.services.remove(&name),
                 };
                 if is_news {
-                    // Without an engine the result is not needed.
+                    // After the end of the engine, the result is not needed.
                     let _ = commands.send(EngineCommand::Reexamined { name, trace: Box::new(trace) });
                 }
             }
@@ -96,7 +96,7 @@ impl Unclear {
 }
 
 impl Engine {
-    /// Refuses a request that would stop a service in an unknown state, or wait for one: before anything is stopped.
+    /// Refuses a request that would stop a service in an unknown state, or wait for one, before any service is stopped.
     pub(super) fn refuse_unclear(&self, verb: Verb, ids: &[Id]) -> Result<(), Problem> {
         if verb != Verb::Restart && verb != Verb::Update {
             return Ok(());

@@ -1,4 +1,4 @@
-//! [`Waiter`]: a client that waits for services. It is evaluated after every turn of the engine, so it misses no
+//! [`Waiter`]: a client that waits for services. A waiter is evaluated after every turn of the engine, so it misses no
 //! transient state.
 
 use crate::lookup::resolve;
@@ -24,11 +24,11 @@ pub(super) struct Waiter {
     condition: AwaitedCondition,
     began: Moment,
     wait: WaitPolicy,
-    /// In the order in which rows are sent.
+    /// The undecided services, by position: the order in which rows are sent.
     open: BTreeMap<usize, Open>,
-    /// Where in that order each is.
+    /// The position of each service in that order.
     places: BTreeMap<Id, usize>,
-    /// The request has not been evaluated yet.
+    /// Whether the waiter has not been evaluated yet.
     is_new: bool,
     rows: UnboundedSender<Outcome>,
 }
@@ -36,9 +36,9 @@ pub(super) struct Waiter {
 /// The awaited condition.
 #[derive(Debug, Clone, Copy)]
 enum AwaitedCondition {
-    /// That a request is carried out.
+    /// The request is carried out.
     Request(Verb),
-    /// A state of the service.
+    /// The service has a state.
     State(WaitCondition),
 }
 
@@ -46,16 +46,16 @@ enum AwaitedCondition {
 pub(super) struct Open {
     pub(super) id: Id,
     pub(super) name: Name,
-    /// Whether it was named, or included as a dependency or dependent.
+    /// Whether the request named the service, instead of including it as a dependency or dependent.
     pub(super) named: bool,
-    /// Whether it already was as requested.
+    /// Whether the service was already in the requested state.
     pub(super) settled: bool,
-    /// Whether it had a process.
+    /// Whether the service had a process.
     pub(super) was_alive: bool,
 }
 
 impl Waiter {
-    /// After a request.
+    /// A waiter for the result of a request.
     pub(super) fn new(
         verb: Verb,
         wait: WaitPolicy,
@@ -66,7 +66,7 @@ impl Waiter {
         Self::with(AwaitedCondition::Request(verb), wait, open, rows, now)
     }
 
-    /// For a state of these services, or of all.
+    /// A waiter for a state of these services, or of all.
     ///
     /// # Errors
     /// There is no such service.
@@ -101,7 +101,7 @@ impl Waiter {
         Self { condition, began: now, wait, open, places, is_new: true, rows }
     }
 
-    /// When its wait ends.
+    /// When the wait ends.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self.wait {
             WaitPolicy::NoWait => Some(self.began),
@@ -110,8 +110,9 @@ impl Waiter {
         }
     }
 
-    /// Sends a row for every decided service among `concerned`; for all remaining services after the timeout. Returns
-    /// whether a waiter remains. The time is proportional to `concerned`, not to the number of awaited services.
+    /// Sends a row for each decided service among `concerned`; after the timeout, for all remaining services. Returns
+    /// whether the waiter still waits. The time is proportional to the size of `concerned`, not to the number of
+    /// awaited services.
     pub(super) async fn answer(
         &mut self,
         prospects: &mut Prospects<'_>,
@@ -136,7 +137,7 @@ impl Waiter {
         !self.open.is_empty() && !self.rows.is_closed()
     }
 
-    /// Follows its services into another plan.
+    /// Moves the awaited services to another plan.
     pub(super) fn replan(&mut self, fleet: &FleetSnapshot, now: Moment) {
         let took = now.since(self.began);
         self.places.clear();
@@ -164,7 +165,7 @@ impl Waiter {
         });
     }
 
-    /// Answers all waiters when the engine ends.
+    /// Sends the remaining rows when the engine ends.
     pub(super) fn cancel(&mut self, fleet: &FleetSnapshot, now: Moment) {
         let took = now.since(self.began);
         for service in std::mem::take(&mut self.open).into_values() {
@@ -237,7 +238,7 @@ impl Waiter {
         Some(outcome(service, fleet, action, now.since(self.began), problem))
     }
 
-    /// A request that is not carried out in time.
+    /// The row of a request that is not carried out in time.
     fn unfinished(&self, verb: Verb, entry: &ServiceSnapshot) -> (Action, Option<Problem>) {
         let (action, goal) = under_way(verb);
         let WaitPolicy::Timeout(limit) = self.wait else { return (action, None) };
@@ -381,7 +382,7 @@ fn state_now(entry: &ServiceSnapshot) -> &'static str {
     }
 }
 
-/// Whether its manager failed to stop it, which blocks its next start.
+/// Whether the next start is blocked, because the manager failed to stop the service.
 fn is_held(entry: &ServiceSnapshot) -> bool {
     entry.stop_error.is_some() && entry.snapshot.state_word() == "stopping"
 }
@@ -430,7 +431,7 @@ fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
     }
 }
 
-/// A removed service of which a state was awaited.
+/// The row of a removed service whose state was awaited.
 fn stopped(service: &Open, error: Option<Problem>, took: Duration) -> Outcome {
     let (ok, action, status) = (error.is_none(), Action::Unchanged, "stopped".to_owned());
     Outcome { ok, action, status, error, ..gone(service, Problem::new(Code::Cancelled, ""), took) }

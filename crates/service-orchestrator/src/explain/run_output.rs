@@ -22,18 +22,18 @@ const MAX_LINE_CHARS: usize = 200;
 /// The last output of a run.
 #[derive(Debug, Default)]
 pub(super) struct RunOutput {
-    /// The number of its lines, up to a limit.
+    /// The number of lines, up to a limit.
     pub lines: usize,
-    /// Which lines that are.
+    /// Which lines were counted.
     pub counted: Counted,
-    /// The last of them: of its standard error, if there are any.
+    /// The last lines; only of standard error, if there are any.
     pub last: Vec<String>,
-    /// The line with the error, if others follow it: a stack trace, a version, a hint.
+    /// The line with the error, if other lines follow it, such as a stack trace or a hint.
     pub telling: Option<String>,
 }
 
 impl RunOutput {
-    /// Reads them from its log. A run whose beginning is unknown has none.
+    /// Reads the output from the log. A run whose beginning is unknown has no output here.
     pub(super) fn read(entry: &ServiceSnapshot, paths: &Paths) -> Self {
         let Some(began) = entry.snapshot.began.filter(|_| !entry.definition.is_managed()) else {
             return Self::default();
@@ -56,7 +56,7 @@ impl RunOutput {
         let error = error_among(&ends).filter(|at| at + 1 < ends.len());
         let telling = error.map(|at| ends[at].clone());
         let mut last = ends.split_off(ends.len().saturating_sub(MAX_SHOWN));
-        // The line with the error comes first if it stands further up.
+        // The line with the error replaces the first of the last lines, unless it is one of them.
         if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
             last[0].clone_from(telling);
         }
@@ -74,7 +74,7 @@ impl RunOutput {
     }
 }
 
-/// The line with the error: the last one with a prefix of an error in common languages or npm.
+/// The line with the error: the last line with a prefix that common languages or npm write before errors.
 fn error_among(lines: &[String]) -> Option<usize> {
     let npm = |line: &String| {
         let rest = line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! "));
@@ -93,12 +93,12 @@ fn error_among(lines: &[String]) -> Option<usize> {
             || line.contains("panicked at ")
     };
     let at = lines.iter().rposition(begins)?;
-    // Rust shows the place of a panic first, and then its message.
+    // Rust writes the location of a panic in one line and the message in the next.
     let next = lines.get(at + 1).filter(|next| !next.starts_with("note:"));
     Some(if lines[at].contains("panicked at ") && next.is_some() { at + 1 } else { at })
 }
 
-/// A line without control sequences and secrets. It is cut first, so that a long one costs little.
+/// A line without control sequences and secrets. It is truncated first, because a line may be very long.
 pub fn short(line: &str, env: &[(String, String)]) -> String {
     let end = line.floor_char_boundary(4 * MAX_LINE_CHARS);
     let plain = redact::without(plain(&line[..end]).trim(), env);
@@ -115,11 +115,11 @@ fn plain(line: &str) -> String {
         seen.push_str(&rest[..at]);
         let after = &rest[at + 1..];
         rest = match after.as_bytes().first() {
-            // A sequence with parameters ends with a letter or a sign of that range.
+            // A control sequence (CSI) ends with a byte from `@` to `~`.
             Some(b'[') => {
                 after[1..].find(|c: char| ('@'..='~').contains(&c)).map_or("", |end| &after[1 + end + 1..])
             }
-            // A string ends with BEL, or with the end of its own.
+            // An operating system command (OSC) ends with BEL or with ESC and a backslash.
             Some(b']') => match after.find(['\x07', '\x1b']) {
                 Some(end) if after.as_bytes()[end] == 7 => &after[end + 1..],
                 Some(end) => after[end + 1..].strip_prefix('\\').unwrap_or(&after[end + 1..]),

@@ -1,4 +1,4 @@
-//! Recovery with files that cannot be read.
+//! Tests of recovery with files that cannot be read.
 
 use super::*;
 use service_core::Config;
@@ -27,7 +27,7 @@ fn paths(directory: &tempfile::TempDir) -> Paths {
     Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
 }
 
-/// A link to itself, which cannot be opened.
+/// Creates a link to itself, which cannot be opened.
 fn link(path: &std::path::Path) {
     std::os::unix::fs::symlink(path, path).unwrap();
 }
@@ -40,17 +40,17 @@ async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unsee
     let files = paths.files(&name);
     let look = async |began| trace(&paths, &name, None, began, None).await.found;
     let unclear = |found: &Discovered, path: std::path::PathBuf| {
-        let Discovered::Unclear { why } = found else { panic!("it is {found:?}") };
+        let Discovered::Unclear { why } = found else { panic!("expected an unclear state, got {found:?}") };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
     };
     let (now, long_ago) = (clock::now(), Moment::default());
-    assert_eq!(look(now).await, Discovered::Absent, "its directory has just gone");
+    assert_eq!(look(now).await, Discovered::Absent, "the directory was removed meanwhile");
     std::fs::create_dir_all(files.directory()).unwrap();
     assert_eq!(look(now).await, Discovered::Absent);
-    // The lock is free, so it does not run. Its exit status may become readable later.
+    // The lock is free, so the service does not run. Its exit status may become readable later.
     link(&files.record());
     unclear(&look(now).await, files.record());
-    assert_eq!(look(long_ago).await, Discovered::Absent, "but not for ever");
+    assert_eq!(look(long_ago).await, Discovered::Absent, "the wait has a limit");
     std::fs::remove_file(files.record()).unwrap();
     for damaged in ["", "{", "{}"] {
         std::fs::write(files.record(), damaged).unwrap();
@@ -74,7 +74,7 @@ async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
     let memories = BTreeMap::from([(gone.clone(), PersistedState { state, ..PersistedState::default() })]);
     let traces = find_runs(&paths, plan, &memories).await;
-    assert_eq!(traces.orphaned, BTreeSet::from([gone.clone()]), "it was up");
+    assert_eq!(traces.orphaned, BTreeSet::from([gone.clone()]), "the service was up");
     assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
     assert!(traces.runs.values().all(|trace| trace.unclear_reason().is_some()));
 }
@@ -96,13 +96,16 @@ async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_
     let reason = traces.runs[&name].unclear_reason().unwrap();
     assert!(reason.contains(definition.to_str().unwrap()), "{reason}");
     std::fs::remove_file(&definition).unwrap();
-    assert!(find_runs(&paths, plan(), &memories).await.orphaned.is_empty(), "it has ended unseen");
+    assert!(
+        find_runs(&paths, plan(), &memories).await.orphaned.is_empty(),
+        "the service ended without a daemon"
+    );
     let names = || BTreeSet::from([name.clone()]);
     let unsearched = super::traces(&paths, names(), &memories, clock::now(), Some("no list")).await;
     assert!(unsearched[&name].unclear_reason().is_some_and(|why| why.contains("no list")));
     let known = BTreeMap::from([(name.clone(), PersistedState { run: 3, ..PersistedState::default() })]);
     let at_rest = super::traces(&paths, names(), &known, clock::now(), Some("no list")).await;
-    assert_eq!(at_rest[&name].unclear_reason(), None, "it was at rest");
+    assert_eq!(at_rest[&name].unclear_reason(), None, "the service was inactive");
 }
 
 #[tokio::test]
