@@ -1,11 +1,11 @@
-//! The cache: answers `get` from memory where it can, and hands every `add` on to the database.
+//! The cache: answers `get` from memory if possible, and forwards every `add` to the database.
 
 use crate::lines::{self, Request};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// Serves the database's contents faster. It exits if the database does not answer at its start.
+/// Serves the values of the database from memory. Exits if the database does not answer at the start.
 pub(crate) fn serve(port: u16, database: String) -> io::Result<()> {
     lines::send_line(&database, "get visits")
         .map_err(|error| io::Error::other(format!("cannot reach the database at {database}: {error}")))?;

@@ -1,4 +1,4 @@
-//! The database: numbers by key, kept in a file of `key number` lines.
+//! The database: stores numbers by key, in a file of `key number` lines.
 
 use crate::lines::{self, Request};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ fn load(file: &Path) -> io::Result<Table> {
         .collect()
 }
 
-/// Writes beside the file and moves into place, so that a power cut leaves the old table or the new one.
+/// Writes a new file and renames it over the old one, so that a power failure leaves the old table or the new one.
 fn save(file: &Path, table: &Table) -> io::Result<()> {
     let text = table.iter().fold(String::new(), |mut text, (key, number)| {
         let _ = writeln!(text, "{key} {number}"); // writing to a String cannot fail

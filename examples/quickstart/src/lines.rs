@@ -1,4 +1,4 @@
-//! The language of database and cache: one line asks (`get KEY` or `add KEY`), one line answers (a number).
+//! The protocol of database and cache: a request is one line (`get KEY` or `add KEY`), and the answer is one line (a number).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// A request of a client.
 pub(crate) enum Request<'a> {
-    /// How much is there?
+    /// Reads the value of the key.
     Get(&'a str),
-    /// One more; how much is there now?
+    /// Increments the value of the key, and reads it.
     Add(&'a str),
 }
 
@@ -24,7 +24,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Answers each line of each client, for ever.
+/// Answers each line of each client. Never returns without an error.
 pub(crate) fn serve<F>(port: u16, answer: F) -> io::Result<()>
 where
     F: Fn(&Request<'_>) -> io::Result<u64> + Send + Sync + 'static,
@@ -33,12 +33,12 @@ where
     let answer = Arc::new(answer);
     for stream in listener.incoming() {
         let (stream, answer) = (stream?, Arc::clone(&answer));
-        thread::spawn(move || converse(&stream, &*answer));
+        thread::spawn(move || serve_client(&stream, &*answer));
     }
     Ok(())
 }
 
-fn converse(mut stream: &TcpStream, answer: &dyn Fn(&Request<'_>) -> io::Result<u64>) -> io::Result<()> {
+fn serve_client(mut stream: &TcpStream, answer: &dyn Fn(&Request<'_>) -> io::Result<u64>) -> io::Result<()> {
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let Some(request) = Request::parse(&line) else {
@@ -53,7 +53,7 @@ fn converse(mut stream: &TcpStream, answer: &dyn Fn(&Request<'_>) -> io::Result<
     Ok(())
 }
 
-/// Asks a server one line.
+/// Sends one line to a server, and returns the answer.
 pub(crate) fn send_line(address: &str, line: &str) -> io::Result<u64> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -1,4 +1,4 @@
-//! Three small servers with dependencies, for trying the orchestrator: `database`, `cache` and `web-app`.
+//! Three small servers with dependencies, for a first trial of the orchestrator: `database`, `cache` and `web-app`.
 //!
 //! Each is one role of this program; `services.toml` beside it defines their dependencies.
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let option = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1)).ok_or_else(|| format!("cannot do without {name}\n{USAGE}"))
+        at.and_then(|at| arguments.get(at + 1)).ok_or_else(|| format!("missing option {name}\n{USAGE}"))
     };
     let port = || -> Result<u16, Box<dyn Error>> { Ok(option("--port")?.parse()?) };
     match arguments.first().map(String::as_str) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) fn serve(port: u16, cache: &str) -> io::Result<()> {
     for stream in listen(port)?.incoming() {
         if let Err(error) = answer(&stream?, cache) {
-            eprintln!("a visitor went away: {error}");
+            eprintln!("cannot answer a visitor: {error}");
         }
     }
     Ok(())
