@@ -1,10 +1,11 @@
 //! [`AcceptedModules`]: the last accepted content of each module that is a file of the user.
 //!
 //! A module may change while its services run. Until the change is accepted, calls for these services run a copy of the
-//! accepted content, so that they can still be queried and stopped. The copy finds the files beside the original, which are
-//! not part of the acceptance.
+//! accepted content, so that the services can still be queried and stopped. The copy uses the files beside the
+//! original, which are not part of the acceptance.
 //!
-//! Each call reads the module and computes its hash on the thread of the runtime, as `Modules` reads its metadata there.
+//! Each call reads the module and computes its hash on the thread of the runtime, where `Modules` reads its metadata as
+//! well.
 
 use super::embedded::path_for;
 use service_api::ownership::read_regular;
@@ -19,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The copies that were called since the daemon started. The lock is held for a look-up.
+/// The copies that were called since the daemon started. The lock is held only for a lookup.
 #[derive(Default)]
 pub(super) struct AcceptedModules(Mutex<BTreeMap<PathBuf, Original>>);
 
@@ -31,14 +32,14 @@ struct Original {
 }
 
 impl AcceptedModules {
-    /// The module that calls for a service run: that of its definition, or the copy if the present content was not
-    /// accepted. Without a copy, the module of the definition.
+    /// The module for the calls of a service: the copy, if there is one and the present content is not accepted;
+    /// otherwise the module of the definition.
     pub(super) fn module_for(&self, paths: &Paths, acceptance: &Acceptance, service: &Service) -> PathBuf {
         let module = path_for(paths, service);
         let Some(copy) = copy_of(&module, paths, service) else { return module };
         let is_accepted = acceptance.covers(service);
         if is_accepted && let Err(error) = keep(&module, &copy, || acceptance.covers(service)) {
-            tracing::warn!(service = %service.name, %error, "cannot keep the accepted content of the module");
+            tracing::warn!(service = %service.name, %error, "cannot save the accepted content of the module");
         }
         let is_replaced = !is_accepted && copy.is_file();
         let mut originals = self.originals();
@@ -49,7 +50,7 @@ impl AcceptedModules {
         if is_replaced { copy } else { module }
     }
 
-    /// The directory of a copy's original, where the copy finds the files that it uses.
+    /// The directory of a copy's original, which has the files that the copy uses.
     pub(super) fn original_directory(&self, copy: &Path) -> Option<PathBuf> {
         self.originals().get(copy).map(|original| original.directory.clone())
     }
@@ -71,14 +72,14 @@ fn copy_of(module: &Path, paths: &Paths, service: &Service) -> Option<PathBuf> {
     Some(paths.files(&service.name).directory().join("module").join(module.file_name()?))
 }
 
-/// Copies a module, unless the copy has its content, or the content is not accepted any more. A service without a
-/// directory has never run, and needs no copy.
+/// Copies a module, unless the copy already has its content or the content is not accepted. A service without a
+/// directory has never run and needs no copy.
 fn keep(module: &Path, copy: &Path, is_accepted: impl FnOnce() -> bool) -> io::Result<()> {
     let Some(directory) = copy.parent().filter(|directory| directory.parent().is_some_and(Path::is_dir))
     else {
         return Ok(());
     };
-    // A missing module is an error of the call.
+    // The call itself reports a missing module.
     let Ok(content) = read_regular(module, MAX_FILE_BYTES) else { return Ok(()) };
     if fs::read(copy).is_ok_and(|kept| kept == content) || !is_accepted() {
         return Ok(());

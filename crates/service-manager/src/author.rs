@@ -2,7 +2,7 @@
 
 use service_api::quoted;
 
-/// The author of a module. Built-in modules quote the output of programs themselves.
+/// The author of a module: the orchestrator or the user. Built-in modules quote the output of programs themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Author {
     Us,
@@ -10,7 +10,8 @@ pub(super) enum Author {
 }
 
 impl Author {
-    /// Quotes a message of such a module. The messages of other modules may contain anything.
+    /// Marks a message as a quotation, unless the module is built in. A message of a user's module may contain any
+    /// output.
     pub(super) fn mark(self, text: String) -> String {
         match self {
             Self::Us => text,

@@ -1,11 +1,11 @@
 //! Status queries. The services of a module with `status all` are queried in one call.
 //!
-//! The services of one module and one interval form a group. A query waits a moment for further queries of its group,
-//! and includes the services that are due within half an interval. Each service is queried again one interval after its
-//! answer. Services that were started at different times therefore soon share their calls.
+//! The services of one module and one interval form a group. A query waits for [`BATCH_DELAY`] for further queries of
+//! its group, and includes the services that are due within half an interval. Each service is queried again one
+//! interval after its reply. Services that were started at different times therefore soon share their calls.
 //!
-//! A call that takes too long is cancelled, so that a hanging service does not delay the answers of the others. Each
-//! service is then queried alone. A service that answers in time rejoins the group.
+//! A call that takes too long is cancelled, so that a hanging service does not delay the others. Each service is then
+//! queried alone. A service that replies in time rejoins the group.
 
 use super::author::Author;
 use super::call::Call;
@@ -31,14 +31,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// The delay in which a query waits for further queries of its group.
+/// The time for which a query waits for further queries of its group.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
 
-/// A call for many services may take this fraction of the time limit of a call.
+/// The divisor of a call's time limit that yields the time limit of a call for many services.
 const BATCH_SHARE: u32 = 3;
 
 impl Managers {
-    /// Queries the status of a run and reports the answer.
+    /// Queries the status of a run and reports the reply.
     pub async fn report_status(self, settings: Settings, service: Arc<Service>, run: u64) {
         query(self, settings, service, run, Reason::Run).await;
     }
@@ -56,8 +56,8 @@ impl Managers {
         }
     }
 
-    /// Queries the status of these services, with one call for each module that supports it. The result omits services
-    /// without an answer in time.
+    /// Queries the status of these services, with one call for each module that supports `status all`. The result omits
+    /// services without a reply in time.
     pub async fn query_all(
         &self,
         settings: &Settings,
@@ -147,11 +147,11 @@ async fn supervise(managers: &Managers, settings: &Settings, key: &(PathBuf, Dur
             apart.spawn(query_alone(managers.clone(), settings.clone(), key.clone(), member));
         }
     }
-    // The group may already have another supervisor.
+    // The group may already have another supervisor; only the single queries are awaited here.
     apart.join_all().await;
 }
 
-/// The rows of the answer, by the name in them.
+/// The rows of the reply, by the name in them.
 struct BatchReply {
     rows: Vec<(Option<String>, Value)>,
     author: Author,
@@ -221,7 +221,7 @@ fn status_of(rows: &BatchReply, service: &config::Service) -> Result<Status, Str
         .map_err(|error| format!("`status all` of its manager returned an invalid row: {error}"))
 }
 
-/// Reports the answer for one service.
+/// Reports the reply for one service.
 fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
     let (service, run) = (&target.service, target.run);
     match target.reason {
@@ -246,12 +246,13 @@ fn report_presence(
     managers.reports.found_running(&service.name, run, found);
 }
 
-/// Whether the status of the manager decides the health, and not only whether the service runs.
+/// Whether the manager's status determines the health, and not only whether the service runs.
 pub fn decides(service: &Service) -> bool {
     service.endpoint.is_none() || service.oneshot
 }
 
-/// Reports the status of a run. For a service with an endpoint, the manager decides only that the run has ended.
+/// Reports the status of a run. For a service with an endpoint, the manager's status only determines whether the run
+/// has ended.
 fn report_status(
     managers: &Managers,
     service: &Service,

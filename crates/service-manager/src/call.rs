@@ -1,4 +1,5 @@
-//! One call: a new Nushell without configuration, with selected environment variables, a deadline and limited output.
+//! Makes one call: in a new Nushell without configuration, with selected environment variables, a deadline and limited
+//! output.
 
 use super::accepted::AcceptedModules;
 use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
@@ -28,7 +29,7 @@ use tokio::process::{ChildStdin, Command};
 const PASSED_VARIABLES: [&str; 7] =
     ["PATH", "HOME", "USER", "LANG", "TERM", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
 
-/// The variables for container managers, with the addresses and the settings of engines.
+/// The variables that only container managers receive: addresses and settings of engines.
 const ENGINE_VARIABLES: [&str; 15] = [
     "PATH",
     "HOME",
@@ -150,8 +151,8 @@ impl Call<'_> {
         } else {
             ""
         };
-        // Nushell's errors are passed on rendered, with the source location and the help. The output of a program of the
-        // module may contain anything and may lack the newline at its end.
+        // Errors of Nushell are rendered, with the source location and the help. The reply begins on a new line,
+        // because the output of a program may lack a newline at its end.
         format!(
             "let input = $in | from json{times}; use r###'{module}'### *; \
              try {{ let answer = ($input | {command}); {then} }} \
@@ -192,7 +193,7 @@ impl Call<'_> {
         }
     }
 
-    /// The error of a timeout, worded for the author of the command.
+    /// The error of a timeout, in the terms of the command's author.
     fn timeout_message(&self, limit: Duration) -> String {
         let own = self.module.file_stem().is_some_and(|name| name == "command");
         match self.command {
@@ -258,9 +259,9 @@ fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
 struct Shell<'a> {
     nu: &'a Path,
     passed_on: &'a [&'a str],
-    /// The directory in which the files that the module uses are searched, beside its own directory.
+    /// An additional directory of files that the module uses, beside its own directory.
     include: Option<PathBuf>,
-    /// The pid, once started.
+    /// The pid, set by the start.
     process: &'a OnceLock<u32>,
 }
 
@@ -270,7 +271,7 @@ impl Shell<'_> {
         let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
         let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
         let output = output?;
-        // A start command may leave the service in the background.
+        // A start command may leave the service running in the background.
         group.release_children();
         let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
         Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
@@ -287,7 +288,7 @@ impl Shell<'_> {
             "" => format!("it ended with {} and without a result", output.status),
             said => said.to_owned(),
         };
-        // A process that still writes to the file holds a descriptor of its own.
+        // A process that still writes to the file has its own descriptor.
         let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
         Ok(log_file::Printed { file, call_id, error_output: said })
     }

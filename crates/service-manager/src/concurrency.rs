@@ -1,8 +1,8 @@
 //! [`ConcurrencyLimits`]: the limit of concurrent calls of a module.
 //!
-//! Each module has its own limit, so that a hanging module delays no other. A call that only waits releases its
-//! permit. Fifty concurrent calls therefore do not start fifty Nushells, and fifty hanging calls delay the next call
-//! of their own module by less than a second.
+//! Each module has its own limit, so that a hanging module delays no other. A call that is only waiting releases its
+//! permit. Fifty concurrent calls therefore do not use the processor at the same time, and fifty hanging calls delay
+//! the next call of their module by less than a second.
 
 use service_host::procfs;
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 
 /// A call that has run for this long counts as waiting.
 pub(super) const WAITING_AFTER: Duration = Duration::from_millis(500);
-/// The interval in which a young call is checked for activity.
+/// The interval of activity checks of a new call.
 const ACTIVITY_CHECK_INTERVAL: Duration = Duration::from_millis(40);
 
-/// The limit of each module. The lock is held for a lookup.
+/// The limit of each module. The lock is held only for a lookup.
 #[derive(Default)]
 pub(super) struct ConcurrencyLimits(Mutex<BTreeMap<PathBuf, Arc<ModuleLimit>>>);
 
@@ -38,7 +38,7 @@ pub(super) struct ModuleLimit {
 struct Permit(Arc<ModuleLimit>);
 
 impl ModuleLimit {
-    /// Runs the work when one of `most` permits is free. Releases the permit when the work only waits.
+    /// Runs the work once one of `most` permits is free. Releases the permit when the work is only waiting.
     pub(super) async fn pass<T>(
         self: &Arc<Self>,
         most: u32,
@@ -79,7 +79,7 @@ impl Drop for Permit {
     }
 }
 
-/// Returns when the process of a call was idle at two successive checks.
+/// Returns once the process of a call was idle at two successive checks.
 pub(super) async fn waits(process: &OnceLock<u32>) {
     let look = async {
         let mut last = None;
@@ -143,7 +143,7 @@ mod tests {
         let (asleep, at_work) = (OnceLock::from(sleeper.id()), OnceLock::from(worker.id()));
         tokio::select! {
             () = waits(&asleep) => {}
-            () = async { loop { waits(&at_work).await; } } => unreachable!("it never ends"),
+            () = async { loop { waits(&at_work).await; } } => unreachable!("the process is never idle"),
         }
         assert!(procfs::ticks_asleep(worker.id()).is_none(), "it works");
         for child in [&mut sleeper, &mut worker] {

@@ -5,7 +5,7 @@ use service_core::config::{Pull, Service, name_of};
 use service_host::paths::Paths;
 use std::path::Path;
 
-/// The number of `SIGTERM`. The image may define another signal unless the service names one.
+/// `SIGTERM`, the default stop signal. A service with this signal uses the image's stop signal.
 const USUAL_SIGNAL: i32 = 15;
 
 #[derive(Serialize)]
@@ -46,7 +46,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A volume with an absolute source path. The name of a volume is not changed.
+/// A volume with an absolute source path. A volume name is not changed.
 fn with_absolute_source(volume: &str, base_dir: &Path) -> String {
     match volume.split_once(':') {
         Some((source, rest)) if source.contains('/') || source == "." || source == ".." => {

@@ -15,7 +15,7 @@ pub(super) enum ManagerError {
     Raised { msg: String, help: Option<String>, author: Author },
     /// The log is larger than allowed.
     TooMuch,
-    /// Any other error, worded by the daemon.
+    /// Any other error, with the daemon's message.
     Failed(String),
 }
 

@@ -1,5 +1,5 @@
-//! Managers: Nushell modules that start, stop and check services outside the daemon. This module calls them with a
-//! record and a deadline and reads a record back. docs/managers.md specifies the contract.
+//! Managers: Nushell modules that start, stop and check services outside the daemon. A call has a record as input, a
+//! deadline, and a record as reply. docs/managers.md specifies the contract.
 
 mod accepted;
 mod author;

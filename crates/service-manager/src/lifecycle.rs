@@ -1,4 +1,4 @@
-//! Starting, stopping, restarting and checking services through their managers.
+//! Starts, stops, restarts and checks services through their managers.
 
 use super::client::Managers;
 use super::embedded::path_for;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Whether managers can run services. Each module is inspected once for all its services.
+/// Checks whether managers can run services. Each module is inspected once for all its services.
 #[derive(Default)]
 pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
 
@@ -94,16 +94,16 @@ impl Managers {
                     return;
                 }
                 Ok(status) => {
-                    tracing::warn!(service = %service.name, said = status.describe(), "a restart left it down");
+                    tracing::warn!(service = %service.name, said = status.describe(), "it is down after a restart");
                 }
                 Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
             }
         }
-        // A stop and a start have the same result, and report the error.
+        // A stop and a start follow instead. They have the same result, and report the error.
         self.stop(settings, service, run).await;
     }
 
-    /// Stops a service through its manager. A manager that refuses is called again after the service's stop timeout.
+    /// Stops a service through its manager. If the manager fails, it is called again after the service's stop timeout.
     pub async fn stop(self, settings: Settings, service: Arc<Service>, run: u64) {
         let result = self.call::<Status>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {

@@ -8,10 +8,10 @@ use service_api::view;
 use service_core::Name;
 use service_shim::terminal_text;
 
-/// A line and its time, if that is known.
+/// A line, with its time if known.
 pub(crate) type Timed = (Option<Timestamp>, view::LogLine);
 
-/// A line of a service's log: a row, or only its text. The time is optional.
+/// A line of a service's log: a record or a string. The time is optional.
 #[derive(Debug)]
 pub(super) struct ManagerLogLine {
     time: Option<Timestamp>,

@@ -35,8 +35,8 @@ impl ManagerReply for Availability {
     }
 }
 
-/// All managers, built-in managers first. The list requires running programs. Concurrent requests, and requests within
-/// `kept` afterwards, share one result.
+/// All managers, built-in managers first. Listing them runs programs. Concurrent requests, and requests within `kept`
+/// afterwards, share one result.
 pub async fn list(managers: &Managers, plan: &Arc<Plan>, kept: Duration) -> Vec<view::Manager> {
     managers.lists.share("", plan, kept, || find(managers, plan)).await
 }

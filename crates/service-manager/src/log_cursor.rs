@@ -1,8 +1,8 @@
-//! [`LogCursor`]: the delivered lines of a manager's log. It selects the new lines of the next reply.
+//! [`LogCursor`]: the delivered lines of a manager's log, which select the new lines of the next reply.
 //!
-//! A manager is queried for the lines since shortly before the last line. Engines write the lines of two streams side
-//! by side, so a line may appear after a line with a later time. Lines are identified by time, stream and text; equal
-//! lines are counted. Lines without time are matched by the longest overlap of the new reply with the last one.
+//! A manager is queried for the lines since shortly before the last line. Engines write two streams concurrently, so a
+//! line may appear after a line with a later time. Lines are identified by time, stream and text; equal lines are
+//! counted. Lines without time are matched by the longest overlap of the new reply with the last one.
 
 use super::line::Timed;
 use jiff::{SignedDuration, Timestamp};
@@ -57,14 +57,14 @@ impl Default for LogCursor {
 }
 
 impl LogCursor {
-    /// A cursor after the first reply, which has all lines or the last ones.
+    /// A cursor after the first reply, which has `all` lines or only the last ones.
     pub(super) fn new(began: Timestamp, marks: Vec<LogPosition>, all: bool) -> Self {
         let mut seen = Self { began, floor: None, marks, all };
         seen.prune_marks();
         seen
     }
 
-    /// The time of the first possible new line; `None` for lines without time.
+    /// The earliest time of a new line; `None` for lines without time.
     pub(super) fn since(&self) -> Option<Timestamp> {
         match self.marks.last() {
             None => Some(self.floor.unwrap_or(self.began)),
@@ -72,7 +72,7 @@ impl LogCursor {
         }
     }
 
-    /// The new lines of a reply, which has all lines since then or the last ones.
+    /// Selects the new lines of a reply, which has `all` lines since [`Self::since`] or only the last ones.
     pub(super) fn select_new(&mut self, marks: Vec<LogPosition>, all: bool) -> NewLines {
         let timed = marks.iter().chain(&self.marks).all(|mark| mark.time.is_some());
         let news = if timed { self.by_time(&marks, all) } else { self.by_order(&marks, all) };
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(new(&seen.select_new(plain("abcd"), true)), [3]);
         assert_eq!(new(&seen.select_new(plain("cdef"), false)), [2, 3]);
         assert_eq!(seen.select_new(plain("xyz"), false), NewLines { is_new: vec![true; 3], gap: true });
-        // The log was emptied and restarted.
+        // The log was truncated and begins again.
         assert_eq!(seen.select_new(plain("ab"), true), NewLines { is_new: vec![true; 2], gap: false });
         let mut same = LogCursor::new(began(), plain("tt"), true);
         assert_eq!(new(&same.select_new(plain("tttt"), true)), [2, 3]);

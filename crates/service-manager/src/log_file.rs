@@ -1,5 +1,5 @@
-//! [`LogFile`]: lines of a service's log, as a manager returned them. An unnamed file holds them, so that memory
-//! holds one line at a time, whatever the size of the log and the speed of its reader.
+//! [`LogFile`]: lines of a service's log, as a manager returned them. They are in an unnamed file, so that only one
+//! line at a time is in memory, whatever the size of the log and the speed of its reader.
 
 use super::author::Author;
 use super::error::ManagerError;
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::vec;
 use tokio::sync::Semaphore;
 
-/// The maximum number of logs that are read at once, because reading uses the processor.
+/// The maximum number of logs that are read at the same time, because reading uses the processor.
 const MAX_READ_COUNT: usize = 2;
 
-/// Bounds the reads of all logs of managers.
+/// Limits the concurrent reads of managers' logs.
 #[derive(Clone)]
 pub(super) struct LogReads(Arc<Semaphore>);
 
@@ -40,7 +40,7 @@ impl LogReads {
 const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// The word after the id of a call that announces lines, up to the next occurrence of the id.
+/// The word after a call's id that begins the lines. They end at the next occurrence of the id.
 const LINES: &str = "lines";
 
 /// The output of a call, from its first byte.
@@ -60,11 +60,11 @@ pub struct LogFile {
     text: Vec<u8>,
 }
 
-/// A log file, and for each of its next lines whether it is selected.
+/// A log file, and for each of its next lines whether the line is selected.
 pub(super) type Rest = (LogFile, vec::IntoIter<bool>);
 
 impl Printed {
-    /// The last lines of the file, and marks of the last lines. All lines are validated before the first is delivered.
+    /// Reads the last lines of the file and their identities. All lines are validated before the first is delivered.
     pub(super) async fn record(
         self,
         reads: &LogReads,
@@ -100,7 +100,7 @@ impl Printed {
                 return Ok(LogFile { file, call_id: self.call_id, service, text });
             }
             return Err(serde_json::from_str(word)
-                // Only clients that may read logs receive the output.
+                // The output is returned, because only clients that may read logs receive this error.
                 .map_or_else(
                     |_| ManagerError::Failed(word.to_owned()),
                     |e| ManagerError::read(&e, Author::Us),
@@ -149,7 +149,7 @@ impl LogFile {
         }
     }
 
-    /// The next selected lines, in a batch; and the remaining file, if lines are left.
+    /// The next batch of selected lines, and the remaining file if lines are left.
     pub(super) async fn some(
         mut self,
         reads: &LogReads,

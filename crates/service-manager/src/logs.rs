@@ -1,6 +1,6 @@
 //! Logs of services with managers: the existing lines, and later lines for followers. A manager does not report new
-//! lines, so it is polled: frequently after new lines, less frequently without them, and not while a reader has not
-//! taken the last lines.
+//! lines, so it is polled: frequently after new lines, less frequently without, and not while its reader still has
+//! unread lines.
 
 use super::call::Call;
 use super::client::Managers;
@@ -25,11 +25,11 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The maximum delay after errors.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
-/// The maximum number of new lines in one reply. Fewer are requested if lines are long.
+/// The maximum number of new lines in one reply. If lines are long, fewer are requested.
 const MAX_NEW_LINES: usize = 10_000;
-/// The minimum number of lines in a follower's first request. The next reply is matched with them.
+/// The minimum number of lines in a follower's first request, because the next reply is matched with these lines.
 const MIN_OVERLAP_LINES: usize = 100;
-/// The number of lines that requests all lines. Every program can count up to it.
+/// The number of lines that requests all lines. Every program can represent it.
 const ALL_LINES: usize = i32::MAX as usize;
 
 /// The requested lines.
@@ -116,7 +116,7 @@ async fn record(
         .map(Some)
 }
 
-/// Later lines for one reader. Dropping it ends the polling.
+/// The later lines for one reader. Dropping this ends the polling.
 pub struct News {
     lines: Receiver<(Name, Vec<LogLine>)>,
     _askers: JoinSet<()>,
@@ -133,7 +133,7 @@ pub enum FollowStep {
 }
 
 impl News {
-    /// Polls these services; `next_step` decides before each call of a manager.
+    /// Polls these services. `next_step` decides before each call of a manager.
     pub fn follow(
         managers: &Managers,
         services: Vec<(Name, LogCursor)>,
@@ -181,7 +181,7 @@ impl LogPoller {
         let mut pause = MIN_POLL_INTERVAL;
         loop {
             tokio::time::sleep(pause).await;
-            // A reader that has not taken the last lines needs no further lines.
+            // No further lines are requested before the reader has received the last ones.
             if self.lines.reserve().await.is_err() {
                 return;
             }
@@ -203,7 +203,7 @@ impl LogPoller {
                     Ok(1)
                 }
                 Err(trouble) => {
-                    let said = self.complain(trouble).await;
+                    let said = self.report_failure(trouble).await;
                     pause = (2 * pause).min(MAX_RETRY_DELAY);
                     if said.is_err() {
                         return;
@@ -242,8 +242,8 @@ impl LogPoller {
         Ok(new)
     }
 
-    /// Reports that the manager does not answer: once, and not if the next reply may succeed.
-    async fn complain(&mut self, trouble: ManagerError) -> Result<(), Gone> {
+    /// Reports a failing manager to the reader: once, and only after successive errors.
+    async fn report_failure(&mut self, trouble: ManagerError) -> Result<(), Gone> {
         let why = trouble.without_prefix("logs", &self.name);
         tracing::warn!(service = %self.name, why, "cannot follow its log");
         self.failures = self.failures.saturating_add(1);

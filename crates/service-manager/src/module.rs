@@ -1,4 +1,4 @@
-//! [`Modules`]: the commands of each module, determined once for each content of its file.
+//! [`Modules`]: the commands of each module, inspected once for each version of its file.
 
 use super::call::{Caller, inspect};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ const INSPECT_SCRIPT: &str = "{commands: (scope commands | where type == custom 
                     contract: (scope variables | where name == '$CONTRACT' | get value.0?) \
                     with: (scope variables | where name == '$WITH' | get value.0?)}";
 
-/// The abilities of a module.
+/// The commands and keys of a module.
 #[derive(Debug, Clone)]
 pub(super) struct Module {
     pub(super) path: PathBuf,
@@ -75,12 +75,12 @@ struct ModuleStamp {
 
 type Known = Arc<tokio::sync::Mutex<Option<(ModuleStamp, Arc<Module>)>>>;
 
-/// The abilities of each module. The outer lock is held for a lookup, the inner one while the module is inspected.
+/// The inspected modules. The outer lock is held only for a lookup, the inner one while the module is inspected.
 #[derive(Default)]
 pub(super) struct Modules(Mutex<BTreeMap<PathBuf, Known>>);
 
 impl Modules {
-    /// Loads the abilities of a module.
+    /// Inspects a module, unless its version is known.
     pub(super) async fn load(
         &self,
         caller: &Caller,

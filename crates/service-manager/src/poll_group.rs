@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The groups by module and interval. The lock is held for a lookup.
+/// The groups by module and interval. The lock is held only for a lookup.
 #[derive(Default)]
 pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), PollGroup>>);
 
@@ -35,7 +35,7 @@ pub(super) struct Target {
 pub(super) enum Reason {
     /// The status of a run.
     Run,
-    /// Whether an inactive service runs.
+    /// The presence of an inactive service.
     Rest,
 }
 
@@ -67,7 +67,7 @@ impl Polls {
         pools.get(key).is_some_and(|pool| pool.polled_alone.contains(name))
     }
 
-    /// The services that are due. Without any, the supervision ends.
+    /// The services that are due. If no query waits, the supervision ends.
     pub(super) fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<Target> {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pool) = pools.get_mut(key) else { return Vec::new() };
@@ -76,7 +76,7 @@ impl Polls {
             pool.attended = false;
             return Vec::new();
         }
-        // A service without a request for two intervals is down.
+        // A service without a request for two intervals is not queried any more.
         pool.members.retain(|_, member| member.is_requested || now.since(member.asked) < 2 * interval);
         let due = |member: &Target| member.is_requested || now.since(member.asked) >= interval / 2;
         let batch: Vec<Target> = pool.members.values().filter(|member| due(member)).cloned().collect();

@@ -1,4 +1,4 @@
-//! [`RateLimiter`]: the rate of queries of all followers of managers' logs together.
+//! [`RateLimiter`]: limits the rate of calls for all followers of managers' logs together.
 
 use crate::concurrency::WAITING_AFTER;
 use service_host::clock;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// The delay after a call, as a multiple of the call's duration. The calls therefore take a sixth of the time, and
-/// about a fifth of one core, since Nushell and an engine's program use more than one.
+/// about a fifth of one core, because a call uses more than one core.
 const IDLE_FACTOR: u32 = 5;
 
-/// The calls run one after the other.
+/// A permit for one call at a time.
 pub(super) struct RateLimiter(Arc<Semaphore>);
 
 impl Default for RateLimiter {
@@ -20,7 +20,7 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Makes the call when the permit is free.
+    /// Makes the call once the permit is free.
     pub(super) async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
         // The semaphore is never closed.
         let turn = Arc::clone(&self.0).acquire_owned().await;

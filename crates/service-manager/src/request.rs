@@ -59,7 +59,7 @@ pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
 }
 
 impl Managers {
-    /// Calls a command of the service's manager. The error is worded by the manager.
+    /// Calls a command of the service's manager. The error has the manager's message.
     pub(super) async fn call<T: ManagerReply>(
         &self,
         settings: &Settings,

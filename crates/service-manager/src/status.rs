@@ -1,4 +1,4 @@
-//! [`Status`]: the status of a service, as a manager returns it; and the readers of replies.
+//! [`Status`]: the status of a service, as a manager returns it; and the parsing of replies.
 
 use super::author::Author;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use service_host::report::ManagerReport;
 use service_host::text::single_line;
 use std::time::Duration;
 
-/// The last of the real-time signals.
+/// The highest real-time signal.
 const MAX_SIGNAL: i32 = 64;
 
 /// A reply of a manager, read from JSON. The error names the expected type.
@@ -87,7 +87,7 @@ impl ManagerReply for Status {
     }
 }
 
-/// A record of an answer.
+/// A record of a reply.
 pub(super) struct RecordReader<'v>(&'v Map<String, Value>);
 
 impl<'v> RecordReader<'v> {
@@ -139,7 +139,7 @@ fn signal(value: &Value) -> Option<i32> {
     full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
 }
 
-/// A value as an error quotes it, in the notation of Nushell.
+/// Formats a value for an error, in the notation of Nushell.
 pub(super) fn quote_value(value: &Value) -> String {
     const MAX_CHARS: usize = 60;
     match value {
@@ -160,7 +160,7 @@ pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> Chec
 }
 
 impl Status {
-    /// The event for a service that is considered running.
+    /// The event for a service that counts as running.
     pub(super) fn event(&self) -> Event {
         match self.state {
             ReportedState::Running if self.healthy == Some(false) => {
@@ -175,7 +175,8 @@ impl Status {
         }
     }
 
-    /// The exit status, if reported. An exit by signal has no code, whatever a shell returns.
+    /// The exit status, if reported. A signal takes precedence over an exit code, which a shell may have derived from
+    /// the signal.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.exit_signal.map(Exit::Signal).or(self.exit_code.map(Exit::Code))
     }
@@ -210,7 +211,7 @@ impl Status {
         checked(self.is_healthy(), self.describe(), latency)
     }
 
-    /// The complete report for the engine.
+    /// Converts the status to a report for the engine.
     pub(super) fn to_report(&self, latency: Duration) -> ManagerReport {
         ManagerReport { info: self.to_info(), check: self.checked(latency), event: self.event() }
     }

@@ -1,5 +1,5 @@
-//! [`Prober`]: one request to the endpoint of a service, answered within its timeout with a message, a latency and a
-//! time.
+//! [`Prober`]: checks the endpoint of a service with one request, within the timeout. The result has a message, a
+//! latency and a time.
 
 use super::connect::Reach;
 use super::http;
@@ -35,7 +35,7 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// A prober for these paths.
+    /// Creates a prober for these paths.
     pub fn new(paths: Arc<Paths>) -> Self {
         let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
         let (names, trust, ports, held) = Default::default();
@@ -50,7 +50,7 @@ impl Prober {
         CheckResult::new(endpoint.kind(), answer, &service.env, began)
     }
 
-    /// The result of the request within the time limit of a check.
+    /// Sends the request, within the time limit of a check.
     async fn probe(
         &self,
         service: &Service,

@@ -1,5 +1,5 @@
-//! [`Reach`]: how a check connects to a port. Each check has a connection of its own, like any client: a persistent
-//! connection would prove nothing about the listener, and would block a server with one thread.
+//! [`Reach`]: connects a check to a port. Each check uses a new connection, like any client: a persistent connection
+//! would prove nothing about the listener, and would block a single-threaded server.
 //!
 //! All addresses of a name are tried. If the port must belong to the service, the kernel is queried first for the
 //! listener of each address, and other listeners are not connected to.
@@ -23,7 +23,7 @@ pub(super) struct Reach<'c> {
     pub(super) shown: &'c str,
     pub(super) host: &'c str,
     pub(super) port: u16,
-    /// The root of the process tree that has to listen there; `None` for any process.
+    /// The root of the process tree that must own the listener; `None` for any process.
     pub(super) shim: Option<u32>,
     /// The time limit of the whole check.
     pub(super) limit: Duration,
@@ -65,7 +65,7 @@ impl Reach<'_> {
         }
     }
 
-    /// Checks the addresses where the service listens; without any, the addresses that no other process holds.
+    /// Checks the addresses where the service listens; if there are none, the addresses where no other process listens.
     async fn probe_own<Q: ProbeRequest>(
         &self,
         shim: u32,
@@ -105,7 +105,7 @@ impl Reach<'_> {
             };
             match (answer, &last) {
                 (Ok(answer), _) => return Ok(answer),
-                // A foreign listener is more informative than a closed address.
+                // The error of a foreign listener is more informative than the error of a closed address.
                 (Err(Trouble::Unreached(_)), Some(Trouble::CheckText(_))) => {}
                 (Err(trouble), _) => last = Some(trouble),
             }
@@ -113,7 +113,7 @@ impl Reach<'_> {
         Err(last.unwrap_or_else(|| Trouble::Unreached(ErrorKind::ConnectionRefused.into())))
     }
 
-    /// Tries one address after the other. The first may continue while the others are tried.
+    /// Tries the addresses one after the other. The first attempt continues while the others are tried.
     async fn probe_any<Q: ProbeRequest>(
         &self,
         all: &[SocketAddr],
@@ -184,7 +184,7 @@ async fn describe_foreign_listener(held: &Arc<HeldSockets>, shim: u32, at: Socke
         .flatten()
 }
 
-/// An answer is more informative than a missing connection.
+/// Selects the more informative error: a failed request instead of a failed connection.
 fn more_informative(one: Option<Trouble>, other: Trouble) -> Trouble {
     match (one, other) {
         (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
@@ -192,7 +192,7 @@ fn more_informative(one: Option<Trouble>, other: Trouble) -> Trouble {
     }
 }
 
-/// The addresses of a service that does not listen on this port, shortened to fit a sentence.
+/// Describes the addresses of a service that does not listen on this port, in a short form.
 fn describe_other_addresses(found: &[SocketAddr], port: u16) -> Option<String> {
     const MAX_ADDRESSES: usize = 3;
     let mut places: Vec<String> = Vec::new();
@@ -245,7 +245,7 @@ mod tests {
         let limit = Duration::from_millis(300);
         let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
         let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(ReadGreeting));
-        answer.await.expect("it is no question of time")
+        answer.await.expect("the answer arrives within the limit")
     }
 
     #[tokio::test]

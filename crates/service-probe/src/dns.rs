@@ -1,4 +1,4 @@
-//! `dns://server:port/name`: an answer with at least one address (RFC 1035, over UDP).
+//! `dns://server:port/name`: the check passes if the answer has at least one address (RFC 1035, over UDP).
 
 use super::names::Names;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -7,10 +7,10 @@ use service_host::text::describe_io_error;
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
-/// The largest answer. Without EDNS, UDP carries no more.
+/// The maximum size of an answer. Without EDNS, an answer over UDP is smaller.
 const MAX_ANSWER_BYTES: usize = 4096;
 
-/// Queries one server after the other if its name has several addresses. The kernel reports a closed port at once.
+/// Queries the addresses of the server one after the other. The kernel reports a closed port at once.
 pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
     let query = query(name)?;
     let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
@@ -56,8 +56,8 @@ fn query(name: &str) -> Result<Message, String> {
     Ok(message)
 }
 
-/// The number of a query, which distinguishes a late answer from the awaited one. The socket is connected, so that
-/// the kernel accepts answers from this server only.
+/// The id of a query, which distinguishes the awaited answer from a late one. Answers of other servers do not arrive,
+/// because the socket is connected.
 fn id() -> u16 {
     u16::try_from(service_host::clock::now().as_nanos() & 0xffff).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `http://` and `https://`: a GET whose status is accepted. Redirects are followed on the same host only, each over a
-//! connection of its own. Proxies in the environment are ignored.
+//! `http://` and `https://`: the check passes if a GET request has an accepted status. Redirects are followed only on
+//! the same host, each over a new connection. Proxies in the environment are ignored.
 
 use super::connect::{ProbeRequest, Reach};
 use super::names::Names;
@@ -30,8 +30,8 @@ use url::{Position, Url};
 
 /// The maximum number of redirects.
 const MAX_REDIRECTS: usize = 5;
-/// The maximum number of bytes that are read of a body, and the time limit for it. Without reading, the server may
-/// log an error when the connection closes.
+/// The maximum number of bytes that are read of a body, and the time limit for it. If the body were not read, the
+/// server might log an error.
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -48,7 +48,7 @@ pub(super) struct Asks<'c> {
     pub(super) health: &'c Health,
     /// The base directory of the certificate file.
     pub(super) base: &'c Path,
-    /// The root of the process tree that has to listen there; `None` for any process.
+    /// The root of the process tree that must own the listener; `None` for any process.
     pub(super) shim: Option<u32>,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
 impl Asks<'_> {
     /// Requests a URL and follows redirects.
     pub(super) async fn get(&self, url: &str) -> Result<String, String> {
-        let mut url = Url::parse(url).map_err(|error| format!("`{url}` cannot be asked: {error}"))?;
+        let mut url = Url::parse(url).map_err(|error| format!("`{url}` cannot be requested: {error}"))?;
         let mut followed = 0;
         loop {
             let shown = without_user(&url);
@@ -144,7 +144,7 @@ struct ResponseHead {
     location: Option<String>,
 }
 
-/// Sends the request over this connection, and closes it after the status.
+/// Sends the request over this connection, which is closed after the status.
 async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<ResponseHead, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -167,7 +167,7 @@ where
     let answer = answer.map_err(broken)?;
     let location = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
     let head = ResponseHead { status: answer.status(), location };
-    // This task ends by itself within the time limit.
+    // The task ends within its own time limit.
     tokio::spawn(drain_briefly(connection, answer));
     Ok(head)
 }
@@ -188,7 +188,7 @@ fn request(url: &Url) -> Result<Request<String>, hyper::http::Error> {
     request.body(String::new())
 }
 
-/// Reads the part of the body that arrives at once, and closes the connection.
+/// Reads the part of the body that arrives within the time limit, and closes the connection.
 async fn drain_briefly(
     mut connection: Pin<Box<impl Future<Output = hyper::Result<()>> + Send>>,
     mut answer: Response<Incoming>,
@@ -211,7 +211,7 @@ async fn drain_briefly(
     let _ = tokio::time::timeout(BODY_TIMEOUT, leave).await;
 }
 
-/// A URL as messages show it.
+/// Formats a URL for messages.
 pub(super) fn describe_url(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), |url| without_user(&url))
 }
@@ -273,8 +273,8 @@ mod tests {
         String::from_utf8(heard).unwrap()
     }
 
-    /// A server with one thread that gives these answers, each over a connection that the client closes; returns the
-    /// requests and the number of bytes after each.
+    /// Starts a single-threaded server that sends these responses, each over a connection that the client closes. The
+    /// thread returns each request with the number of bytes after it.
     fn server(answers: &'static [&'static str]) -> (u16, JoinHandle<Vec<(String, usize)>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -286,7 +286,7 @@ mod tests {
                 for part in answer.split('|') {
                     stream.write_all(part.as_bytes()).unwrap();
                 }
-                (heard, stream.read(&mut [0; 64]).expect("it ends the connection, and properly"))
+                (heard, stream.read(&mut [0; 64]).expect("the client closes the connection cleanly"))
             });
             heard.collect()
         };
@@ -361,7 +361,7 @@ mod tests {
         assert!(wrong.starts_with(&format!("the server at {url} does not use HTTP/1.1")), "{wrong}");
         let ends = get(&url, &[]);
         let ends = tokio::time::timeout(Duration::from_millis(50), ends).await;
-        assert!(ends.is_err(), "it waits for as long as it may");
+        assert!(ends.is_err(), "the check waits up to its time limit");
         drop(ended(server).await);
         let refused = get(&url, &[]).await.unwrap_err();
         assert_eq!(refused, format!("connection refused at {url}"));

@@ -1,4 +1,4 @@
-//! `ready.log` of a service that a former daemon has started with a shim that does not match log lines itself.
+//! Matches `ready.log` for an older shim, which does not match log lines itself.
 
 use regex::Regex;
 use service_core::Moment;
@@ -16,7 +16,7 @@ const MAX_LINES: usize = 1_000_000;
 /// The number of bytes read at once.
 const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
 
-/// Returns when a line of the run that was launched at this moment matches; `false` without a pattern.
+/// Returns `true` once a line of the run that was launched at this moment matches; `false` without a pattern.
 pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: Moment) -> bool {
     let Some(pattern) = service.ready.log.as_deref().and_then(|pattern| Regex::new(pattern).ok()) else {
         return false;
@@ -55,7 +55,7 @@ impl Follower {
     fn lines(&mut self) -> Vec<Line> {
         let mut bytes = std::mem::take(&mut self.rest);
         while bytes.len() < MAX_READ_BYTES {
-            // Determined before reading: a rotated file does not grow afterwards.
+            // This is determined before the read, because a rotated file does not grow any more.
             let is_log = self.file.is_some()
                 && inode(File::open(self.files.log()).ok().as_ref()) == inode(self.file.as_ref());
             if self.read(&mut bytes) {

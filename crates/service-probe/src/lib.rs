@@ -1,5 +1,5 @@
-//! Checks of endpoints: `http`, `https`, `tcp`, `unix`, `dns` and `exec`; listeners of ports, and log patterns that
-//! mean ready.
+//! Checks of endpoints (`http`, `https`, `tcp`, `unix`, `dns` and `exec`), listeners of ports, and log patterns for
+//! readiness.
 
 mod check;
 mod connect;

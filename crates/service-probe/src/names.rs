@@ -1,4 +1,4 @@
-//! [`Names`]: the addresses of a name. A name of this machine is resolved without a query.
+//! [`Names`]: looks up the addresses of a host. A name of this machine is resolved without a query.
 
 use service_host::local_address::{local_addresses, strip_brackets, to_reachable};
 use std::collections::HashMap;
@@ -6,8 +6,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Running lookups. Callers with the same name share one lookup, each within its own time limit. A lookup runs on a
-/// thread of its own, so that a hanging one delays no other name.
+/// Running lookups. Callers with the same name share one lookup, each within its own time limit. Each lookup has its
+/// own thread, so that a hanging one delays no other name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
 

@@ -1,4 +1,4 @@
-//! The owner of a port. A check of a local port proves something only if the service's own process tree listens there.
+//! Finds the owner of a port. A check of a local port is valid only if the service's own process tree listens on it.
 
 use super::sock_diag::{Family, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
@@ -28,7 +28,7 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The process outside the tree below `shim` that listens on a local port.
+/// Finds the process outside the tree below `shim` that listens on a local port.
 pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
     let listeners = local_addresses(host).into_iter().map(|address| listeners(address, port));
     let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
@@ -43,26 +43,26 @@ pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Opti
     Some(Holder { port, pid, process: pid.map(name) })
 }
 
-/// The listener of a local address, according to the kernel.
+/// The owner of the listener of a local address, according to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Accepts {
     /// The tree below the shim, and no other process.
     Own,
-    /// No visible process, or an address of another machine.
+    /// No visible process, or the address is another machine's.
     Nobody,
-    /// Other processes hold these sockets; uncertain if a process of the tree cannot be inspected.
+    /// Other processes hold these sockets. This is uncertain if a process of the tree cannot be inspected.
     Others { sockets: Vec<String>, is_certain: bool },
 }
 
-/// The listener that a connection to this address would reach. A listener of the service at another address of the same
-/// port proves nothing.
+/// The owner of the listener that a connection to this address would reach. A listener of the service at another
+/// address of the same port does not count.
 pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts {
     let address = at.ip().to_canonical();
     let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
     if sockets.is_empty() {
         return Accepts::Nobody;
     }
-    // Several sockets may share an address (`SO_REUSEPORT`), and each of them may answer the next time.
+    // Several sockets may share an address (`SO_REUSEPORT`), and the kernel chooses one for each connection.
     let mut others: Vec<String> =
         sockets.into_iter().filter(|socket| !known.contains(shim, socket)).collect();
     let mut is_certain = true;
@@ -80,10 +80,10 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
     if others.is_empty() { Accepts::Own } else { Accepts::Others { sockets: others, is_certain } }
 }
 
-/// Describes the foreign listener of an address where the service does not listen; `None` if there is none after all,
-/// or if the kernel does not reveal it.
+/// Describes the foreign listener of an address where the service does not listen; `None` if there is none, or if it is
+/// unknown.
 ///
-/// The search may inspect all processes, and must not run on the thread of the runtime.
+/// The search may inspect all processes, so it runs on another thread than the runtime's.
 pub(super) fn describe_foreign_listener(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
     let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
     let holder = match holder(&sockets) {
@@ -113,13 +113,13 @@ pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
 }
 
-/// Known descriptors by which processes of services hold sockets. Reading one link verifies an entry, since the kernel
-/// gives a later socket another number. The lock is held for a lookup and one such read.
+/// Known descriptors by which processes of services hold sockets. Reading one link verifies an entry, because a later
+/// socket has another inode number. The lock is held only for a lookup and one such read.
 #[derive(Debug, Default)]
 pub(super) struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
 
 impl HeldSockets {
-    /// Beyond this number all entries are dropped, including those of closed sockets.
+    /// The maximum number of entries. Above it, all entries are dropped, including entries of closed sockets.
     const MAX_COUNT: usize = 4096;
 
     fn contains(&self, shim: u32, socket: &str) -> bool {
@@ -141,8 +141,8 @@ fn socket(listener: &ListeningSocket) -> String {
     format!("socket:[{}]", listener.inode)
 }
 
-/// The sockets that accept connections to this address, in the notation of `/proc/<pid>/fd`: those bound to it,
-/// otherwise those bound to every address of its family, otherwise those bound to every address.
+/// The sockets that accept connections to this address, in the notation of `/proc/<pid>/fd`: sockets bound to this
+/// address; without any, sockets bound to every address of its family; without any, sockets bound to every address.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let [kind, other] =
         if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
@@ -153,7 +153,7 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let mut found = on_port(kind, port).unwrap_or_default();
     let exact = of(&found, &|bound| bound == address);
     if !exact.is_empty() {
-        // The query is the slowest part of a check, so it is not repeated.
+        // A second query is avoided, because the query is the slowest part of a check.
         return exact;
     }
     found.extend(on_port(other, port).unwrap_or_default());
@@ -188,7 +188,8 @@ fn held(pid: u32, sockets: &[String]) -> Option<Vec<(String, PathBuf)>> {
     }
 }
 
-/// Field 9 of `/proc/<pid>/stat` has the kernel's flags of a process; a zombie or no process at all has ended.
+/// Whether a process is exiting, by the kernel's flags (field 9 of `/proc/<pid>/stat`). A zombie or a missing process
+/// counts as well.
 fn is_ending(pid: u32) -> bool {
     const PF_EXITING: u64 = 0x4;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -209,13 +210,13 @@ fn holder(sockets: &[String]) -> Option<u32> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).holder(sockets, has, look)
 }
 
-/// Found holders of sockets, with the number of queries since; `None` for a process that cannot be inspected. The
-/// kernel gives a later socket another number. The lock is held during a search, which concurrent callers would
-/// otherwise repeat.
+/// The found holders of sockets, with the number of queries since; `None` for a process that cannot be inspected. A
+/// later socket has another inode number. The lock is held during a search, so that concurrent callers do not repeat
+/// it.
 struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
 
 impl Known {
-    /// Beyond this number all entries are dropped, including those of closed sockets.
+    /// The maximum number of entries. Above it, all entries are dropped, including entries of closed sockets.
     const MAX_ENTRIES: usize = 256;
     /// The number of queries for which "no visible holder" stays valid. A socket may be passed to another process.
     const MAX_NEGATIVE_CACHE_QUERIES: u32 = 100;
@@ -266,12 +267,12 @@ mod tests {
         };
         assert_eq!([ask(1, holder), ask(1, holder), ask(1, holder)], [1; 3]);
         holder = Some(8);
-        assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of it holds it now");
+        assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of the holder has the socket now");
         assert_eq!([ask(2, None), ask(2, None)], [3; 2], "another user's");
         (0..=Known::MAX_NEGATIVE_CACHE_QUERIES).for_each(|_| {
             ask(2, None);
         });
-        assert_eq!(ask(2, None), 4, "that is looked at again, but seldom");
+        assert_eq!(ask(2, None), 4, "the search is repeated, but rarely");
     }
 
     #[test]
@@ -300,7 +301,7 @@ mod tests {
             [accepts(&known, above, reached), accepts(&known, above, reached)],
             [Accepts::Own, Accepts::Own]
         );
-        assert!(listens(above).is_none_or(|all| all.contains(&reached)), "where it may be looked at");
+        assert!(listens(above).is_none_or(|all| all.contains(&reached)), "if the process can be inspected");
         assert_eq!(describe_foreign_listener(&known, above, reached), None);
         // An open connection is not a listener.
         let connected = std::net::TcpStream::connect(reached).unwrap();

@@ -1,8 +1,8 @@
 //! [`PortWatcher`]: reports when a process begins to listen on a local port, so that a check follows without delay.
 //!
-//! The kernel does not report new listeners, so it is polled: one query for all awaited ports, on one thread that
-//! exists only while a port is awaited. The thread takes at most a fifth of a core, and a twentieth after the first
-//! moments of a start.
+//! The kernel does not report new listeners, so it is polled: with one query for all awaited ports, on one thread that
+//! exists only while a port is awaited. The thread uses at most a fifth of a core, and a twentieth after
+//! [`FAST_POLL_DURATION`].
 
 use super::sock_diag::Listeners;
 use service_core::Moment;
@@ -52,7 +52,7 @@ impl PortWatcher {
         if !is_watched {
             let watcher = self.clone();
             let watch = move || {
-                // If the kernel does not answer, nothing is reported, and checks follow their usual interval.
+                // If the query fails, no listener is reported, and checks follow their usual interval.
                 if let Err(error) = watcher.watch() {
                     tracing::debug!(%error, "cannot query listeners");
                     watcher.drop_waiters();
@@ -134,7 +134,7 @@ mod tests {
         assert!(waits.await.is_err());
         let deadline = Instant::now() + Duration::from_secs(20);
         while watcher.0.lock().unwrap().is_watched {
-            assert!(Instant::now() < deadline, "the thread goes on");
+            assert!(Instant::now() < deadline, "the thread does not end");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -1,5 +1,5 @@
-//! The TCP listeners of this machine, queried from the kernel over `sock_diag(7)`. `/proc/net/tcp` has the same data,
-//! but takes milliseconds because it walks the table of all connections.
+//! Queries the TCP listeners of this machine over `sock_diag(7)`. `/proc/net/tcp` has the same data, but takes
+//! milliseconds because the kernel walks the table of all connections.
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -9,7 +9,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 use std::io;
 use std::net::IpAddr;
 
-/// The kernel sends the answer in parts of at most this size, see `netlink(7)`.
+/// The maximum size of a part of the kernel's reply, see `netlink(7)`.
 const MAX_PART_BYTES: usize = 32 * 1024;
 
 /// A socket that accepts connections.
@@ -19,7 +19,7 @@ pub(super) struct ListeningSocket {
     pub(super) inode: u32,
 }
 
-/// A socket for repeated queries.
+/// A netlink socket for repeated queries.
 pub(super) struct Listeners(Socket);
 
 impl Listeners {
@@ -92,7 +92,7 @@ fn request(family: Family, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// Receives one part of the answer. Returns whether more follows.
+/// Receives one part of the reply. Returns whether more parts follow.
 fn receive(socket: &Socket, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
     let mut part = Vec::with_capacity(MAX_PART_BYTES);
     socket.recv(&mut part, 0)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The delay before a retry for a server with a full queue.
+/// The delay before a retry if the accept queue is full.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 
 pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
@@ -22,7 +22,7 @@ pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
         .map(|()| format!("{} accepts connections", reach.shown.trim_start_matches("tcp://")))
 }
 
-/// A completed connection passes the check.
+/// The check passes once the connection is established.
 struct Accepted;
 
 impl ProbeRequest for Accepted {
@@ -52,7 +52,7 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
     Err(refused(&nobody.into()))
 }
 
-/// The address of a Unix socket. A path that is too long for it is replaced by a descriptor of the file.
+/// The address of a Unix socket. A path that is too long is replaced by a path through a descriptor of the file.
 fn address(name: &str) -> io::Result<(UnixAddr, Option<OwnedFd>)> {
     if let Some(name) = name.strip_prefix('@') {
         return Ok((UnixAddr::new_abstract(name.as_bytes())?, None));
@@ -71,7 +71,7 @@ async fn connect_once(address: &UnixAddr, kind: SockType) -> nix::Result<()> {
     let socket = socket(AddressFamily::Unix, kind, flags, None)?;
     loop {
         match connect(socket.as_raw_fd(), address) {
-            // The queue is full: the listener exists, but may not accept connections.
+            // The accept queue is full: the listener exists, but it may have stopped accepting connections.
             Err(Errno::EAGAIN) => tokio::time::sleep(RETRY_DELAY).await,
             Err(Errno::EINTR) => {}
             done => return done,

@@ -1,4 +1,4 @@
-//! The certificates that `https://` checks trust: the machine's, those of the user's file, or any; and errors of
+//! The certificates that `https://` checks trust: the machine's, the ones in `ca_file`, or any; and errors of
 //! certificates, with a remedy.
 
 use service_core::config::Health;
@@ -38,7 +38,7 @@ const CA_FILE: &str = "cannot use `ca_file`";
 pub(super) struct Trust(OnceCell<Arc<ClientConfig>>);
 
 impl Trust {
-    /// The configuration for the checks of a service. A configured file is read each time, since it may change.
+    /// The TLS configuration for the checks of a service. A `ca_file` is read each time, because it may change.
     pub(super) async fn rules(&self, health: &Health, base: &Path) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         if health.insecure {
@@ -76,7 +76,7 @@ impl Trust {
     }
 }
 
-/// Each check makes a full handshake, without session resumption.
+/// The TLS configuration with this verifier. Each check makes a full handshake, without session resumption.
 fn config(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
@@ -102,8 +102,8 @@ pub(super) async fn connect(
     TlsConnector::from(rules).connect(name, stream).await.map_err(|error| describe(&error, host, shown))
 }
 
-/// The certificates of a file. A server certificate is valid if the file contains it, whatever its purpose, or if one
-/// of these has signed it.
+/// The verifier for the certificates of a file. A server certificate is valid if the file contains it, whatever its
+/// purpose, or if a certificate of the file has signed it.
 #[derive(Debug)]
 struct Named {
     known: Vec<CertificateDer<'static>>,
@@ -201,7 +201,7 @@ fn describe(error: &io::Error, host: &str, shown: &str) -> String {
     }
 }
 
-/// The error of a certificate, with a remedy. Other errors concern how the certificate was made.
+/// The error of a certificate, with a remedy.
 fn certificate(wrong: &CertificateError, host: &str) -> String {
     match wrong {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
