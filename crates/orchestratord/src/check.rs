@@ -71,7 +71,7 @@ fn unfit_modules(project: &Project, nu: Option<PathBuf>) -> BTreeMap<Name, Strin
     let managers = Managers::new(paths, Arc::clone(&acceptance), reports);
     let mut fitness = Fitness::default();
     for service in managed {
-        let checked = if acceptance.covers(&service) {
+        let checked = if acceptance.covers_blocking(&service) {
             runtime.block_on(fitness.check(&managers, plan.settings(), &service))
         } else {
             managers.find_module(&service)

@@ -74,7 +74,7 @@ pub fn plan_for(acceptance: &Acceptance, path: &Path, additions: &[Addition]) ->
     let analysis = analyze(&text);
     let plan = analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))?;
     let plan = added::merge(plan, additions, &analysis.defaults);
-    acceptance.set_content(text.as_str().as_bytes(), &plan);
+    acceptance.set_content_blocking(text.as_str().as_bytes(), &plan);
     Ok(plan)
 }
 

@@ -6,6 +6,7 @@
 //! of everything that its query runs, so a change (by `git pull`) has to be accepted again. The query of a running
 //! service uses the definition of its start, which needs no acceptance.
 
+use crate::blocking::run_on_files;
 use crate::disk::{self, Disk};
 use serde::{Deserialize, Serialize};
 use service_api::ownership::read_regular;
@@ -13,10 +14,10 @@ use service_api::trust::{self, MAX_FILE_BYTES, sha256};
 use service_api::{Code, Problem};
 use service_core::Plan;
 use service_core::config::{Manager, Origin, Service, Settings};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, watch};
 
 /// The message of a service that is not queried.
 pub const NOT_ASKED: &str =
@@ -30,6 +31,8 @@ pub fn not_asked(cannot: &str) -> Problem {
 const MAX_MARKS: usize = 8192;
 /// The number of digits of a recorded hash.
 const DIGITS: usize = 32;
+/// The number of threads that read modules at the same time.
+const MAX_READS: usize = 8;
 
 /// The accepted definitions.
 #[derive(Debug)]
@@ -38,7 +41,10 @@ pub struct Acceptance {
     /// are accepted.
     places: Option<Places>,
     state: Mutex<AcceptedHashes>,
+    /// Held while the record is written, so that the last record is the whole one.
+    writing: Mutex<()>,
     disk: Disk,
+    reads: Arc<Semaphore>,
     /// The version of the content. An acceptance notifies the receivers without changing it.
     changes: watch::Sender<u64>,
 }
@@ -58,8 +64,12 @@ struct AcceptedHashes {
     accepted: BTreeSet<String>,
     /// The present content: its hash, and the modules that it names.
     content: Option<(String, Vec<String>)>,
+    /// The hash of each module when it was last read.
+    modules: BTreeMap<PathBuf, String>,
     /// When the user's trust last changed.
-    trusted: Option<std::time::SystemTime>,
+    trust_changed: Option<std::time::SystemTime>,
+    /// Whether the user trusts the present content, as last read.
+    is_trusted: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,7 +80,14 @@ struct Written {
 
 impl Default for Acceptance {
     fn default() -> Self {
-        Self { places: None, state: Mutex::default(), disk: Disk::default(), changes: watch::Sender::new(0) }
+        Self {
+            places: None,
+            state: Mutex::default(),
+            writing: Mutex::default(),
+            disk: Disk::default(),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            changes: watch::Sender::new(0),
+        }
     }
 }
 
@@ -88,77 +105,116 @@ impl Acceptance {
         Self { places: Some(places), state: Mutex::new(state), disk, ..Self::default() }
     }
 
-    /// Sets the present content of the file.
-    pub fn set_content(&self, content: &[u8], plan: &Plan) {
+    /// Sets the present content of the file. Reads the modules, as every function here with `blocking` in its name.
+    pub fn set_content_blocking(&self, content: &[u8], plan: &Plan) {
         self.state().content = Some((sha256(content), modules(plan)));
+        self.read_modules(plan);
+        self.read_trust();
         self.changes.send_modify(|loads| *loads += 1);
     }
 
     /// The hash of the present content, as in `service trust`.
-    pub fn hash(&self) -> Option<String> {
+    pub fn hash_blocking(&self) -> Option<String> {
         let (own, modules) = self.state().content.clone()?;
         trust::combined(own, &self.places.as_ref()?.file, modules.iter().map(String::as_str)).ok()
     }
 
-    /// Whether this service may be queried while it is inactive.
-    pub fn covers(&self, service: &Service) -> bool {
+    /// Whether this service may be queried while it is inactive. A module that cannot be read in time is not accepted.
+    pub async fn covers(self: &Arc<Self>, service: &Arc<Service>) -> bool {
+        if !reads_module(service) && self.is_recorded(service) {
+            return true;
+        }
+        let (acceptance, service) = (Arc::clone(self), Arc::clone(service));
+        run_on_files(&self.reads, move || acceptance.covers_blocking(&service)).await.unwrap_or(false)
+    }
+
+    /// As [`covers`](Self::covers), on the present thread.
+    pub fn covers_blocking(&self, service: &Service) -> bool {
+        if let Some(path) = self.places.as_ref().and_then(|places| places.module(service)) {
+            self.read_module(path);
+        }
+        self.is_recorded(service) || self.read_trust()
+    }
+
+    /// As [`covers`](Self::covers), by the content of the module and the trust when they were last read.
+    pub fn covers_as_read(&self, service: &Service) -> bool {
+        self.is_recorded(service) || self.state().is_trusted
+    }
+
+    /// Whether this definition is recorded as accepted, with its module as last read, or needs no acceptance.
+    fn is_recorded(&self, service: &Service) -> bool {
         let Some(places) = &self.places else { return true };
         // The user has typed the definition of an added service.
-        service.origin != Origin::File
-            || !needs_acceptance(service)
-            || self.has(&places.mark(service))
-            || self.is_trusted()
+        if service.origin != Origin::File || !needs_acceptance(service) {
+            return true;
+        }
+        let state = self.state();
+        let module = match places.module(service) {
+            Some(path) => state.modules.get(&path).map(String::as_str),
+            None => Some(""),
+        };
+        module.is_some_and(|module| state.accepted.contains(&mark(service, module)))
     }
 
     /// Whether this Nushell may run modules, which the file names.
-    pub fn covers_nu(&self, nu: &str) -> bool {
-        self.places.is_none() || self.has(&nu_mark(nu)) || self.is_trusted()
+    fn covers_nu_blocking(&self, nu: &str) -> bool {
+        let is_known = || self.state().accepted.contains(&nu_mark(nu));
+        self.places.is_none() || is_known() || self.read_trust()
     }
 
-    /// Accepts all services of this plan. Returns whether the record changed.
-    pub fn accept(&self, plan: &Plan) -> bool {
+    /// Accepts all services of this plan. Returns whether the record or a module has changed.
+    pub fn accept_blocking(&self, plan: &Plan) -> bool {
         let Some(places) = &self.places else { return false };
+        let is_read_anew = self.read_modules(plan);
         let services = plan.ids().map(|id| plan.service(id)).filter(|service| needs_acceptance(service));
-        let marks: BTreeSet<String> = services
-            .map(|service| places.mark(service))
-            .chain(plan.settings().nu.as_deref().map(nu_mark))
-            .collect();
-        {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = {
             let mut state = self.state();
+            let marks: BTreeSet<String> = services
+                .map(|service| {
+                    let path = places.module(service);
+                    mark(service, path.and_then(|path| state.modules.get(&path)).map_or("", String::as_str))
+                })
+                .chain(plan.settings().nu.as_deref().map(nu_mark))
+                .collect();
             if marks.is_subset(&state.accepted) {
-                return false;
+                return is_read_anew;
             }
             if state.accepted.len() + marks.len() > MAX_MARKS {
                 state.accepted.clear();
             }
             state.accepted.extend(marks);
-            let written = Written { version: 1, marks: state.accepted.clone() };
-            let bytes = disk::append_checksum(serde_json::to_vec(&written).unwrap_or_default());
-            if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
-                tracing::warn!(%error, "cannot save the acceptance");
-            }
+            Written { version: 1, marks: state.accepted.clone() }
+        };
+        let bytes = disk::append_checksum(serde_json::to_vec(&written).unwrap_or_default());
+        if let Err(error) = self.disk.replace(&places.accepted, &bytes) {
+            tracing::warn!(%error, "cannot save the acceptance");
         }
         self.changes.send_modify(|_| {});
         true
     }
 
     /// Checks whether the user's trust has changed. This is cheap enough for every request.
-    pub fn refresh_trust(&self) -> bool {
+    pub async fn refresh_trust(self: &Arc<Self>) -> bool {
         let Some(places) = &self.places else { return false };
-        let trusted = std::fs::symlink_metadata(&places.store).and_then(|found| found.modified()).ok();
-        let changed = std::mem::replace(&mut self.state().trusted, trusted) != trusted;
-        if changed {
-            self.changes.send_modify(|_| {});
+        let trust_changed = std::fs::symlink_metadata(&places.store).and_then(|found| found.modified()).ok();
+        if std::mem::replace(&mut self.state().trust_changed, trust_changed) == trust_changed {
+            return false;
         }
-        changed
+        let acceptance = Arc::clone(self);
+        if let Err(error) = run_on_files(&self.reads, move || acceptance.read_trust()).await {
+            tracing::warn!(%error, "cannot read what the user trusts");
+        }
+        self.changes.send_modify(|_| {});
+        true
     }
 
     /// Waits until this service may be queried; `false` if the content changes first.
-    pub async fn permits(&self, service: &Service) -> bool {
+    pub async fn permits(self: &Arc<Self>, service: &Arc<Service>) -> bool {
         let mut changes = self.changes.subscribe();
         let loads = *changes.borrow_and_update();
         loop {
-            if self.covers(service) {
+            if self.covers(service).await {
                 return true;
             }
             if changes.changed().await.is_err() || *changes.borrow_and_update() != loads {
@@ -167,13 +223,31 @@ impl Acceptance {
         }
     }
 
-    fn is_trusted(&self) -> bool {
-        let (Some(places), Some(hash)) = (&self.places, self.hash()) else { return false };
-        trust::is_trusted(&places.store, &places.file, &hash, nix::unistd::geteuid().as_raw())
+    /// Reads whether the user trusts the present content.
+    fn read_trust(&self) -> bool {
+        let is_trusted = |places: &Places| {
+            let hash = self.hash_blocking()?;
+            let uid = nix::unistd::geteuid().as_raw();
+            Some(trust::is_trusted(&places.store, &places.file, &hash, uid))
+        };
+        let is_trusted = self.places.as_ref().and_then(is_trusted).unwrap_or(false);
+        self.state().is_trusted = is_trusted;
+        is_trusted
     }
 
-    fn has(&self, mark: &str) -> bool {
-        self.state().accepted.contains(mark)
+    /// Reads the modules of a plan. Returns whether one has changed.
+    fn read_modules(&self, plan: &Plan) -> bool {
+        let Some(places) = &self.places else { return false };
+        let paths: BTreeSet<PathBuf> = plan.ids().filter_map(|id| places.module(plan.service(id))).collect();
+        let changed: Vec<bool> = paths.into_iter().map(|path| self.read_module(path)).collect();
+        changed.contains(&true)
+    }
+
+    /// Reads a module. Returns whether it has changed.
+    fn read_module(&self, path: PathBuf) -> bool {
+        let read = read_regular(&path, MAX_FILE_BYTES);
+        let hash = read.map_or_else(|error| error.to_string(), |text| sha256(&text));
+        self.state().modules.insert(path, hash.clone()).is_none_or(|before| before != hash)
     }
 
     fn state(&self) -> MutexGuard<'_, AcceptedHashes> {
@@ -205,27 +279,29 @@ fn shortened(hash: &str) -> String {
 }
 
 impl Places {
-    /// The hash of everything that a query of a service runs or contacts.
-    fn mark(&self, service: &Service) -> String {
-        let module = match &service.manager {
-            Manager::Module(path) => {
-                let path = self.file.parent().unwrap_or(Path::new("/")).join(path);
-                read_regular(&path, MAX_FILE_BYTES)
-                    .map_or_else(|error| error.to_string(), |text| sha256(&text))
-            }
-            Manager::BuiltIn(_) | Manager::Process => String::new(),
-        };
-        let commands = (&service.start_command, &service.stop_command, &service.status_command);
-        let around = (&service.working_dir, &service.env, &service.env_file, &service.user, &service.group);
-        let asked = (&service.endpoint, &service.health.status, &service.with, &service.container);
-        let whole = serde_json::to_vec(&(&*service.name, &service.manager, module, commands, around, asked));
-        shortened(&sha256(&whole.unwrap_or_default()))
+    /// The module of a service, if the file names one.
+    fn module(&self, service: &Service) -> Option<PathBuf> {
+        let Manager::Module(path) = &service.manager else { return None };
+        Some(self.file.parent().unwrap_or(Path::new("/")).join(path))
     }
 }
 
+fn reads_module(service: &Service) -> bool {
+    matches!(service.manager, Manager::Module(_))
+}
+
+/// The hash of everything that a query of a service runs or contacts, with that of its module.
+fn mark(service: &Service, module: &str) -> String {
+    let commands = (&service.start_command, &service.stop_command, &service.status_command);
+    let around = (&service.working_dir, &service.env, &service.env_file, &service.user, &service.group);
+    let asked = (&service.endpoint, &service.health.status, &service.with, &service.container);
+    let whole = serde_json::to_vec(&(&*service.name, &service.manager, module, commands, around, asked));
+    shortened(&sha256(&whole.unwrap_or_default()))
+}
+
 /// The configured Nushell, if it was accepted.
-pub fn accepted_nu<'s>(acceptance: &Acceptance, settings: &'s Settings) -> Option<&'s str> {
-    settings.nu.as_deref().filter(|nu| acceptance.covers_nu(nu))
+pub fn accepted_nu_blocking<'s>(acceptance: &Acceptance, settings: &'s Settings) -> Option<&'s str> {
+    settings.nu.as_deref().filter(|nu| acceptance.covers_nu_blocking(nu))
 }
 
 #[cfg(test)]
@@ -249,18 +325,18 @@ mod tests {
             )
         };
         let covers = |acceptance: &Acceptance, plan: &Plan| {
-            plan.ids().map(|id| acceptance.covers(plan.service(id))).collect::<Vec<_>>()
+            plan.ids().map(|id| acceptance.covers_blocking(plan.service(id))).collect::<Vec<_>>()
         };
         let first = plan(dir.path(), &text("one", ""));
         let acceptance = Acceptance::open(&states, &file, Disk::default());
         assert_eq!(covers(&acceptance, &first), [false, true], "a query of `b` runs no command");
-        acceptance.accept(&first);
+        acceptance.accept_blocking(&first);
         let again = Acceptance::open(&states, &file, Disk::default());
         assert_eq!(covers(&again, &plan(dir.path(), &text("one", "other words"))), [true, true]);
         let second = plan(dir.path(), &text("two", ""));
         assert_eq!(covers(&again, &second), [false, true]);
-        again.set_content(text("two", "").as_bytes(), &second);
-        let row = serde_json::json!([{ "file": file, "hash": again.hash().unwrap() }]);
+        again.set_content_blocking(text("two", "").as_bytes(), &second);
+        let row = serde_json::json!([{ "file": file, "hash": again.hash_blocking().unwrap() }]);
         std::fs::write(dir.path().join("states/trusted.nuon"), row.to_string()).unwrap();
         assert_eq!(covers(&again, &second), [true, true]);
     }
@@ -272,9 +348,11 @@ mod tests {
         let plan = plan(dir.path(), "[services.a]\nmanager = \"m.nu\"\n");
         let id = plan.ids().next().unwrap();
         let acceptance = Acceptance::open(dir.path(), &dir.path().join("services.toml"), Disk::default());
-        acceptance.accept(&plan);
-        assert!(acceptance.covers(plan.service(id)));
+        acceptance.accept_blocking(&plan);
+        assert!(acceptance.covers_blocking(plan.service(id)));
         std::fs::write(dir.path().join("m.nu"), "two").unwrap();
-        assert!(!acceptance.covers(plan.service(id)));
+        assert!(acceptance.covers_as_read(plan.service(id)), "it was not read");
+        assert!(!acceptance.covers_blocking(plan.service(id)));
+        assert!(!acceptance.covers_as_read(plan.service(id)));
     }
 }

@@ -55,9 +55,13 @@ impl Disk {
         drop(file);
         if !self.lock().unsynced.contains_key(path) {
             let previous = previous(path);
-            let _ = std::fs::remove_file(&previous);
-            // If there is no file yet, or the file system does not support hard links, no previous version is kept.
-            if std::fs::hard_link(path, &previous).is_ok() {
+            let mut linked = std::fs::hard_link(path, &previous);
+            if linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+                let _ = std::fs::remove_file(&previous);
+                linked = std::fs::hard_link(path, &previous);
+            }
+            // If there is no file, the previous version stays. Without support for hard links none is kept.
+            if linked.is_ok() {
                 self.mark(&previous);
             }
         }

@@ -221,7 +221,7 @@ async fn answer(
         // An unreadable file must not prevent a stop.
         Verb::Stop => api.refresh().await.unwrap_or_default(),
     }
-    check_hash(api, asked.if_hash.as_deref())?;
+    check_hash(api, asked.if_hash.as_deref()).await?;
     match verb {
         Verb::Start | Verb::Restart | Verb::Update => {
             let plan = api.orchestrator.plan();
@@ -243,9 +243,11 @@ async fn answer(
 }
 
 /// Checks that the loaded content has the hash of the request.
-pub(super) fn check_hash(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
-    let loaded = api.orchestrator.acceptance().hash();
-    if hash.is_none_or(|hash| loaded.as_deref() == Some(hash)) {
+pub(super) async fn check_hash(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
+    let Some(hash) = hash else { return Ok(()) };
+    let acceptance = Arc::clone(api.orchestrator.acceptance());
+    let loaded = tokio::task::spawn_blocking(move || acceptance.hash_blocking()).await.ok().flatten();
+    if loaded.as_deref() == Some(hash) {
         return Ok(());
     }
     let file = api.project.config.display();

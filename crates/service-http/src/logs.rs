@@ -17,7 +17,7 @@ use service_api::{Code, Problem, routes};
 use service_core::Name;
 use service_host::acceptance::not_asked;
 use service_host::descriptors::{DescriptorBudget, NoDescriptors, RAISE_LIMIT_HELP};
-use service_manager::{self as manager, Ask, FollowStep, LogCursor, News};
+use service_manager::{self as manager, Ask, FollowStep, LogCursor, News, NextStep};
 use service_openapi::{Broken, LogRows, Malformed, NoService, Service, Untold, tag};
 use service_orchestrator::lookup::resolve;
 use service_orchestrator::snapshot::ServiceSnapshot;
@@ -188,7 +188,7 @@ async fn read_manager_logs(
     for (name, _) in request.services.iter().filter(|(_, is_own)| !is_own) {
         let Some(entry) = fleet.entry(name) else { continue };
         let definition = Arc::clone(&entry.definition);
-        if !may_ask(api, entry) {
+        if !may_ask(api, entry).await {
             let problem = not_asked(&format!("cannot read the log of `{name}`"));
             calls.spawn(async move { (definition.name.clone(), Err(problem)) });
             continue;
@@ -217,21 +217,23 @@ async fn read_manager_logs(
         followed.push((name, seen));
     }
     let api = Arc::clone(api);
-    let next_step = move |name: &Name| {
-        let fleet = api.orchestrator.fleet_snapshot();
-        match fleet.entry(name).filter(|entry| entry.definition.is_managed()) {
-            Some(entry) if may_ask(&api, entry) => {
-                FollowStep::Ask(Arc::clone(&entry.definition), fleet.plan.settings().clone())
-            }
-            Some(_) => FollowStep::Wait,
-            None => FollowStep::End,
-        }
-    };
-    let new_lines = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, next_step));
+    let next_step: NextStep = Arc::new(move |name| Box::pin(next_step(Arc::clone(&api), name)));
+    let new_lines = (follow && !followed.is_empty()).then(|| News::follow(managers, followed, &next_step));
     Ok(ManagerLogs { records, new_lines })
 }
 
+async fn next_step(api: Arc<ApiState>, name: Name) -> FollowStep {
+    let fleet = api.orchestrator.fleet_snapshot();
+    match fleet.entry(&name).filter(|entry| entry.definition.is_managed()) {
+        Some(entry) if may_ask(&api, entry).await => {
+            FollowStep::Ask(Arc::clone(&entry.definition), fleet.plan.settings().clone())
+        }
+        Some(_) => FollowStep::Wait,
+        None => FollowStep::End,
+    }
+}
+
 /// Whether the manager of a service may be queried for its log, which runs commands of the file.
-fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
-    entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition)
+async fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
+    entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition).await
 }

@@ -73,7 +73,7 @@ pub(super) async fn apply(
     let mut rows = loop {
         // The file counts as loaded from here on: after a rollback it is loaded again only after another change.
         ON_BEHALF.scope(by.clone(), api.refresh()).await?;
-        check_hash(&api, asked.if_hash.as_deref())?;
+        check_hash(&api, asked.if_hash.as_deref()).await?;
         api.orchestrator.accept().await;
         let (written, plan) = api.definitions.read().await?;
         api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;

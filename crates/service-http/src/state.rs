@@ -85,7 +85,7 @@ impl ApiState {
 
     /// Loads `services.toml`, if it has changed.
     pub async fn refresh(&self) -> Result<(), Problem> {
-        if self.orchestrator.acceptance().refresh_trust() {
+        if self.orchestrator.acceptance().refresh_trust().await {
             self.orchestrator.accepted();
         }
         self.definitions.refresh(&self.orchestrator).await
@@ -95,22 +95,27 @@ impl ApiState {
     pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {
-            remove_files(&self.orchestrator.paths().files(name)).await;
+            remove_files(self.orchestrator.paths().files(name)).await;
         }
         Ok(removed)
     }
 }
 
 /// Removes the directory of a service, once its shim has released its lock.
-async fn remove_files(files: &Files) {
+async fn remove_files(files: Files) {
     let deadline = clock::now().plus(SHIM_EXIT_TIMEOUT);
     while files.directory().is_dir() {
         match files.try_lock() {
             Ok(None) if clock::now() < deadline => tokio::time::sleep(LOCK_POLL_INTERVAL).await,
-            Ok(Some(_lock)) => {
-                if let Err(error) = std::fs::remove_dir_all(files.directory()) {
-                    tracing::warn!(%error, "cannot remove the files of a removed service");
-                }
+            Ok(Some(lock)) => {
+                let remove = move || {
+                    if let Err(error) = std::fs::remove_dir_all(files.directory()) {
+                        tracing::warn!(%error, "cannot remove the files of a removed service");
+                    }
+                    drop(lock);
+                };
+                // The log may be large.
+                let _ = tokio::task::spawn_blocking(remove).await;
                 return;
             }
             Ok(None) | Err(_) => return,

@@ -49,7 +49,14 @@ pub(super) struct ApiTcpListener {
 /// The reason why the address cannot be bound.
 pub async fn bind_tcp(api: &Api, base: &Path, state_dir: &Path) -> Result<BoundListener, String> {
     let tokens = Tokens::open(&state_dir.join("tokens")).map_err(|error| format!("no tokens: {error}"))?;
-    let tls = api.tls.as_ref().map(|tls| acceptor(tls, base)).transpose()?;
+    let tls = match api.tls.clone() {
+        Some(tls) => {
+            let base = base.to_owned();
+            let read = tokio::task::spawn_blocking(move || acceptor(&tls, &base)).await;
+            Some(read.map_err(|error| error.to_string())??)
+        }
+        None => None,
+    };
     let listener = TcpListener::bind(api.listen).await.map_err(|error| error.to_string())?;
     let (hosts, origins) = (api.hosts.clone(), api.origins.clone());
     let listener = ApiTcpListener { listener, tls, failed: ThrottledLog::default() };

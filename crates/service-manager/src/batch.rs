@@ -12,7 +12,6 @@ use super::call::Call;
 use super::client::Managers;
 use super::error::ManagerError;
 use super::poll_group::{Reason, Target};
-use super::request::{ManagerRequest, request_for};
 use super::status::{ManagerReply, Status, quote_value};
 use crate::status;
 use serde_json::Value;
@@ -48,8 +47,7 @@ impl Managers {
         if !self.caller.acceptance.permits(&service).await {
             return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
         }
-        let path = self.accepted_module(&service);
-        let module = self.modules.load(&self.caller, &settings, &path).await;
+        let module = self.load_module(&settings, &service).await;
         match module.and_then(|module| module.complete()) {
             Ok(()) => query(self, settings, service, run, Reason::Rest).await,
             Err(message) => report_presence(&self, &service, run, clock::now(), Err(message)),
@@ -65,8 +63,15 @@ impl Managers {
         limit: Duration,
     ) -> BTreeMap<Name, ManagerReport> {
         let mut modules: BTreeMap<PathBuf, Vec<Arc<Service>>> = BTreeMap::new();
+        let mut found = JoinSet::new();
         for service in services {
-            modules.entry(self.accepted_module(&service)).or_default().push(service);
+            let managers = self.clone();
+            found.spawn(tokio::time::timeout(limit, async move {
+                Some((managers.accepted_module(&service).await.ok()?, service))
+            }));
+        }
+        for (module, service) in found.join_all().await.into_iter().flatten().flatten() {
+            modules.entry(module).or_default().push(service);
         }
         let mut asked = JoinSet::new();
         for (path, services) in modules {
@@ -80,10 +85,13 @@ impl Managers {
 }
 
 async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, reason: Reason) {
-    let key = (managers.accepted_module(&service), service.health.interval);
-    let module = managers.modules.load(&managers.caller, &settings, &key.0).await;
-    let together = module.is_ok_and(|module| module.has_command("status all"));
     let member = Target { service, run, reason, is_requested: true, asked: clock::now() };
+    let module = managers.load_module(&settings, &member.service).await;
+    let together = module.as_ref().is_ok_and(|module| module.has_command("status all"));
+    let key = match module {
+        Ok(module) => (module.path.clone(), member.service.health.interval),
+        Err(message) => return deliver(&managers, &member, clock::now(), Err(message)),
+    };
     if !together || managers.polls.is_polled_alone(&key, &member.service.name) {
         query_alone(managers, settings, key, member).await;
     } else if managers.polls.join(&key, member) {
@@ -113,9 +121,9 @@ async fn query_module(
     let began = clock::now();
     let heard = |name: &Name, status: Status| (name.clone(), status.to_report(clock::now().since(began)));
     if module.has_command("status all") {
-        let subjects =
-            services.iter().filter_map(|service| json(&request_for(managers.paths(), service).ok()?).ok());
-        let input = format!("[{}]", subjects.collect::<Vec<_>>().join(","));
+        let requests = managers.encode_requests(&path, services.clone()).await.unwrap_or_default();
+        let requests: Vec<String> = requests.into_iter().filter_map(Result::ok).collect();
+        let input = format!("[{}]", requests.join(","));
         let call = Call { module: &path, command: "status all", input: input.as_bytes() };
         let Ok(rows) = call.make::<BatchReply>(&managers.caller, &settings).await else { return Vec::new() };
         let answers =
@@ -177,8 +185,13 @@ async fn query_group(
     let began = clock::now();
     let mut subjects = Vec::new();
     let mut asked = Vec::new();
-    for member in members {
-        match request_for(managers.paths(), &member.service).and_then(|subject| json(&subject)) {
+    let services = members.iter().map(|member| Arc::clone(&member.service)).collect();
+    let requests = match managers.encode_requests(module, services).await {
+        Ok(requests) => requests,
+        Err(message) => members.iter().map(|_| Err(message.clone())).collect(),
+    };
+    for (member, request) in members.into_iter().zip(requests) {
+        match request {
             Ok(subject) => {
                 subjects.push(subject);
                 asked.push(member);
@@ -207,10 +220,6 @@ async fn query_group(
         deliver(managers, &member, began, status);
     }
     Vec::new()
-}
-
-fn json(subject: &ManagerRequest<'_>) -> Result<String, String> {
-    serde_json::to_string(subject).map_err(|error| error.to_string())
 }
 
 /// Reads the status of one service from the rows.

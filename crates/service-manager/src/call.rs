@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service_api::quoted;
 use service_core::config::Settings;
-use service_host::acceptance::{Acceptance, accepted_nu};
+use service_host::acceptance::{Acceptance, accepted_nu_blocking};
+use service_host::blocking::run_on_files;
 use service_host::paths::Paths;
 use service_host::text::readable;
 use service_process::command::{Output, OutputLimit, ProcessGroup};
@@ -85,7 +86,7 @@ impl Call<'_> {
     ) -> Result<T, ManagerError> {
         let (module, command) = (self.module.display(), self.command);
         let author = author(&caller.paths, self.module);
-        let nu = nu(caller, settings);
+        let nu = prepare(caller, settings, self.module).await.map_err(ManagerError::Failed)?;
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
@@ -135,7 +136,7 @@ impl Call<'_> {
                  print $\"(char nl)($env.SERVICE_CALL_ID) end\" \
              }",
         );
-        let nu = nu(caller, settings);
+        let nu = prepare(caller, settings, self.module).await.map_err(ManagerError::Failed)?;
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
         let shell = Shell { nu: &nu, passed_on: self.passed_on(), include, process: &process };
@@ -178,7 +179,6 @@ impl Call<'_> {
         process: &OnceLock<u32>,
         work: impl Future<Output = io::Result<T>>,
     ) -> Result<T, ManagerError> {
-        assure(&caller.paths, self.module).map_err(ManagerError::Failed)?;
         let (limit, command) = (settings.manager_timeout, self.command);
         let work = async { tokio::time::timeout(limit, work).await };
         match self.limit(caller).pass(settings.manager_parallel, work, waits(process)).await {
@@ -213,14 +213,14 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     module: &Path,
     expression: &str,
 ) -> Result<T, String> {
-    assure(&caller.paths, module)?;
+    let nu = prepare(caller, settings, module).await?;
     let shown = module.display();
     let script = format!(
         "use r###'{shown}'### *; print $\"(char nl)($env.SERVICE_CALL_ID) ({expression} | to json --raw)\""
     );
     let process = OnceLock::new();
     let include = caller.accepted.original_directory(module);
-    let shell = Shell { nu: &nu(caller, settings), passed_on: &PASSED_VARIABLES, include, process: &process };
+    let shell = Shell { nu: &nu, passed_on: &PASSED_VARIABLES, include, process: &process };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };
@@ -250,9 +250,18 @@ impl Printed {
     }
 }
 
-fn nu(caller: &Caller, settings: &Settings) -> PathBuf {
-    let named = accepted_nu(&caller.acceptance, settings).map(|nu| caller.paths.base_dir.join(nu));
-    named.filter(|nu| nu.is_file()).or_else(|| caller.paths.nu.clone()).unwrap_or_else(|| "nu".into())
+/// Restores the module if it is a built-in one, and returns the Nushell to call it with. Reads files on another thread.
+async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<PathBuf, String> {
+    let (paths, acceptance) = (Arc::clone(&caller.paths), Arc::clone(&caller.acceptance));
+    let (settings, path) = (settings.clone(), module.to_owned());
+    let prepare = move || {
+        assure(&paths, &path)?;
+        let named = accepted_nu_blocking(&acceptance, &settings).map(|nu| paths.base_dir.join(nu));
+        let nu = named.filter(|nu| nu.is_file()).or_else(|| paths.nu.clone());
+        Ok(nu.unwrap_or_else(|| "nu".into()))
+    };
+    let prepared = run_on_files(&caller.accepted.permit(module), prepare).await;
+    prepared.map_err(|error| format!("cannot read its manager `{}`: {error}", module.display()))?
 }
 
 /// A Nushell for one call.

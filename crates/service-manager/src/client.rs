@@ -3,12 +3,12 @@
 use super::accepted::AcceptedModules;
 use super::call::Caller;
 use super::log_file::LogReads;
-use super::module::Modules;
+use super::module::{Module, Modules};
 use super::poll_group::Polls;
 use super::rate_limit::RateLimiter;
 use service_api::view;
 use service_core::Plan;
-use service_core::config::Service;
+use service_core::config::{Service, Settings};
 use service_host::acceptance::Acceptance;
 use service_host::paths::Paths;
 use service_host::report::ReportSender;
@@ -45,7 +45,17 @@ impl Managers {
     }
 
     /// The module that calls for this service run.
-    pub(super) fn accepted_module(&self, service: &Service) -> PathBuf {
-        self.caller.accepted.module_for(self.paths(), &self.caller.acceptance, service)
+    pub(super) async fn accepted_module(&self, service: &Arc<Service>) -> Result<PathBuf, String> {
+        let Caller { paths, acceptance, accepted, .. } = &*self.caller;
+        accepted.module_for(paths, acceptance, service).await
+    }
+
+    /// The abilities of that module.
+    pub(super) async fn load_module(
+        &self,
+        settings: &Settings,
+        service: &Arc<Service>,
+    ) -> Result<Arc<Module>, String> {
+        self.modules.load(&self.caller, settings, &self.accepted_module(service).await?).await
     }
 }

@@ -29,4 +29,4 @@ pub use lifecycle::Fitness;
 pub use list::list;
 pub use log_cursor::LogCursor;
 pub use log_file::LogFile;
-pub use logs::{Ask, FollowStep, News, begin, logs};
+pub use logs::{Ask, FollowStep, News, NextStep, begin, logs};

@@ -24,9 +24,9 @@ impl Fitness {
         &mut self,
         managers: &Managers,
         settings: &Settings,
-        service: &Service,
+        service: &Arc<Service>,
     ) -> Result<(), String> {
-        let path = managers.accepted_module(service);
+        let path = managers.accepted_module(service).await?;
         if !self.0.contains_key(&path) {
             let module = managers.modules.load(&managers.caller, settings, &path).await;
             self.0.insert(path.clone(), module);
@@ -79,8 +79,7 @@ impl Managers {
 
     /// Restarts a service in one call if its manager has `restart`. Otherwise only stops the service.
     pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
-        let path = self.accepted_module(&service);
-        let module = self.modules.load(&self.caller, &settings, &path).await;
+        let module = self.load_module(&settings, &service).await;
         if module.is_ok_and(|module| module.has_command("restart")) {
             match self.call::<Status>(&settings, &service, "restart").await {
                 Ok(status)
@@ -123,7 +122,7 @@ impl Managers {
     }
 
     /// Queries the status and the health of a service.
-    pub async fn check_status(&self, settings: &Settings, service: &Service) -> Result<String, String> {
+    pub async fn check_status(&self, settings: &Settings, service: &Arc<Service>) -> Result<String, String> {
         let status = self.call::<Status>(settings, service, "status").await?;
         if status.is_healthy() { Ok(status.describe()) } else { Err(status.describe()) }
     }

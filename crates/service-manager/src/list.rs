@@ -51,15 +51,9 @@ async fn find(managers: &Managers, plan: &Plan) -> Vec<view::Manager> {
         }
     }
     let mut asked = JoinSet::new();
-    let covers = |manager: &Manager| {
-        let mut services =
-            plan.ids().map(|id| plan.service(id)).filter(|service| service.manager == *manager);
-        !matches!(manager, Manager::Module(_))
-            || services.any(|service| managers.caller.acceptance.covers(service))
-    };
     for (place, manager) in all.into_iter().enumerate() {
         let services = used.iter().filter(|used| ***used == manager).count();
-        if !covers(&manager) {
+        if !is_accepted(managers, plan, &manager).await {
             let row =
                 view::Manager { message: Some(NOT_ASKED.to_owned()), ..blank(managers, &manager, services) };
             asked.spawn(async move { (place, row) });
@@ -71,6 +65,19 @@ async fn find(managers: &Managers, plan: &Plan) -> Vec<view::Manager> {
     let mut rows = asked.join_all().await;
     rows.sort_by_key(|(place, _)| *place);
     rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Whether the module may be run for a query.
+async fn is_accepted(managers: &Managers, plan: &Plan, manager: &Manager) -> bool {
+    if !matches!(manager, Manager::Module(_)) {
+        return true;
+    }
+    for service in plan.ids().map(|id| plan.service(id)).filter(|service| service.manager == *manager) {
+        if managers.caller.acceptance.covers(service).await {
+            return true;
+        }
+    }
+    false
 }
 
 async fn row(managers: &Managers, settings: &Settings, manager: &Manager, services: usize) -> view::Manager {

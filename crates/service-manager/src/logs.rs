@@ -7,13 +7,14 @@ use super::client::Managers;
 use super::error::{ManagerError, strip_prefix};
 use super::log_cursor::{LogCursor, LogPosition, NewLines as New};
 use super::log_file::LogFile;
-use super::request::request_for;
+use super::request::RequestedLines;
 use jiff::Timestamp;
 use service_api::view::LogLine;
 use service_api::{Code, Problem};
 use service_core::Name;
 use service_core::config::{Service, Settings};
 use service_host::clock;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -45,7 +46,7 @@ pub struct Ask {
 pub async fn logs(
     managers: &Managers,
     settings: &Settings,
-    service: &Service,
+    service: &Arc<Service>,
     ask: Ask,
 ) -> Result<Option<(LogFile, LogCursor)>, Problem> {
     let record = record(managers, settings, service, ask, (ask.tail, 0)).await;
@@ -57,7 +58,7 @@ pub async fn logs(
 pub async fn begin(
     managers: &Managers,
     settings: &Settings,
-    service: &Service,
+    service: &Arc<Service>,
     ask: Ask,
 ) -> Result<Option<(LogFile, LogCursor)>, Problem> {
     let began = clock::today();
@@ -95,20 +96,20 @@ fn problem(service: &Service, trouble: ManagerError) -> Problem {
 async fn record(
     managers: &Managers,
     settings: &Settings,
-    service: &Service,
+    service: &Arc<Service>,
     ask: Ask,
     (most, marked): (usize, usize),
 ) -> Result<Option<(LogFile, Vec<LogPosition>)>, ManagerError> {
-    let path = managers.accepted_module(service);
-    let module =
-        managers.modules.load(&managers.caller, settings, &path).await.map_err(ManagerError::Failed)?;
+    let module = managers.load_module(settings, service).await.map_err(ManagerError::Failed)?;
     if !module.has_command("logs") {
         return Ok(None);
     }
-    let mut request = request_for(managers.paths(), service).map_err(ManagerError::Failed)?;
-    (request.tail, request.since) = (Some(ask.tail.min(ALL_LINES)), ask.since.map(|since| since.to_string()));
-    let input = serde_json::to_vec(&request).map_err(|error| ManagerError::Failed(error.to_string()))?;
-    let call = Call { module: &module.path, command: "logs", input: &input };
+    let lines = RequestedLines {
+        tail: Some(ask.tail.min(ALL_LINES)),
+        since: ask.since.map(|since| since.to_string()),
+    };
+    let input = managers.encode_request(&module.path, service, lines).await.map_err(ManagerError::Failed)?;
+    let call = Call { module: &module.path, command: "logs", input: input.as_bytes() };
     call.record(&managers.caller, settings)
         .await?
         .record(&managers.log_reads, &service.name, most, marked)
@@ -132,13 +133,12 @@ pub enum FollowStep {
     End,
 }
 
+/// Decides the next step of a follower. It may read files, on another thread.
+pub type NextStep = Arc<dyn Fn(Name) -> Pin<Box<dyn Future<Output = FollowStep> + Send>> + Send + Sync>;
+
 impl News {
     /// Polls these services. `next_step` decides before each call of a manager.
-    pub fn follow(
-        managers: &Managers,
-        services: Vec<(Name, LogCursor)>,
-        next_step: impl Fn(&Name) -> FollowStep + Clone + Send + Sync + 'static,
-    ) -> Self {
+    pub fn follow(managers: &Managers, services: Vec<(Name, LogCursor)>, next_step: &NextStep) -> Self {
         let (sender, lines) = channel(1);
         let mut askers = JoinSet::new();
         for (name, cursor) in services {
@@ -150,7 +150,7 @@ impl News {
                 tail: MAX_NEW_LINES,
                 failures: 0,
             };
-            askers.spawn(asker.run(next_step.clone()));
+            askers.spawn(asker.run(Arc::clone(next_step)));
         }
         Self { lines, _askers: askers }
     }
@@ -177,7 +177,7 @@ struct LogPoller {
 struct Gone;
 
 impl LogPoller {
-    async fn run(mut self, next_step: impl Fn(&Name) -> FollowStep) {
+    async fn run(mut self, next_step: NextStep) {
         let mut pause = MIN_POLL_INTERVAL;
         loop {
             tokio::time::sleep(pause).await;
@@ -185,7 +185,7 @@ impl LogPoller {
             if self.lines.reserve().await.is_err() {
                 return;
             }
-            let (service, settings) = match next_step(&self.name) {
+            let (service, settings) = match next_step(self.name.clone()).await {
                 FollowStep::Ask(service, settings) => (service, settings),
                 FollowStep::Wait => {
                     pause = MAX_POLL_INTERVAL;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::Settings;
 use service_core::suggest::nearest;
+use service_host::blocking::run_on_files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -87,7 +88,12 @@ impl Modules {
         settings: &Settings,
         path: &Path,
     ) -> Result<Arc<Module>, String> {
-        let stamp = stamp(path).map_err(|error| unreadable(path, &error))?;
+        let read = {
+            let path = path.to_owned();
+            move || stamp(&path)
+        };
+        let stamp = run_on_files(&caller.accepted.permit(path), read).await.flatten();
+        let stamp = stamp.map_err(|error| unreadable(path, &error))?;
         let known = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(path.to_owned()).or_default())

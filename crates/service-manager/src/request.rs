@@ -6,14 +6,16 @@ use super::container::Wanted;
 use super::status::ManagerReply;
 use serde::Serialize;
 use service_core::config::{Service, Settings};
+use service_host::blocking::run_on_files;
 use service_host::environment::read_environment;
 use service_host::paths::Paths;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A service as the input of a manager.
 #[derive(Serialize)]
-pub(super) struct ManagerRequest<'a> {
+struct ManagerRequest<'a> {
     name: &'a str,
     description: &'a str,
     start_command: Option<&'a str>,
@@ -22,21 +24,27 @@ pub(super) struct ManagerRequest<'a> {
     working_dir: PathBuf,
     env: BTreeMap<String, String>,
     with: serde_json::Value,
-    project: &'a std::path::Path,
+    project: &'a Path,
     /// The stop timeout in nanoseconds, the unit of Nushell's durations.
     stop_timeout: u64,
     #[serde(flatten)]
     container: Option<Wanted<'a>>,
-    /// The input of `logs`: the number of lines, and the time of the first one.
+    #[serde(flatten)]
+    lines: RequestedLines,
+}
+
+/// The input of `logs`: the number of lines, and the time of the first one.
+#[derive(Default, Serialize)]
+pub(super) struct RequestedLines {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tail: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
 }
 
-pub(super) fn request_for<'a>(paths: &'a Paths, service: &'a Service) -> Result<ManagerRequest<'a>, String> {
+fn encode(paths: &Paths, service: &Service, lines: RequestedLines) -> Result<String, String> {
     let start_command = service.start_command.text.as_str();
-    Ok(ManagerRequest {
+    let request = ManagerRequest {
         name: &service.name,
         description: &service.description,
         start_command: (!start_command.is_empty()).then_some(start_command),
@@ -48,9 +56,9 @@ pub(super) fn request_for<'a>(paths: &'a Paths, service: &'a Service) -> Result<
         project: &paths.project,
         stop_timeout: u64::try_from(service.stop_timeout.as_nanos()).unwrap_or(u64::MAX),
         container: Wanted::new(service, paths),
-        tail: None,
-        since: None,
-    })
+        lines,
+    };
+    serde_json::to_string(&request).map_err(|error| error.to_string())
 }
 
 pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
@@ -59,28 +67,51 @@ pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
 }
 
 impl Managers {
+    /// The input of a call for this service, in JSON.
+    pub(super) async fn encode_request(
+        &self,
+        module: &Path,
+        service: &Arc<Service>,
+        lines: RequestedLines,
+    ) -> Result<String, String> {
+        let (paths, service) = (Arc::clone(&self.caller.paths), Arc::clone(service));
+        self.read_files(module, move || encode(&paths, &service, lines)).await?
+    }
+
+    /// The inputs of a call for these services.
+    pub(super) async fn encode_requests(
+        &self,
+        module: &Path,
+        services: Vec<Arc<Service>>,
+    ) -> Result<Vec<Result<String, String>>, String> {
+        let paths = Arc::clone(&self.caller.paths);
+        let encode_all = move || {
+            services.iter().map(|service| encode(&paths, service, RequestedLines::default())).collect()
+        };
+        self.read_files(module, encode_all).await
+    }
+
+    /// Reads env files on another thread, one call of a module after the other.
+    async fn read_files<T: Send + 'static>(
+        &self,
+        module: &Path,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let read = run_on_files(&self.caller.accepted.permit(module), read).await;
+        read.map_err(|error| format!("cannot read its env files: {error}"))
+    }
+
     /// Calls a command of the service's manager. The error has the manager's message.
     pub(super) async fn call<T: ManagerReply>(
         &self,
         settings: &Settings,
-        service: &Service,
+        service: &Arc<Service>,
         command: &str,
     ) -> Result<T, String> {
-        let module = self.modules.load(&self.caller, settings, &self.accepted_module(service)).await?;
+        let module = self.load_module(settings, service).await?;
         module.require_command(command)?;
-        self.send(settings, service, &module.path, command, &request_for(self.paths(), service)?).await
-    }
-
-    async fn send<T: ManagerReply>(
-        &self,
-        settings: &Settings,
-        service: &Service,
-        module: &std::path::Path,
-        command: &str,
-        request: &ManagerRequest<'_>,
-    ) -> Result<T, String> {
-        let input = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-        let call = Call { module, command, input: &input };
+        let input = self.encode_request(&module.path, service, RequestedLines::default()).await?;
+        let call = Call { module: &module.path, command, input: input.as_bytes() };
         call.make(&self.caller, settings)
             .await
             .map_err(|trouble| trouble.without_prefix(command, &service.name))

@@ -319,7 +319,7 @@ impl ServiceOrchestrator {
     pub async fn check(&self, name: &str, kept: Duration) -> Result<CheckResult, Problem> {
         let fleet = self.fleet_snapshot();
         let entry = fleet.entry(name).ok_or_else(|| not_found(&fleet.plan, name))?;
-        if !entry.snapshot.state.is_alive() && !self.drivers.acceptance.covers(&entry.definition) {
+        if !entry.snapshot.state.is_alive() && !self.drivers.acceptance.covers(&entry.definition).await {
             let (kind, latency) = ("manager", std::time::Duration::ZERO);
             let kind = entry.definition.endpoint.as_ref().map_or(kind, |endpoint| endpoint.kind());
             return Ok(CheckResult {
@@ -370,7 +370,7 @@ impl ServiceOrchestrator {
     /// Records that the user accepts the commands of this plan, so that queries may run them.
     pub async fn accept(&self) {
         let (acceptance, plan) = (Arc::clone(&self.drivers.acceptance), self.plan());
-        if tokio::task::spawn_blocking(move || acceptance.accept(&plan)).await.unwrap_or(true) {
+        if tokio::task::spawn_blocking(move || acceptance.accept_blocking(&plan)).await.unwrap_or(true) {
             self.accepted();
         }
     }

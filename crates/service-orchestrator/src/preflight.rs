@@ -173,14 +173,17 @@ impl ServiceOrchestrator {
         plan: &Plan,
         modules: Modules,
     ) -> Vec<PreflightFailure> {
-        let may_be_run = |service: &Service| match modules {
-            Modules::All => true,
-            Modules::Accepted => self.acceptance().covers(service),
-        };
         let managed = upcoming.iter().filter(|upcoming| upcoming.service.is_managed());
         let mut fitness = manager::Fitness::default();
         let mut failures = Vec::new();
-        for Upcoming { service, .. } in managed.filter(|upcoming| may_be_run(&upcoming.service)) {
+        for Upcoming { service, .. } in managed {
+            let may_be_run = match modules {
+                Modules::All => true,
+                Modules::Accepted => self.acceptance().covers(service).await,
+            };
+            if !may_be_run {
+                continue;
+            }
             if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
                 let help = "fix the module; `service managers` shows the problem".to_owned();
                 let blocker =

@@ -404,16 +404,22 @@ pub(super) async fn query_managers(
     let is_kept = |name: &Name| {
         found.runs.get(name).is_some_and(|trace| matches!(trace.found, Discovered::Running { .. }))
     };
-    let asked = found.plan.ids().map(|id| found.plan.service(id)).filter_map(|service| {
-        let memory = memories.get(&service.name).filter(|memory| is_to_be_asked(memory))?;
-        let definition =
-            definition_of_run(&drivers.paths, service, memory.run, found.orphaned.contains(&service.name));
-        // If the definition of the run is lost, the present one is used, if it is accepted.
-        let definition =
-            definition.or_else(|| drivers.acceptance.covers(service).then(|| Arc::clone(service)))?;
-        (definition.is_managed() && !is_kept(&service.name)).then_some(definition)
-    });
-    let asked: Vec<Arc<Service>> = asked.collect();
+    let mut asked = Vec::new();
+    for service in found.plan.ids().map(|id| found.plan.service(id)) {
+        let Some(memory) = memories.get(&service.name).filter(|memory| is_to_be_asked(memory)) else {
+            continue;
+        };
+        let is_orphaned = found.orphaned.contains(&service.name);
+        let definition = match definition_of_run(&drivers.paths, service, memory.run, is_orphaned) {
+            Some(definition) => definition,
+            // The definition of the run is lost. The present one is used, if it is accepted.
+            None if drivers.acceptance.covers(service).await => Arc::clone(service),
+            None => continue,
+        };
+        if definition.is_managed() && !is_kept(&service.name) {
+            asked.push(definition);
+        }
+    }
     if asked.is_empty() {
         return BTreeMap::new();
     }

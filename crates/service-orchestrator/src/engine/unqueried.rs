@@ -8,7 +8,8 @@ impl Engine {
         let acceptance = &self.drivers.acceptance;
         for service in &mut self.services {
             let entry = &service.snapshot;
-            let unqueried = entry.definition.may_start_externally() && !acceptance.covers(&entry.definition);
+            let unqueried =
+                entry.definition.may_start_externally() && !acceptance.covers_as_read(&entry.definition);
             if unqueried != entry.unqueried {
                 service.edit().unqueried = unqueried;
             }
