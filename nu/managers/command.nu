@@ -1,4 +1,4 @@
-# Services that other programs run: start, stop and status are command lines of the service.
+# Services that other programs run. Start, stop and status are command lines of the service.
 #
 # The manager of services with `manager = "command"`. See docs/managers.md.
 
@@ -10,7 +10,7 @@ export const CONTRACT = 1
 @category service
 export def start []: record -> record {
     let service = $in
-    carry-out start $service $service.start_command
+    run-line start $service $service.start_command
     {state: running}
 }
 
@@ -21,10 +21,10 @@ export def stop []: record -> record {
     if $service.stop_command? == null {
         error make --unspanned {
             msg: $"cannot stop `($service.name)`: it has no stop_command"
-            help: "add a stop_command to the service, or let the orchestrator keep the process: manager = \"process\""
+            help: "add a stop_command to the service, or let the orchestrator run the process: manager = \"process\""
         }
     }
-    carry-out stop $service $service.stop_command
+    run-line stop $service $service.stop_command
     {state: stopped}
 }
 
@@ -33,17 +33,17 @@ export def stop []: record -> record {
 export def status []: record -> record {
     let service = $in
     if $service.status_command? == null {
-        return {state: unknown message: "no status_command to ask"}
+        return {state: unknown message: "there is no status_command"}
     }
-    let answer = answer-of status $service $service.status_command
-    let said = $answer.stdout + $answer.stderr | str trim | lines | last 1 | to text | str trim | quote
+    let result = run-in-service status $service $service.status_command
+    let last_output = $result.stdout + $result.stderr | str trim | lines | last 1 | to text | str trim | quote
     {
-        state: (if $answer.exit_code == 0 { "running" } else { "stopped" })
-        message: (if ($said | is-empty) { $"status_command ended with exit code ($answer.exit_code)" } else { $said })
+        state: (if $result.exit_code == 0 { "running" } else { "stopped" })
+        message: (if ($last_output | is-empty) { $"status_command ended with exit code ($result.exit_code)" } else { $last_output })
     }
 }
 
-# The same for many services, concurrently.
+# Runs the `status_command` of each service, concurrently.
 @category service
 export def "status all" []: table -> table {
     par-each --keep-order {|service|
@@ -52,21 +52,21 @@ export def "status all" []: table -> table {
     }
 }
 
-# Runs one command line, and fails if it fails.
-def carry-out [verb: string service: record line: string]: nothing -> nothing {
-    let answer = answer-of $verb $service $line
-    if $answer.exit_code != 0 {
-        let said = $answer.stderr | lines | where ($it | str trim | is-not-empty) | last 10
-        let failure = $"cannot ($verb) `($service.name)`: `($line)` ended with exit code ($answer.exit_code)"
+# Runs one command line; an error if the command line fails.
+def run-line [verb: string service: record line: string]: nothing -> nothing {
+    let result = run-in-service $verb $service $line
+    if $result.exit_code != 0 {
+        let last_output = $result.stderr | lines | where ($it | str trim | is-not-empty) | last 10
+        let failure = $"cannot ($verb) `($service.name)`: `($line)` ended with exit code ($result.exit_code)"
         error make --unspanned {
-            msg: ([$failure ($said | str join (char newline) | quote)] | where ($it | is-not-empty) | str join (char newline))
+            msg: ([$failure ($last_output | str join (char newline) | quote)] | where ($it | is-not-empty) | str join (char newline))
             help: $"run `($line)` by hand in ($service.working_dir)"
         }
     }
 }
 
 # The output and the exit code of a command line, run by another Nushell in the service's directory and environment.
-def answer-of [verb: string service: record line: string]: nothing -> record {
+def run-in-service [verb: string service: record line: string]: nothing -> record {
     if ($service.working_dir | path type) != dir {
         error make --unspanned {
             msg: $"cannot ($verb) `($service.name)`: working directory `($service.working_dir)` does not exist"

@@ -1,7 +1,7 @@
 # The common part of the managers `podman` and `docker`: one container per service, found by its labels.
 #
-# A stopped container is kept for its logs and its exit code. The next start starts it again, with its file system, as long as
-# its definition and its image are unchanged; otherwise it is replaced. See docs/managers.md.
+# A stopped container is kept for its logs and its exit code. If definition and image are unchanged, the next start starts the same
+# container again, with its file system. Otherwise a new container replaces it. See docs/managers.md.
 
 use quote.nu
 
@@ -9,15 +9,15 @@ const PROJECT = "service-orchestrator.project"
 const SERVICE = "service-orchestrator.service"
 const DEFINITION = "service-orchestrator.definition"
 
-# The requested fields of a container, one line of JSON each. All fields would be ten times that, and would be parsed every
-# `health.interval`.
-const ASKED = r#'{"Id":{{json .ID}},"Name":{{json .Name}},"Image":{{json .Image}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Config":{"Labels":{{json .Config.Labels}},"Healthcheck":{{json .Config.Healthcheck}}},"NetworkSettings":{"Ports":{{json .NetworkSettings.Ports}}}}'#
+# The format for `inspect`: one line of JSON for each container, with only the required fields. All fields would be ten times as much
+# text to parse every `health.interval`.
+const INSPECT_FORMAT = r#'{"Id":{{json .ID}},"Name":{{json .Name}},"Image":{{json .Image}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Config":{"Labels":{{json .Config.Labels}},"Healthcheck":{{json .Config.Healthcheck}}},"NetworkSettings":{"Ports":{{json .NetworkSettings.Ports}}}}'#
 
-# The number of lines that stands for all.
-const ALL = 2147483647
+# The number of lines that means all lines.
+const ALL_LINES = 2147483647
 
-# Networks that every engine has.
-const OWN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
+# Networks that the engine provides.
+const BUILT_IN_NETWORKS = [host none bridge default private pasta slirp4netns podman]
 
 # Whether the program is installed, and whether its engine answers.
 export def check [engine: string]: nothing -> record {
@@ -26,9 +26,9 @@ export def check [engine: string]: nothing -> record {
         return {present: false program: $engine version: null message: $"there is no `($engine)` on this machine"}
     }
     let version = ^$engine --version | complete | get stdout | parse --regex '(?<version>\d+\.\d+[\w.~+-]*)' | get version.0?
-    let asked = ^$engine ps --quiet --last 1 | complete
-    let message = if $asked.exit_code == 0 { "its engine answers" } else { said $asked | quote }
-    {present: ($asked.exit_code == 0) program: $program version: $version message: $message}
+    let result = ^$engine ps --quiet --last 1 | complete
+    let message = if $result.exit_code == 0 { "its engine answers" } else { error-text $result | quote }
+    {present: ($result.exit_code == 0) program: $program version: $version message: $message}
 }
 
 # Starts the service's container; creates it if there is none with this definition and image.
@@ -37,21 +37,21 @@ export def start [engine: string]: record -> record {
     let name = name-of $service
     let options = options-of $service $name
     let definition = [$service.image $options $service.env ($service.command? | default [])] | to json --raw | hash sha256
-    let old = find $engine $service start
-    if $old != null {
-        let same = ($old.Config.Labels | get --optional $DEFINITION) == $definition
-        if $same and $old.State.Running and not ($old.State.Paused? | default false) {
-            return (report $engine $old)
+    let existing = find $engine $service start
+    if $existing != null {
+        let same = ($existing.Config.Labels | get --optional $DEFINITION) == $definition
+        if $same and $existing.State.Running and not ($existing.State.Paused? | default false) {
+            return (report $engine $existing)
         }
-        if $same and (is-current $engine $service $old) {
-            halt $engine $service start $old
-            ask $engine $service start [start -- $name] | ignore
-            return (find $engine $service start | answer $engine $name)
+        if $same and (is-current $engine $service $existing) {
+            stop-container $engine $service start $existing
+            run-engine $engine $service start [start -- $name] | ignore
+            return (find $engine $service start | report-or-stopped $engine $name)
         }
-        halt $engine $service start $old
-        ask $engine $service start [rm --force -- $name] | ignore
+        stop-container $engine $service start $existing
+        run-engine $engine $service start [rm --force -- $name] | ignore
     }
-    for network in ($service.networks? | default []) { provide $engine $service $network }
+    for network in ($service.networks? | default []) { create-network $engine $service $network }
     # Values without line breaks are read from standard input, so that no command line and no file contains them. The engine's
     # program inherits the others.
     let lines = $service.env? | default {} | transpose name value
@@ -61,28 +61,28 @@ export def start [engine: string]: record -> record {
     let environment = ["--env-file=/dev/stdin"] ++ ($inherited | each {|line| $"--env=($line.name)" })
     let words = [run --detach] ++ $options ++ $labels ++ $environment ++ [-- $service.image] ++ ($service.command? | default [])
     let text = $plain | each {|line| $"($line.name)=($line.value)(char newline)" } | str join
-    let made = with-env ($inherited | reduce --fold {} {|line all| $all | insert $line.name $line.value }) { $text | ^$engine ...$words | complete }
-    if $made.exit_code != 0 {
+    let result = with-env ($inherited | reduce --fold {} {|line all| $all | insert $line.name $line.value }) { $text | ^$engine ...$words | complete }
+    if $result.exit_code != 0 {
         # The container may have been created before the start failed.
         ^$engine rm --force -- $name | complete | ignore
-        refuse $engine $service start (said $made)
+        refuse $engine $service start (error-text $result)
     }
-    find $engine $service start | answer $engine $name
+    find $engine $service start | report-or-stopped $engine $name
 }
 
 # Stops the service's container and keeps it for its logs.
 export def stop [engine: string]: record -> record {
     let service = $in
-    let old = find $engine $service stop
-    if $old != null { halt $engine $service stop $old }
-    let now = find $engine $service stop | answer $engine (name-of $service)
+    let existing = find $engine $service stop
+    if $existing != null { stop-container $engine $service stop $existing }
+    let now = find $engine $service stop | report-or-stopped $engine (name-of $service)
     if $now.state in [running starting] { $now } else { $now | merge {state: stopped} }
 }
 
 # The state of the service's container.
 export def status [engine: string]: record -> record {
     let service = $in
-    find $engine $service status | answer $engine (name-of $service)
+    find $engine $service status | report-or-stopped $engine (name-of $service)
 }
 
 # The states of the containers of all these services, with one request to the engine.
@@ -98,8 +98,8 @@ export def "status all" [engine: string]: table -> table {
         let name = $one.1
         let container = $found | get --optional $name | get 0?
         let answer = try {
-            if $container != null { own $service status $container }
-            $container | answer $engine $name
+            if $container != null { check-owner $service status $container }
+            $container | report-or-stopped $engine $name
         } catch {|error| {state: unknown message: $error.msg} }
         {name: $service.name} | merge $answer
     }
@@ -109,15 +109,15 @@ export def "status all" [engine: string]: table -> table {
 export def logs [engine: string]: record -> table {
     let service = $in
     if (find $engine $service "show the log of") == null { return [] }
-    # podman omits lines of that very moment, so the request begins a moment earlier.
+    # podman omits lines of exactly that time, so the request begins 1 ms earlier.
     let since = $service.since? | if $in != null { [$"--since=($in - 1ms | format date '%Y-%m-%dT%H:%M:%S%.9f%:z')"] } else { [] }
     # podman allocates memory for the requested number of lines, so a request for all lines names no number.
-    let tail = if $service.tail < $ALL { [$"--tail=($service.tail)"] } else { [] }
+    let tail = if $service.tail < $ALL_LINES { [$"--tail=($service.tail)"] } else { [] }
     let words = [logs --timestamps] ++ $tail ++ $since ++ [-- (name-of $service)]
     let answer = ^$engine ...$words | complete
-    # podman 4 fails at a line that is being written.
+    # podman 4 fails while a line is being written.
     let answer = if $answer.stderr =~ 'not a valid container log line' { ^$engine ...$words | complete } else { $answer }
-    if $answer.exit_code != 0 { refuse $engine $service "show the log of" (said $answer) }
+    if $answer.exit_code != 0 { refuse $engine $service "show the log of" (error-text $answer) }
     [stdout stderr]
     | each {|stream|
         $answer | get $stream | parse --regex '(?m)^(?<time>\d{4}-\S+)(?: (?<line>.*))?$' | insert stream $stream
@@ -174,40 +174,40 @@ def is-current [engine: string service: record container: record]: nothing -> bo
 }
 
 # Stops a running container with the service's signal and timeout.
-def halt [engine: string service: record verb: string container: record]: nothing -> nothing {
+def stop-container [engine: string service: record verb: string container: record]: nothing -> nothing {
     let name = name-of $service
-    if ($container.State.Paused? | default false) { ask $engine $service $verb [unpause -- $name] | ignore }
+    if ($container.State.Paused? | default false) { run-engine $engine $service $verb [unpause -- $name] | ignore }
     if $container.State.Status in [running paused restarting stopping] {
         let seconds = $service.stop_timeout? | default 10sec | into duration | $in / 1sec | math ceil | into int
-        ask $engine $service $verb [stop -t $"($seconds)" -- $name] | ignore
+        run-engine $engine $service $verb [stop -t $"($seconds)" -- $name] | ignore
     }
 }
 
 # Creates a network that does not exist.
-def provide [engine: string service: record network: string]: nothing -> nothing {
+def create-network [engine: string service: record network: string]: nothing -> nothing {
     if not (is-named $network) { return }
     let is_there = {|| (^$engine network inspect -- $network | complete).exit_code == 0 }
     if (do $is_there) { return }
-    let made = ^$engine network create $"--label=($PROJECT)=($service.project)" -- $network | complete
-    # Another service of this project may have created it meanwhile.
-    if $made.exit_code != 0 and not (do $is_there) {
-        refuse $engine $service start $"its network `($network)` cannot be made: (said $made)"
+    let result = ^$engine network create $"--label=($PROJECT)=($service.project)" -- $network | complete
+    # Another service of this project may have created the network in the meantime.
+    if $result.exit_code != 0 and not (do $is_there) {
+        refuse $engine $service start $"its network `($network)` cannot be created:  (error-text $result)"
     }
 }
 
 def is-named [network: string]: nothing -> bool {
-    $network not-in $OWN_NETWORKS and not ($network | str contains ":")
+    $network not-in $BUILT_IN_NETWORKS and not ($network | str contains ":")
 }
 
 # The service's container, or nothing.
 def find [engine: string service: record verb: string]: nothing -> any {
     let found = inspect $engine [(name-of $service)] $"cannot ($verb) `($service.name)`" | get 0?
-    if $found != null { own $service $verb $found }
+    if $found != null { check-owner $service $verb $found }
     $found
 }
 
 # Fails if a container of that name belongs to another project.
-def own [service: record verb: string container: record]: nothing -> nothing {
+def check-owner [service: record verb: string container: record]: nothing -> nothing {
     let labels = $container.Config.Labels? | default {}
     if ($labels | get --optional $PROJECT) != $service.project or ($labels | get --optional $SERVICE) != $service.name {
         error make --unspanned {
@@ -217,7 +217,7 @@ def own [service: record verb: string container: record]: nothing -> nothing {
     }
 }
 
-# The engine's data of these containers; unknown ones are left out.
+# The engine's data of these containers, without those that do not exist.
 def inspect [engine: string names: list<string> cannot: string]: nothing -> table {
     if (which $engine | where type == external | is-empty) {
         error make --unspanned {
@@ -225,26 +225,26 @@ def inspect [engine: string names: list<string> cannot: string]: nothing -> tabl
             help: $"install ($engine), or name another manager"
         }
     }
-    let answer = ^$engine container inspect --format $ASKED -- ...$names | complete
-    let trouble = $answer.stderr | lines | where ($it | str trim | is-not-empty) | where $it !~ '(?i)no such (container|object)|Emulate Docker'
-    if $answer.exit_code != 0 and ($trouble | is-not-empty) {
-        error make --unspanned {msg: $"($cannot): ($trouble | str join '; ' | quote)" help: $"try `($engine) ps`"}
+    let answer = ^$engine container inspect --format $INSPECT_FORMAT -- ...$names | complete
+    let errors = $answer.stderr | lines | where ($it | str trim | is-not-empty) | where $it !~ '(?i)no such (container|object)|Emulate Docker'
+    if $answer.exit_code != 0 and ($errors | is-not-empty) {
+        error make --unspanned {msg: $"($cannot): ($errors | str join '; ' | quote)" help: $"try `($engine) ps`"}
     }
     $answer.stdout | from json --objects
 }
 
 # The state of a container, which may not exist.
-def answer [engine: string name: string]: any -> record {
+def report-or-stopped [engine: string name: string]: any -> record {
     let container = $in
     if $container == null { {state: stopped message: $"there is no container ($name)"} } else { report $engine $container }
 }
 
-# One row of typed values from the engine's data.
+# The state record of a container, from the engine's data.
 def report [engine: string container: record]: nothing -> record {
     let state = $container.State
     let paused = $state.Paused? | default false
     let health = if $paused { "unhealthy" } else if $state.Running { health-of $engine $container }
-    let what = match $state.Status {
+    let reported = match $state.Status {
         _ if $paused => "running"
         "running" if $health == "starting" => "starting"
         "running" | "stopping" => "running"
@@ -254,7 +254,7 @@ def report [engine: string container: record]: nothing -> record {
         # Created and never started.
         _ => "stopped"
     }
-    let ended = $what in [completed failed]
+    let ended = $reported in [completed failed]
     let words = [
         $state.Status
         (if $health != null and not $paused { $health })
@@ -264,11 +264,11 @@ def report [engine: string container: record]: nothing -> record {
         (if not $ended { published $container })
     ]
     {
-        state: $what
+        state: $reported
         id: ($container.Id | str substring 0..11)
         pid: (if $state.Running and $state.Pid > 0 { $state.Pid })
         message: ($words | compact | str join ", ")
-        since: (moment (if $ended { $state.FinishedAt } else { $state.StartedAt }))
+        since: (parse-time (if $ended { $state.FinishedAt } else { $state.StartedAt }))
         exit_code: (if $ended { $state.ExitCode })
         healthy: (if $health in [healthy unhealthy] { $health == "healthy" })
         restarts: ($container.RestartCount? | default 0)
@@ -306,34 +306,34 @@ def health-of [engine: string container: record]: nothing -> any {
     $state.Health?.Status? | default ($state.Healthcheck?.Status? | default $known.Status)
 }
 
-# A time, or nothing for the year 1, by which the engine means never.
-def moment [text: any]: nothing -> any {
+# A time; null for the year 1, which the engine uses for `never`.
+def parse-time [text: any]: nothing -> any {
     if $text == null or ($text | str starts-with "0001") { return null }
     try { $text | into datetime }
 }
 
-# The engine's output; fails with its error.
-def ask [engine: string service: record verb: string words: list<string>]: nothing -> string {
+# Runs the engine's program and returns the output; raises the engine's error.
+def run-engine [engine: string service: record verb: string words: list<string>]: nothing -> string {
     let answer = ^$engine ...$words | complete
-    if $answer.exit_code != 0 { refuse $engine $service $verb (said $answer) }
+    if $answer.exit_code != 0 { refuse $engine $service $verb (error-text $answer) }
     $answer.stdout
 }
 
 # The reason of an engine's failure: its error without warnings and progress.
-def said [answer: record]: nothing -> string {
+def error-text [answer: record]: nothing -> string {
     let lines = $answer.stderr | lines | each { str trim } | where ($it | is-not-empty) | where $it !~ '^Emulate Docker|level='
     let errors = $lines | where $it =~ '(?i)^(docker: )?error'
-    let told = if ($errors | is-empty) { $lines } else { $errors }
-    $told | last 1 | to text | str trim | str replace --regex '(?i)^(docker: )?error( response from daemon)?: ' ''
+    let relevant = if ($errors | is-empty) { $lines } else { $errors }
+    $relevant | last 1 | to text | str trim | str replace --regex '(?i)^(docker: )?error( response from daemon)?: ' ''
 }
 
 def refuse [engine: string service: record verb: string why: string]: nothing -> error {
     let help = match $why {
-        _ if $why =~ '(?i)address already in use|port is already allocated' => "something else has that port: change `ports`, or stop it"
+        _ if $why =~ '(?i)address already in use|port is already allocated' => "another program has that port: change `ports`, or stop that program"
         _ if $why =~ '(?i)initializing source|short-name|manifest unknown|no such image|image not known|pull access|unable to find' => {
-            $"the image cannot be had: try `($engine) pull ($service.image)`"
+            $"the image is not available: try `($engine) pull ($service.image)`"
         }
-        _ if $why =~ '(?i)executable file not found|no such file or directory' => "is that program in the image? `start_command` is run inside of it"
+        _ if $why =~ '(?i)executable file not found|no such file or directory' => "is that program in the image? `start_command` runs inside the container"
         _ => $"see `($engine) ps --all`, or try `($engine) run --rm ($service.image)`"
     }
     error make --unspanned {msg: $"cannot ($verb) `($service.name)`: ($why | quote)" help: $help}

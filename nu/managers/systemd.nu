@@ -17,20 +17,20 @@ const PROPERTIES = [
 ]
 const TYPES = '\.(service|socket|timer|target|path|mount|slice|scope)$'
 const ABSENT = '(?i)not been booted with systemd|connect to bus'
-const WITHOUT_SYSTEMD = "let the orchestrator keep the program itself: manager = \"process\" and a start_command that stays"
+const WITHOUT_SYSTEMD = "let the orchestrator run the program: manager = \"process\" and a start_command that does not exit"
 
 # Starts the unit and waits until systemd reports it as up.
 @category service
 export def start []: record -> record {
     let service = $in
-    let refused = try { systemctl start $service start (unit-of $service) | ignore; null } catch {|error| $error }
+    let start_error = try { systemctl start $service start (unit-of $service) | ignore; null } catch {|error| $error }
     let status = $service | status
-    if $refused != null {
+    if $start_error != null {
         # The unit has run, and its exit status is more informative than the failed start.
         if $status.state == "failed" and ($status.exit_code? != null or $status.exit_signal? != null) {
             return ($status | update message $"(unit-of $service) ($status.message)")
         }
-        error make --unspanned {msg: $refused.msg help: ($refused.details?.help? | default "")}
+        error make --unspanned {msg: $start_error.msg help: ($start_error.details?.help? | default "")}
     }
     # A started unit that does not run has completed.
     if $status.state == "stopped" { $status | update state completed } else { $status }
@@ -56,30 +56,30 @@ export def restart []: record -> record {
 @category service
 export def status []: record -> record {
     let service = $in
-    systemctl check $service show ...(asked-for) (unit-of $service) | report (unit-of $service)
+    systemctl check $service show ...(property-options) (unit-of $service) | report (unit-of $service)
 }
 
-# The same for many units, with one request per scope.
+# The states of many units, with one request for each scope.
 @category service
 export def "status all" []: table -> table {
-    let asked = each {|service|
+    let targets = each {|service|
         try {
             {service: $service scope: (scope-of $service) unit: (unit-of $service)}
         } catch {|error| {service: $service wrong: $error.msg} }
     }
     # A failure of one unit, or of one systemd, does not affect the others.
-    let wrong = $asked | where wrong? != null | each {|one| unknown $one.service $one.wrong }
-    $asked
+    let wrong = $targets | where wrong? != null | each {|one| unknown $one.service $one.wrong }
+    $targets
     | where wrong? == null
     | group-by scope
     | items {|scope, group|
         try {
-            look-at $group
+            query-units $group
         } catch {|error|
-            # An invalid name would spoil the answer for all units.
+            # One invalid name makes the request for all units fail.
             let each_alone = ($group | length) > 1 and $error.msg !~ $ABSENT
             $group | each {|one|
-                let why = if $each_alone { try { look-at [$one] | first } catch {|error| $error.msg } } else { $error.msg }
+                let why = if $each_alone { try { query-units [$one] | first } catch {|error| $error.msg } } else { $error.msg }
                 if ($why | describe) == string { unknown $one.service $why } else { $why }
             }
         }
@@ -94,8 +94,8 @@ def unknown [service: record why: string]: nothing -> record {
 }
 
 # The states of these units of one scope.
-def look-at [group: table]: nothing -> table {
-    let blocks = systemctl check ($group | first | get service) show ...(asked-for) ...$group.unit | split row "\n\n"
+def query-units [group: table]: nothing -> table {
+    let blocks = systemctl check ($group | first | get service) show ...(property-options) ...$group.unit | split row "\n\n"
     $group | zip $blocks | each {|pair| $pair.1 | report $pair.0.unit | insert name $pair.0.service.name }
 }
 
@@ -106,9 +106,9 @@ export def logs []: record -> table {
     if (which journalctl | is-empty) {
         error make --unspanned {msg: $"cannot read the log of `($service.name)`: there is no `journalctl` on this machine"}
     }
-    let whose = if (scope-of $service) == "user" { "--user-unit" } else { "--unit" }
+    let unit_option = if (scope-of $service) == "user" { "--user-unit" } else { "--unit" }
     let since = if $service.since != null { [--since $"@(($service.since | into int) // 1_000_000_000)"] } else { [] }
-    let journal = [$"($whose)=(unit-of $service)" --quiet --no-pager --output=json $"--lines=($service.tail)" ...$since]
+    let journal = [$"($unit_option)=(unit-of $service)" --quiet --no-pager --output=json $"--lines=($service.tail)" ...$since]
     let answer = ^journalctl ...$journal | complete
     if $answer.exit_code != 0 and ($answer.stderr | str trim | is-not-empty) {
         error make --unspanned {msg: $"cannot read the log of `($service.name)`: ($answer.stderr | str trim)"}
@@ -117,12 +117,12 @@ export def logs []: record -> table {
     | lines
     | each {|line|
         let entry = $line | from json
-        let said = $entry.MESSAGE? | default ""
+        let message = $entry.MESSAGE? | default ""
         {
             time: ($entry.__REALTIME_TIMESTAMP | into int | $in * 1000 | into datetime)
             stream: stdout
             # Text that is not UTF-8 is a list of bytes.
-            line: (if ($said | describe) == string { $said } else { $said | each { into binary --compact } | bytes collect | decode utf-8 })
+            line: (if ($message | describe) == string { $message } else { $message | each { into binary --compact } | bytes collect | decode utf-8 })
         }
     }
     # journalctl takes whole seconds.
@@ -142,7 +142,7 @@ export def check []: nothing -> record {
     {present: true program: $program version: $version message: $message}
 }
 
-def asked-for []: nothing -> list<string> {
+def property-options []: nothing -> list<string> {
     [$"--property=($PROPERTIES | str join ',')"]
 }
 
@@ -227,14 +227,14 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     if (which systemctl | is-empty) {
         error make --unspanned {msg: $"($cannot): there is no `systemctl` on this machine" help: $WITHOUT_SYSTEMD}
     }
-    let whose = $"--(scope-of $service)"
-    let answer = with-env {TZ: UTC} { ^systemctl $whose --no-pager --no-ask-password ...$args | complete }
+    let unit_option = $"--(scope-of $service)"
+    let answer = with-env {TZ: UTC} { ^systemctl $unit_option --no-pager --no-ask-password ...$args | complete }
     if $answer.exit_code != 0 {
         # The rest of the message is advice, which the help already contains.
-        let said = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
-        let absent = $said =~ $ABSENT
-        let look = $"see `systemctl ($whose) status (unit-of $service)`"
-        error make --unspanned {msg: $"($cannot): ($said | quote)" help: (if $absent { $WITHOUT_SYSTEMD } else { $look })}
+        let message = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
+        let absent = $message =~ $ABSENT
+        let status_help = $"see `systemctl ($unit_option) status (unit-of $service)`"
+        error make --unspanned {msg: $"($cannot): ($message | quote)" help: (if $absent { $WITHOUT_SYSTEMD } else { $status_help })}
     }
     $answer.stdout
 }

@@ -1,4 +1,4 @@
-# A manager to copy: its services are files, so that you can try it before you insert your own commands.
+# A manager to copy. Its services are files, so that you can try the manager before you insert your own commands.
 #
 # Copy it beside your services.toml, set `manager = "lamps.nu"` in a service, and change the code between the lines marked with
 # ---. Only `start`, `stop` and `status` are required; remove the commands that you do not need. The contract is in
@@ -10,7 +10,7 @@ export const CONTRACT = 1
 # The allowed keys of a service's `with`; any other key is an error. Without this constant every key is allowed.
 export const WITH = [text]
 
-# Starts the service, and returns when it runs.
+# Starts the service, and returns when the service runs.
 export def start []: record -> record {
     let service = $in
     # --- start it; here: the file is written
@@ -22,7 +22,7 @@ export def start []: record -> record {
     $service | status
 }
 
-# Stops the service, and returns when nothing of it runs. Stopping a stopped service is not an error.
+# Stops the service, and returns when none of its processes is left. The stop of a stopped service is not an error.
 export def stop []: record -> record {
     let service = $in
     # --- stop it
@@ -31,8 +31,8 @@ export def stop []: record -> record {
     {state: stopped}
 }
 
-# The state of the service. It is queried often, so it should be quick and without side effects. A stopped service may have
-# exit_code, or exit_signal, such as 9 or SIGKILL.
+# The state of the service. The daemon calls `status` often, so it should be quick and without side effects. A stopped service may
+# have exit_code, or exit_signal, such as 9 or SIGKILL.
 export def status []: record -> record {
     let service = $in
     # --- query it
@@ -46,12 +46,12 @@ export def status []: record -> record {
     # ---
 }
 
-# The states of many services at once: a row for each, with its name. Useful if one request answers for all.
+# The states of many services at once: a row for each, with its name. Useful if one request returns all states.
 export def "status all" []: table -> table {
     each {|service| $service | status | insert name $service.name }
 }
 
-# The last lines of the service: at most `tail` lines, none from before `since` if that is not null.
+# The last lines of the service: at most `tail` lines. If `since` is not null, no line is from before that time.
 export def logs []: record -> table {
     let service = $in
     # --- read them

@@ -2,9 +2,8 @@
 
 use problem.nu
 
-# The projects of the piped rows; null if they are not rows of `service projects`. A named project takes precedence over the item
-# of a closure. An empty table of projects selects no daemon, not even this project's; the other commands check the columns
-# themselves.
+# The projects of the piped rows; null if they are not rows of `service projects`. A project named by `--config` takes precedence
+# over the item of a closure. For commands about the daemon, an empty table selects no daemon, also not that of this project.
 export def main [piped: any, config: any, --about-daemon]: nothing -> any {
     let is_many = ($piped | describe) =~ '^(list|table)'
     let rows = if $is_many { $piped } else { [$piped] }
@@ -13,19 +12,19 @@ export def main [piped: any, config: any, --about-daemon]: nothing -> any {
     if $config != null { { paths: [$config] many: false } } else { { paths: $rows.path many: $is_many } }
 }
 
-# Runs a command in each project, and adds the project to each row. A project that is gone has nothing left, and an error in one
-# project does not stop the others.
+# Runs a command in each project, and adds the project to each row. A missing project has no rows. An error in one project does not
+# prevent the command in the others.
 export def in-each [projects: record, work: closure, --about-daemon]: nothing -> any {
     if not $projects.many { return (do $work $projects.paths.0) }
-    let nothing = if $about_daemon { [service::no_project service::daemon_unreachable] } else { [service::no_project] }
+    let ignored_codes = if $about_daemon { [service::no_project service::daemon_unreachable] } else { [service::no_project] }
     mut all = []
     mut failed = []
     for path in $projects.paths {
-        let answer = try { { said: (do $work $path) } } catch {|error| { error: $error } }
+        let answer = try { { result: (do $work $path) } } catch {|error| { error: $error } }
         if $answer.error? == null {
-            let rows = if ($answer.said | describe) =~ '^(list|table)' { $answer.said } else { [$answer.said] }
-            $all = $all ++ ($rows | each {|row| mark $row $path })
-        } else if (code $answer.error) not-in $nothing {
+            let rows = if ($answer.result | describe) =~ '^(list|table)' { $answer.result } else { [$answer.result] }
+            $all = $all ++ ($rows | each {|row| add-project $row $path })
+        } else if (error-code $answer.error) not-in $ignored_codes {
             $failed = $failed ++ [$answer.error]
         }
     }
@@ -33,17 +32,17 @@ export def in-each [projects: record, work: closure, --about-daemon]: nothing ->
     $all
 }
 
-# Only one project can be followed.
-export def one-at-a-time [span: record]: nothing -> error {
+# The error of a command that can follow only one project.
+export def refuse-several [span: record]: nothing -> error {
     problem raise { code: bad_request message: "cannot follow several projects at once"
         help: "pipe in one row, as in `service projects | first | service logs --follow`" } $span
 }
 
-def mark [row: any, path: string]: nothing -> any {
+def add-project [row: any, path: string]: nothing -> any {
     if ($row | describe) !~ '^record' or ($row.project? != null) { $row } else { $row | insert project $path }
 }
 
-def code [error: record]: nothing -> string {
+def error-code [error: record]: nothing -> string {
     $error.details?.code? | default { try { $error.json | from json | get code } catch { "" } }
 }
 

@@ -1,15 +1,15 @@
-# The common part of start, stop, restart and apply. Rows are data, also those of failed services. The command fails only if
-# every named service failed, or in strict mode if any did.
+# The common part of start, stop, restart and apply. A failed service has a row too. The command fails only if every named service
+# failed; in strict mode it fails if any service failed.
 
 use client.nu
 use problem.nu
 use rows.nu
 use selector.nu
 
-# The number of rows from which a summary line is printed, and the limit of names in it.
+# The minimum number of rows for a summary line, and the maximum number of names in that line.
 const MIN_SUMMARY_ROWS = 5
 const MAX_LISTED = 5
-# The limit of failed services whose cause the error contains.
+# The maximum number of failed services whose cause the error contains.
 const MAX_CAUSE_COUNT = 30
 
 # Sends the request and returns the rows.
@@ -20,8 +20,8 @@ export def main [
     span: record
     options: record # all, relatives, wait, timeout, strict; of a restart also oneshots
 ]: nothing -> table {
-    selector or-all $selected $options.all $span
-    if (selector is-nothing $selected) { return [] }
+    selector check-selection $selected $options.all $span
+    if (selector selects-nothing $selected) { return [] }
     let request = {
         names: ($selected | default [])
         all: ($selected == null)
@@ -33,23 +33,23 @@ export def main [
 }
 
 # Sends the request and returns each row as it arrives; after the last row it checks the results.
-export def send [way: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
-    # A file that may be used only because its content is trusted must have that content.
-    let hash = if $verb in [start restart apply] { $way.if_hash? | default $way.project?.trusted_hash? }
+export def send [connection: record, verb: string, route: string, body: record, strict: bool]: nothing -> table {
+    # If only the trust permits the use of a file, the daemon must have loaded the trusted content.
+    let hash = if $verb in [start restart apply] { $connection.if_hash? | default $connection.project?.trusted_hash? }
     let body = if $hash == null { $body } else { $body | insert if_hash $hash }
-    # Not `each`: an error in it would lose its code. Failed rows come last; an apply returns all rows in their order.
+    # An error inside `each` would lose its code, so `generate` is used. Failed rows come last; an apply returns all rows in order.
     let has_order = $verb == apply
-    client envelopes $way $route $body | generate {|envelope, outcomes|
-        # An error in a stream that was cut off is raised when it is read.
-        let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client lost $error $way }
+    client envelopes $connection $route $body | generate {|envelope, outcomes|
+        # The error of an interrupted stream is raised by the read of the envelope.
+        let envelope = try { $envelope | describe | ignore; $envelope } catch {|error| client connection-error $error $connection }
         if $envelope == null {
             if not $has_order { print-summary $verb $outcomes }
-            check-results $verb $outcomes $strict $way.span
+            check-results $verb $outcomes $strict $connection.span
             { out: (if $has_order { [] } else { $outcomes | where not ok | rows outcome }) }
         } else {
-            let outcome = $envelope | client data $way.span
-            let waits = not $outcome.ok and not $has_order
-            { out: (if $waits { [] } else { [$outcome] | rows outcome }) next: ($outcomes | append $outcome) }
+            let outcome = $envelope | client data $connection.span
+            let is_deferred = not $outcome.ok and not $has_order
+            { out: (if $is_deferred { [] } else { [$outcome] | rows outcome }) next: ($outcomes | append $outcome) }
         }
     } [] | flatten
 }
@@ -64,30 +64,30 @@ def print-summary [verb: string, outcomes: list]: nothing -> nothing {
 }
 
 def check-results [verb: string, outcomes: list, strict: bool, span: record]: nothing -> nothing {
-    let none_ok = $outcomes | where {|it| $it.named and $it.ok } | is-empty
-    let failed = $outcomes | where {|it| not $it.ok and ($strict or ($it.named and $none_ok)) }
+    let is_total_failure = $outcomes | where {|it| $it.named and $it.ok } | is-empty
+    let failed = $outcomes | where {|it| not $it.ok and ($strict or ($it.named and $is_total_failure)) }
     if ($failed | is-not-empty) { problem raise (combine-problems $verb $failed $outcomes) $span }
 }
 
-# One problem for all failures. Several are the whole problems behind a line with the names; each has a help of its own.
+# One problem for all failures. For several failures the message has the names, and `others` has each problem with its help.
 def combine-problems [verb: string, failed: list, outcomes: list]: nothing -> record {
     let problems = $failed | each {|it|
         $it.error? | default { code: internal message: $"cannot ($verb) `($it.name)`" }
     }
     let messages = $problems | get message | str join
-    let relatives = $outcomes
+    let related = $outcomes
         | where {|it| not $it.ok and $it.name not-in $failed.name and $it.error? != null and $messages !~ $"`($it.name)`" }
         | get error
     let first = $problems | first
-    if ($problems | length) == 1 { return ($first | upsert others (($first.others? | default []) ++ $relatives)) }
+    if ($problems | length) == 1 { return ($first | upsert others (($first.others? | default []) ++ $related)) }
     let named = $failed | first $MAX_LISTED | each {|it| $"`($it.name)`" } | str join ", "
     let more = if ($failed | length) > $MAX_LISTED { ", ..." } else { "" }
-    let untold = ($failed | length) - $MAX_CAUSE_COUNT
-    let rest = if $untold > 0 { [{ code: internal message: $"and ($untold) more failed" help: "run `service why`" }] } else { [] }
+    let unlisted = ($failed | length) - $MAX_CAUSE_COUNT
+    let rest = if $unlisted > 0 { [{ code: internal message: $"and ($unlisted) more failed" help: "run `service why`" }] } else { [] }
     {
         code: $first.code
         message: $"cannot ($verb) ($named)($more)"
-        others: (($problems | first $MAX_CAUSE_COUNT) ++ ($relatives | first $MAX_LISTED) ++ $rest)
+        others: (($problems | first $MAX_CAUSE_COUNT) ++ ($related | first $MAX_LISTED) ++ $rest)
     }
 }
 

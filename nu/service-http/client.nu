@@ -8,44 +8,44 @@ use project.nu
 use remote.nu
 
 const API = 2
-# The limit for a daemon to start or to exit.
-const PATIENCE = 10sec
-const PAUSE = 10ms
+# The maximum time for a daemon to start or to exit.
+const DAEMON_TIMEOUT = 10sec
+const POLL_INTERVAL = 10ms
 const ACCEPT_ROWS = { Accept: application/x-ndjson }
 
-# The connection to a running daemon of this version; the daemon is started if it does not run. Most commands use this.
+# The connection to a daemon of this version; starts the daemon if it does not run. Most commands use this function.
 export def connect [
     config: any
     span: record
     --anywhere # without a project, use the user's own
 ]: nothing -> any {
-    let there = remote way $config $span
-    if $there != null { return (speaking-ours $there (ask $there /api/v1/version)) }
+    let remote = remote connection $config $span
+    if $remote != null { return (check-version $remote (fetch $remote /api/v1/version)) }
     let project = project $config $span --anywhere=$anywhere
-    let reached = running $project $span
-    if $reached != null { return $reached }
+    let connection = running $project $span
+    if $connection != null { return $connection }
     launch $project $span
     # Another shell may be starting the daemon at the same time.
-    let deadline = (date now) + $PATIENCE
+    let deadline = (date now) + $DAEMON_TIMEOUT
     loop {
-        let reached = running $project $span
-        if $reached != null { return $reached }
+        let connection = running $project $span
+        if $connection != null { return $connection }
         if (date now) > $deadline { problem raise { code: daemon_unreachable message: "cannot reach the daemon that was started" } $span }
-        sleep $PAUSE
+        sleep $POLL_INTERVAL
     }
 }
 
-# The same; null if no daemon runs.
+# The connection to a running daemon of this version; null if no daemon runs.
 export def running [project: record, span: record]: nothing -> any {
-    let way = { socket: (project socket $project) span: $span project: $project }
-    let version = version $way
+    let connection = { socket: (project socket $project) span: $span project: $project }
+    let version = version $connection
     if $version == null { return null }
-    speaking-ours $way $version
+    check-version $connection $version
 }
 
-# The same connection, if the daemon's version matches.
-def speaking-ours [way: record, version: record]: nothing -> record {
-    let span = $way.span
+# Returns the connection if the daemon's version matches; otherwise an error.
+def check-version [connection: record, version: record]: nothing -> record {
+    let span = $connection.span
     if $version.api != $API {
         problem raise {
             code: version_mismatch
@@ -53,25 +53,25 @@ def speaking-ours [way: record, version: record]: nothing -> record {
             help: "run `service daemon stop` (services keep running), then the command again"
         } $span
     }
-    $way
+    $connection
 }
 
-# The connection to a running daemon, whatever its version; null if none runs.
+# The connection to a running daemon of any version; null if no daemon runs.
 export def any-running [config: any, span: record]: nothing -> any {
-    let there = remote way $config $span
-    if $there != null { return $there }
+    let remote = remote connection $config $span
+    if $remote != null { return $remote }
     let project = project $config $span
-    let way = { socket: (project socket $project) span: $span project: $project }
-    if (version $way) == null { null } else { $way }
+    let connection = { socket: (project socket $project) span: $span project: $project }
+    if (version $connection) == null { null } else { $connection }
 }
 
-# The same; an error if none runs.
-export def must-run [config: any, span: record]: nothing -> any {
-    let there = remote way $config $span
-    if $there != null { return $there }
+# The connection to a running daemon of any version; an error if no daemon runs.
+export def require-running [config: any, span: record]: nothing -> any {
+    let remote = remote connection $config $span
+    if $remote != null { return $remote }
     let project = project $config $span
-    let way = { socket: (project socket $project) span: $span project: $project }
-    if (version $way) != null { return $way }
+    let connection = { socket: (project socket $project) span: $span project: $project }
+    if (version $connection) != null { return $connection }
     problem raise {
         code: daemon_unreachable
         message: $"no daemon is running for `($project.config)`"
@@ -80,121 +80,121 @@ export def must-run [config: any, span: record]: nothing -> any {
 }
 
 # The data of a GET response.
-export def ask [way: record, route: string, query: record = {}, --as-written]: nothing -> any {
-    envelope $way $route $query --as-written=$as_written | data $way.span
+export def fetch [connection: record, route: string, query: record = {}, --as-written]: nothing -> any {
+    envelope $connection $route $query --as-written=$as_written | data $connection.span
 }
 
-# The data of a route of each service, all at the same time. An error is raised here, because inside of `par-each` it would lose
-# its code.
-export def ask-each [way: record, names: list<string>, what: string, query: record = {}]: nothing -> list {
-    let envelopes = $names | par-each --keep-order {|name| envelope $way $"/api/v1/services/($name | url encode --all)/($what)" $query }
+# The data of a route of each service, requested concurrently. The errors are raised after `par-each`, because an error inside of it
+# would lose its code.
+export def fetch-each [connection: record, names: list<string>, what: string, query: record = {}]: nothing -> list {
+    let envelopes = $names | par-each --keep-order {|name| envelope $connection $"/api/v1/services/($name | url encode --all)/($what)" $query }
     mut all = []
-    for envelope in $envelopes { $all = ($all | append [($envelope | data $way.span)]) }
+    for envelope in $envelopes { $all = ($all | append [($envelope | data $connection.span)]) }
     $all
 }
 
 # The data of a GET response; its notes are printed on standard error.
-export def ask-noted [way: record, route: string, query: record, quiet: bool]: nothing -> any {
-    let envelope = envelope $way $route $query
+export def fetch-with-notes [connection: record, route: string, query: record, quiet: bool]: nothing -> any {
+    let envelope = envelope $connection $route $query
     cd /
     if not $quiet { for note in ($envelope.notes? | default []) { print --stderr $"note: ($note)" } }
-    $envelope | data $way.span
+    $envelope | data $connection.span
 }
 
 # The envelope of a GET response. Its text is printable unless --as-written.
-export def envelope [way: record, route: string, query: record, --as-written]: nothing -> any {
+export def envelope [connection: record, route: string, query: record, --as-written]: nothing -> any {
     try {
-        let json = remote get $way (target $route $query)
+        let json = remote get $connection (target $route $query)
         if $as_written { $json | from json } else { $json | printable decode }
-    } catch {|error| lost $error $way }
+    } catch {|error| connection-error $error $connection }
 }
 
-# The data of a GET response within a limit.
-export def peek [way: record, route: string, patience: duration]: nothing -> any {
-    if $way.url? == null { distrust-strangers $way }
-    remote get-within $patience $way (target $route {}) | printable decode | get data
+# The data of a GET response; an error after the limit.
+export def fetch-within [connection: record, route: string, limit: duration]: nothing -> any {
+    if $connection.url? == null { check-socket-owner $connection }
+    remote get-within $limit $connection (target $route {}) | printable decode | get data
 }
 
 # The rows of a streamed GET response, as they arrive.
-export def follow [way: record, route: string, query: record, --as-written]: nothing -> any {
-    # A refusal must be an error of the command, with its code, and not an error of a row.
-    ask $way $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
-    remote get $way (target $route $query) $ACCEPT_ROWS
+export def follow [connection: record, route: string, query: record, --as-written]: nothing -> any {
+    # This request makes a refusal an error of the command, with its code; in the stream it would be an error of a row.
+    fetch $connection $route ($query | merge { follow: false limit: 1 tail: 0 }) | ignore
+    remote get $connection (target $route $query) $ACCEPT_ROWS
     | lines
     | where $it != ""
-    | each {|line| (if $as_written { $line | from json } else { $line | printable decode }) | data $way.span }
+    | each {|line| (if $as_written { $line | from json } else { $line | printable decode }) | data $connection.span }
 }
 
 # Waits for the next line of a stream, or its end.
-export def await [way: record, route: string, query: record]: nothing -> nothing {
+export def await-event [connection: record, route: string, query: record]: nothing -> nothing {
     try {
         # The first line has the number of the last past event.
-        remote get $way (target $route $query) $ACCEPT_ROWS | lines | skip 1 | first | ignore
-    } catch {|error| lost $error $way | ignore }
+        remote get $connection (target $route $query) $ACCEPT_ROWS | lines | skip 1 | first | ignore
+    } catch {|error| connection-error $error $connection | ignore }
 }
 
 # The data of a POST response.
-export def post [way: record, route: string, body: record]: nothing -> any {
-    send $way $route $body {} | data $way.span
+export def post [connection: record, route: string, body: record]: nothing -> any {
+    send $connection $route $body {} | data $connection.span
 }
 
 # The envelopes of a streamed POST response, as they arrive, and null after the last.
-export def envelopes [way: record, route: string, body: record]: nothing -> any {
-    # No variable and no `try` here: those would wait for the end.
-    remote post $way (target $route {}) $body $ACCEPT_ROWS
+export def envelopes [connection: record, route: string, body: record]: nothing -> any {
+    # A variable or a `try` would wait for the end of the stream, so there are none.
+    remote post $connection (target $route {}) $body $ACCEPT_ROWS
     | lines | where $it != "" | each {|line| $line | printable decode } | append [null]
 }
 
-def send [way: record, route: string, body: record, query: record]: nothing -> any {
-    try { remote post $way (target $route $query) $body | printable decode } catch {|error| lost $error $way }
+def send [connection: record, route: string, body: record, query: record]: nothing -> any {
+    try { remote post $connection (target $route $query) $body | printable decode } catch {|error| connection-error $error $connection }
 }
 
-# The data from a running daemon, or else from a one-shot command, which starts no daemon.
+# The data from a running daemon. Without a daemon, a one-shot command of `orchestratord` returns the data, and no daemon is started.
 export def read [config: any, span: record, route: string, query: record, words: list<string>]: nothing -> any {
-    let there = remote way $config $span
-    if $there != null { return (ask (speaking-ours $there (ask $there /api/v1/version)) $route $query) }
+    let remote = remote connection $config $span
+    if $remote != null { return (fetch (check-version $remote (fetch $remote /api/v1/version)) $route $query) }
     let project = project $config $span
-    let way = running $project $span
-    let answer = if $way == null { null } else { envelope $way $route $query }
-    # A daemon that has exited since then sends no response.
-    if $answer == null or $answer.error.code? == daemon_unreachable { return (say $project $words $span) }
+    let connection = running $project $span
+    let answer = if $connection == null { null } else { envelope $connection $route $query }
+    # The daemon may have exited since then.
+    if $answer == null or $answer.error.code? == daemon_unreachable { return (query-offline $project $words $span) }
     $answer | data $span
 }
 
-# The data of a one-shot command about a project.
-export def say [project: record, words: list<string>, span: record]: nothing -> any {
-    program-says ([...$words --config $project.config]) $span
+# The data of a one-shot command of `orchestratord` for a project.
+export def query-offline [project: record, words: list<string>, span: record]: nothing -> any {
+    run-program ([...$words --config $project.config]) $span
 }
 
-# The data of a one-shot command.
-export def program-says [words: list<string>, span: record]: nothing -> any {
+# The data of a one-shot command of `orchestratord`.
+export def run-program [words: list<string>, span: record]: nothing -> any {
     cd /
-    let said = ^(launch program $span) ...$words | complete
-    if $said.stdout == "" { problem raise { code: internal message: ($said.stderr | str trim) } $span }
-    $said.stdout | printable decode | data $span
+    let output = ^(launch program $span) ...$words | complete
+    if $output.stdout == "" { problem raise { code: internal message: ($output.stderr | str trim) } $span }
+    $output.stdout | printable decode | data $span
 }
 
-# Stops a daemon and waits until its process has ended, and with it its socket and its lock. Another shell may already have
+# Stops a daemon and waits until its process has ended, which releases its socket and its lock. By then another shell may have
 # started the next daemon.
-export def end [way: record, query: record]: nothing -> record {
-    let daemon = ask $way /api/v1/daemon
-    let answer = send $way /api/v1/daemon/stop {} $query
-    # A daemon that exits before its response is read has stopped all the same.
-    let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $way.span } else { $daemon }
-    let deadline = (date now) + $PATIENCE
+export def stop-daemon [connection: record, query: record]: nothing -> record {
+    let daemon = fetch $connection /api/v1/daemon
+    let answer = send $connection /api/v1/daemon/stop {} $query
+    # If the daemon exits before its response is read, it has stopped too.
+    let daemon = if $answer.success or $answer.error.code != daemon_unreachable { $answer | data $connection.span } else { $daemon }
+    let deadline = (date now) + $DAEMON_TIMEOUT
     # The pid of a remote daemon belongs to another machine.
-    let started = if $way.url? == null { start-time $daemon.pid }
-    while (answers $way $daemon.pid) or ($started != null and (start-time $daemon.pid) == $started) {
-        if (date now) > $deadline { problem raise { code: timeout message: "the daemon has not ended yet" } $way.span }
-        sleep $PAUSE
+    let started = if $connection.url? == null { start-time $daemon.pid }
+    while (is-answering $connection $daemon.pid) or ($started != null and (start-time $daemon.pid) == $started) {
+        if (date now) > $deadline { problem raise { code: timeout message: "the daemon has not ended yet" } $connection.span }
+        sleep $POLL_INTERVAL
     }
     $daemon
 }
 
 # Whether the daemon of this pid answers.
-def answers [way: record, pid: int]: nothing -> bool {
-    if (version $way) == null { return false }
-    let answer = envelope $way /api/v1/daemon {}
+def is-answering [connection: record, pid: int]: nothing -> bool {
+    if (version $connection) == null { return false }
+    let answer = envelope $connection /api/v1/daemon {}
     if $answer.success { $answer.data.pid == $pid } else { $answer.error.code != daemon_unreachable }
 }
 
@@ -205,22 +205,22 @@ def start-time [pid: int]: nothing -> any {
     if $fields.0 in [Z X] { null } else { $fields.19 }
 }
 
-def version [way: record]: nothing -> any {
-    if $way.url? == null {
-        if $way.socket == null { return null }
-        distrust-strangers $way
+def version [connection: record]: nothing -> any {
+    if $connection.url? == null {
+        if $connection.socket == null { return null }
+        check-socket-owner $connection
     }
-    try { remote get-within $PATIENCE $way (target /api/v1/version {}) | from json | get data } catch { null }
+    try { remote get-within $DAEMON_TIMEOUT $connection (target /api/v1/version {}) | from json | get data } catch { null }
 }
 
-# A socket in a directory of another user may belong to any process of that user.
-def distrust-strangers [way: record]: nothing -> any {
+# An error if the socket is in a directory of another user: any process of that user may have created it.
+def check-socket-owner [connection: record]: nothing -> any {
     cd /
-    let directory = $way.socket | path dirname
-    let owner = ownership stranger $directory
+    let directory = $connection.socket | path dirname
+    let owner = ownership foreign-owner $directory
     if $owner == null { return }
     problem raise { code: storage message: $"cannot trust the socket in `($directory)`: it belongs to user ($owner)"
-        help: "unset $env.XDG_RUNTIME_DIR, or set it to a directory of your own" } $way.span
+        help: "unset $env.XDG_RUNTIME_DIR, or set it to a directory of your own" } $connection.span
 }
 
 def target [route: string, query: record]: nothing -> string {
@@ -237,12 +237,12 @@ export def data [span: record]: record -> any {
     $envelope.data
 }
 
-# An envelope for a failed request; ctrl-c stays an error.
-export def lost [error: record, way: record]: nothing -> any {
+# The envelope for a failed request. After ctrl-c an error is raised.
+export def connection-error [error: record, connection: record]: nothing -> any {
     if $error.msg =~ "(?i)interrupted" {
-        error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $way.span } }
+        error make { msg: "Operation interrupted" label: { text: "ended by ctrl-c" span: $connection.span } }
     }
-    let whom = $way.url? | default "the daemon"
+    let peer = $connection.url? | default "the daemon"
     let redirect = $"($error.debug? | default '') ($error.rendered? | default '')"
         | parse --regex 'Redirect encountered[^(]*\((?<status>[^)]+)\)' | get 0?.status
     if $redirect != null {
@@ -250,7 +250,7 @@ export def lost [error: record, way: record]: nothing -> any {
             success: false
             error: {
                 code: daemon_unreachable
-                message: $"cannot reach `($whom)`: it answers with a redirect \(($redirect)\)"
+                message: $"cannot reach `($peer)`: it answers with a redirect \(($redirect)\)"
                 help: "something else answers there, such as a proxy or a login page: correct the address"
             }
         }
@@ -259,8 +259,8 @@ export def lost [error: record, way: record]: nothing -> any {
         success: false
         error: {
             code: daemon_unreachable
-            message: $"cannot reach ($whom): ($error.msg)"
-            help: (if $way.url? == null { "`service daemon status` says whether it runs" } else {
+            message: $"cannot reach ($peer): ($error.msg)"
+            help: (if $connection.url? == null { "`service daemon status` says whether it runs" } else {
                 "does a daemon run there, with `listen` in [orchestrator.api], and is its certificate one that this machine trusts?"
             })
         }

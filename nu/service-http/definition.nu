@@ -5,7 +5,7 @@ use problem.nu
 # A value in the form of services.toml.
 export def main [span: record]: any -> any {
     let value = $in
-    # Not `each`: an error in it would lose its code.
+    # An error inside `each` would lose its code, so `reduce` is used.
     match ($value | describe --detailed | get type) {
         "record" => ($value | columns | reduce --fold {} {|key, all| $all | insert $key ($value | get $key | main $span) })
         "list" => ($value | reduce --fold [] {|item, all| $all ++ [($item | main $span)] })
@@ -18,7 +18,7 @@ export def main [span: record]: any -> any {
     }
 }
 
-# In whole units, so that a message about it shows the user's own value.
+# In the largest whole unit, so that a message shows the value as the user wrote it.
 def duration [nanoseconds: int]: nothing -> string {
     if $nanoseconds mod 1_000_000_000 == 0 {
         $"($nanoseconds // 1_000_000_000)s"

@@ -1,4 +1,4 @@
-# Completion of service names while the user types: it has a short limit, starts no daemon and shows no error.
+# Completion of service names while the user types. A completion has a short time limit, starts no daemon and shows no error.
 
 use client.nu
 use ownership.nu
@@ -6,43 +6,43 @@ use printable.nu
 use project.nu
 use remote.nu
 
-# The limit for a daemon.
-const PATIENCE = 150ms
+# The maximum time for a daemon's answer.
+const STATUS_TIMEOUT = 150ms
 
 # All services of the project.
-export def all []: nothing -> list { offer [] }
+export def all []: nothing -> list { complete-names [] }
 
-# All services, those that can be stopped first.
-export def running []: nothing -> list { offer [stopped completed failed] }
+# All services; those that can be stopped come first.
+export def running []: nothing -> list { complete-names [stopped completed failed] }
 
-# All services, those that can be started first.
-export def idle []: nothing -> list { offer [waiting starting ready stopping backoff] }
+# All services; those that can be started come first.
+export def idle []: nothing -> list { complete-names [waiting starting ready stopping backoff] }
 
 # The services that no file defines.
 export def added []: nothing -> list {
-    let span = (metadata $PATIENCE).span
+    let span = (metadata $STATUS_TIMEOUT).span
     try {
-        let there = remote way null $span
-        let project = if $there == null { project null $span }
-        let way = if $there == null { way $project } else { $there }
-        let services = try { client peek $way /api/v1/services/list $PATIENCE } catch { client say $project [list] $span }
+        let remote = remote connection null $span
+        let project = if $remote == null { project null $span }
+        let connection = if $remote == null { local-connection $project } else { $remote }
+        let services = try { client fetch-within $connection /api/v1/services/list $STATUS_TIMEOUT } catch { client query-offline $project [list] $span }
         $services | where origin != file | get name
     } catch { [] }
 }
 
-# All services, the applicable ones first; each with its state as the reason.
-def offer [without: list<string>]: nothing -> list {
+# All services with their states; those in none of these states come first.
+def complete-names [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span
-        let there = remote way null $span
-        let project = if $there == null { project null $span }
-        let way = if $there == null { way $project } else { $there }
-        let status = try { client peek $way /api/v1/services/status $PATIENCE } catch {
+        let remote = remote connection null $span
+        let project = if $remote == null { project null $span }
+        let connection = if $remote == null { local-connection $project } else { $remote }
+        let status = try { client fetch-within $connection /api/v1/services/status $STATUS_TIMEOUT } catch {
             ownership read-toml $project.config | get services | columns | each {|name| { name: $name state: null } }
         }
-        let fitting = $status | where state not-in $without
-        $fitting ++ ($status | where state in $without) | each {|it| { value: ($it.name | printable plain) description: $it.state } }
+        let applicable = $status | where state not-in $without
+        $applicable ++ ($status | where state in $without) | each {|it| { value: ($it.name | printable plain) description: $it.state } }
     } catch { [] }
 }
 
-def way [project: record]: nothing -> record { { socket: (project socket $project) span: (metadata $project).span } }
+def local-connection [project: record]: nothing -> record { { socket: (project socket $project) span: (metadata $project).span } }

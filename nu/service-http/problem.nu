@@ -2,16 +2,16 @@
 
 use printable.nu
 
-# Nushell pipes the item of a closure into the first command of the closure.
+# A part of help texts: Nushell pipes the item of a closure into the first command of the closure.
 export const IN_A_CLOSURE = "in a closure, whose item comes through the pipe: `null | service ...`"
 
-# Raises a problem of the API, or one of this module in the same form. The span is that of the command's names, and also tells
-# whether they were piped in.
+# Raises a problem of the API, or of this module in the same form. The span is that of the command's names; its field `piped` is true
+# if the names were piped in.
 export def raise [problem: record, span: record]: nothing -> error {
     let place = { start: $span.start end: $span.end }
     let error = { msg: (text $problem | printable plain) code: $"service::($problem.code)" label: { text: (label $problem.code) span: $place } }
-    let unknown = $problem.code == not_found and ($span.piped? | default false)
-    let help = [$problem.help? (if $unknown { $IN_A_CLOSURE })] | compact
+    let is_unknown_input = $problem.code == not_found and ($span.piped? | default false)
+    let help = [$problem.help? (if $is_unknown_input { $IN_A_CLOSURE })] | compact
     let help = if ($help | is-not-empty) { $help | str join "; " | printable plain }
     error make (if $help == null { $error } else { $error | insert help $help })
 }
@@ -20,8 +20,8 @@ export def raise [problem: record, span: record]: nothing -> error {
 def text [problem: record]: nothing -> string {
     let place = $problem.place?
     let place = if $place == null { "" } else {
-        let pad = times " " ($"($place.line)" | str length)
-        let mark = $"(times ' ' ($place.column - 1))(times '^' $place.width)"
+        let pad = repeat " " ($"($place.line)" | str length)
+        let mark = $"(repeat ' ' ($place.column - 1))(repeat '^' $place.width)"
         $"\n --> ($place.file):($place.line):($place.column)\n($place.line) | ($place.snippet)\n($pad) | ($mark)"
     }
     let lines = $problem.log? | default [] | each {|line| $"\n  | ($line)" } | str join
@@ -32,7 +32,7 @@ def text [problem: record]: nothing -> string {
     $"($problem.message)($place)($lines)($others)"
 }
 
-def times [character: string, count: int]: nothing -> string {
+def repeat [character: string, count: int]: nothing -> string {
     "" | fill --character $character --width $count
 }
 

@@ -7,68 +7,68 @@ use trusted.nu
 
 const FOLDER = "service-orchestrator"
 
-# The beginning of a new services.toml of the user's own.
-const OWN = "# Services outside any project: `service run` and `service add` use this file.\n"
+# The first line of a new services.toml outside of any project.
+const OWN_FILE_HEADER = "# Services outside any project: `service run` and `service add` use this file.\n"
 
-# The project: `config`, or else `$env.SERVICES_CONFIG`, or else the nearest services.toml upward, or else the user's own, which
-# is created where a command needs a project and no file. A project whose file is gone is found by its path while its state
-# exists, and upward while its daemon or its services run.
+# The project, in this order: `config`; `$env.SERVICES_CONFIG`; the nearest services.toml upward; the user's own services.toml. With
+# --anywhere the user's own file is created if necessary. A project without its file is found by its path if its state exists, and
+# upward if its daemon or its services run.
 export def main [
     config: any
     span: record
     --anywhere
 ]: nothing -> record<config: string, state: string, record: string, log: string, trusted_hash: any> {
-    let here = $env.PWD
+    let pwd = $env.PWD
     # Nushell cannot inspect files from a directory that is gone.
     cd /
-    let is_here = ($here | path type) == dir
+    let pwd_exists = ($pwd | path type) == dir
     let named = $config | default ($env.SERVICES_CONFIG? | default "") | str replace --regex '^~' (home-directory | default "~")
-    if $named != "" and not $is_here and not ($named | str starts-with "/") { directory-is-gone $here $span }
-    let path = if $named != "" { $here | path join $named } else { upward-or-left $here $is_here $span }
-    let path = if $path == null and $is_here { users-own $anywhere } else { $path }
-    if $path == null and not $is_here { directory-is-gone $here $span }
+    if $named != "" and not $pwd_exists and not ($named | str starts-with "/") { directory-is-gone $pwd $span }
+    let path = if $named != "" { $pwd | path join $named } else { find-upward $pwd $pwd_exists $span }
+    let path = if $path == null and $pwd_exists { find-own-file $anywhere } else { $path }
+    if $path == null and not $pwd_exists { directory-is-gone $pwd $span }
     if $path == null {
-        problem raise { code: no_project message: $"no services.toml in `($here)` or above it"
+        problem raise { code: no_project message: $"no services.toml in `($pwd)` or above it"
             help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span
     }
-    let inside = $path | path join services.toml
-    let candidates = if ($path | path type) == dir { [$inside $path] } else { [$path $inside] }
-    let there = $candidates | where {|file| is-there $file }
-    # A project that is gone defines nothing; its running services can be stopped whatever users can write to its directory.
-    let why = if $named == "" and ($there | is-not-empty) { ownership foreign $there.0 }
-    let hash = if $why != null { trusted hash-if-trusted $there.0 }
-    if $why != null and $hash == null {
-        problem raise { code: untrusted_file message: $"cannot use `($path)`: ($why)"
+    let nested = $path | path join services.toml
+    let candidates = if ($path | path type) == dir { [$nested $path] } else { [$path $nested] }
+    let existing = $candidates | where {|file| is-file $file }
+    # A project without its file defines no service. Its running services can be stopped, regardless of the directory's owner.
+    let risk = if $named == "" and ($existing | is-not-empty) { ownership foreign $existing.0 }
+    let hash = if $risk != null { trusted hash-if-trusted $existing.0 }
+    if $risk != null and $hash == null {
+        problem raise { code: untrusted_file message: $"cannot use `($path)`: ($risk)"
             help: "it defines commands to run: read it, then run `service trust`, or name it with `--config` or $env.SERVICES_CONFIG; `chmod go-w` restricts your own file" } $span
     }
-    let left = $candidates | where {|file| (state (settled $file) | path type) == dir }
-    let file = $there ++ $left | get --optional 0
+    let with_state = $candidates | where {|file| (state (resolve-directories $file) | path type) == dir }
+    let file = $existing ++ $with_state | get --optional 0
     if $file == null {
         problem raise { code: no_project message: $"cannot read `($candidates.0)`: there is no such file"
             help: "name an existing file with `--config`, or create one here" } $span
     }
-    let file = settled $file
+    let file = resolve-directories $file
     let state = state $file
     {
         config: $file
         state: $state
         record: ($state | path join orchestratord.json)
         log: ($state | path join orchestratord.log)
-        # Trust applies to the content, and not to the file.
+        # The trust applies to the content of the file.
         trusted_hash: $hash
     }
 }
 
 # The existing directory of the shell.
-export def here [span: record]: nothing -> string {
-    let here = $env.PWD
+export def current-directory [span: record]: nothing -> string {
+    let pwd = $env.PWD
     cd /
-    if ($here | path type) != dir { directory-is-gone $here $span }
-    $here
+    if ($pwd | path type) != dir { directory-is-gone $pwd $span }
+    $pwd
 }
 
-def directory-is-gone [here: string, span: record]: nothing -> error {
-    problem raise { code: no_project message: $"the current directory is gone: `($here)`"
+def directory-is-gone [pwd: string, span: record]: nothing -> error {
+    problem raise { code: no_project message: $"the current directory is gone: `($pwd)`"
         help: "change to another directory, or name a services.toml by its whole path with `--config`" } $span
 }
 
@@ -81,14 +81,14 @@ def state [file: string]: nothing -> string {
     $states | path join $FOLDER (slug $file)
 }
 
-# A path with the links of its directories resolved, as far as they exist. The last component stays as it is.
-export def settled [file: string]: nothing -> string {
-    resolved ($file | path dirname) | path join ($file | path basename)
+# Resolves links in the directories of a path, as far as these exist, and keeps the last component.
+export def resolve-directories [file: string]: nothing -> string {
+    resolve-existing ($file | path dirname) | path join ($file | path basename)
 }
 
-def resolved [directory: string]: nothing -> string {
+def resolve-existing [directory: string]: nothing -> string {
     if $directory in ["/" ""] or ($directory | path exists) { return ($directory | path expand) }
-    resolved ($directory | path dirname) | path join ($directory | path basename)
+    resolve-existing ($directory | path dirname) | path join ($directory | path basename)
 }
 
 # The socket that the daemon has recorded; null if there is none.
@@ -102,60 +102,60 @@ export def upward [from: string]: nothing -> any {
     mut directory = $from
     loop {
         let file = $directory | path join services.toml
-        if (is-there $file) { return $file }
+        if (is-file $file) { return $file }
         if $directory in ["/" ""] { return null }
         $directory = $directory | path dirname
     }
 }
 
 # Whether a file exists, behind links; a directory of that name does not count.
-def is-there [file: string]: nothing -> bool {
-    # Nothing can exist below a file.
+def is-file [file: string]: nothing -> bool {
+    # `path type` fails for a path below a file.
     let type: any = try { $file | path type } catch { null }
     let type: any = if $type == symlink { $file | path expand | path type } else { $type }
     $type not-in [null dir symlink]
 }
 
-# The nearest project upward. From a directory that is gone, it can only be a project that is gone.
-def upward-or-left [here: string, is_here: bool, span: record]: nothing -> any {
-    mut directory = $here
+# The nearest project upward. If the shell's directory is gone, only a project without its file is found.
+def find-upward [pwd: string, pwd_exists: bool, span: record]: nothing -> any {
+    mut directory = $pwd
     loop {
         let file = $directory | path join services.toml
-        let is_file = is-there $file
-        if $is_here and $is_file { return $file }
-        if not $is_file and (lives (state (settled $file)) $span) { return $file }
+        let is_file = is-file $file
+        if $pwd_exists and $is_file { return $file }
+        if not $is_file and (is-running (state (resolve-directories $file)) $span) { return $file }
         if $directory in ["/" ""] { return null }
         $directory = $directory | path dirname
     }
 }
 
 # Whether a daemon or services of the project with this state directory run.
-def lives [state: string, span: record]: nothing -> bool {
+def is-running [state: string, span: record]: nothing -> bool {
     if ($state | path type) != dir { return false }
-    traces $state $span | any {|it| $it.daemon or (has-services $it) }
+    find-summaries $state $span | any {|it| $it.daemon or (has-services $it) }
 }
 
 # Whether services of the project may run.
-export def runs [config: any, span: record]: nothing -> bool {
-    traces (main $config $span | get state) $span | any {|it| has-services $it }
+export def has-services-running [config: any, span: record]: nothing -> bool {
+    find-summaries (main $config $span | get state) $span | any {|it| has-services $it }
 }
 
-def traces [state: string, span: record]: nothing -> list {
+def find-summaries [state: string, span: record]: nothing -> list {
     cd /
     let projects = try { ^(launch program $span) projects | complete | get stdout | from json | get data } catch { [] }
     $projects | where state_dir == $state
 }
 
-def has-services [trace: record]: nothing -> bool { $trace.kept > 0 or $trace.managed > 0 or $trace.containers != 0 }
+def has-services [summary: record]: nothing -> bool { $summary.kept > 0 or $summary.managed > 0 or $summary.containers != 0 }
 
-def users-own [make: bool]: nothing -> any {
+def find-own-file [create: bool]: nothing -> any {
     let settings = home XDG_CONFIG_HOME .config
     if $settings == null { return null }
     let file = $settings | path join $FOLDER services.toml
     if not ($file | path exists) {
-        if not $make { return null }
+        if not $create { return null }
         mkdir ($file | path dirname)
-        $OWN | save $file
+        $OWN_FILE_HEADER | save $file
     }
     $file
 }
@@ -168,7 +168,7 @@ def home [variable: string, below_home: string]: nothing -> any {
     if $home != null { $home | path join $below_home }
 }
 
-# From the environment, or else from Nushell.
+# The home directory from the environment, or else from Nushell.
 def home-directory []: nothing -> any {
     let known = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
     $known | where {|home| ($home | default "" | str starts-with "/") } | get --optional 0

@@ -245,14 +245,14 @@ export def why [it: record]: nothing -> record {
 
 def inside [value: any, row: closure]: nothing -> any { if $value == null { null } else { do $row $value } }
 
-# A duration in milliseconds, or in microseconds below one millisecond.
+# A duration, rounded to milliseconds, or to microseconds below one millisecond.
 def took [ms: any]: nothing -> any {
     if $ms == null { return null }
     let nanoseconds = if $ms < 1.0 { ($ms * 1e3 | math round) * 1e3 } else { ($ms | math round) * 1e6 }
     $nanoseconds | into int | into duration
 }
 
-# An uptime in seconds, or in milliseconds within the first second.
+# An uptime, rounded down to seconds, or to milliseconds within the first second.
 def uptime [ms: any]: nothing -> any {
     if $ms == null { return null }
     let nanoseconds = if $ms < 1e3 { ($ms | math floor) * 1e6 } else { ($ms / 1e3 | math floor) * 1e9 }

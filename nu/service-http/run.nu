@@ -1,4 +1,4 @@
-# `service run`, defined by its whole name: `run` alone is a keyword of Nushell, which no module may export.
+# `service run`, defined by its whole name, because `run` is a keyword of Nushell that no module may export.
 
 use client.nu
 use definition.nu
@@ -8,12 +8,12 @@ use action.nu
 
 # Run one command line as a supervised service outside the file.
 #
-# It is transient: five minutes after its end (`forget_transient` in services.toml) it is removed, unless --keep. Nushell
-# reserves the name `env`, so variables are set with -e alone.
+# The service is transient: it is deleted five minutes after its end (`forget_transient` in services.toml), except with --keep.
+# Nushell reserves the name `env`, so variables are set only with -e.
 @category service
 @search-terms systemd-run transient background job nohup spawn
 export def "service run" [
-    ...command: oneof<string, bool> # a command line as one string, or after `--` word by word
+    ...command: oneof<string, bool> # a command line as one string, or as words after `--`
     --config (-c): path # the services.toml to use
     --name (-n): string # name of the service (default: from the program, made unique)
     -e: record # environment variables
@@ -25,20 +25,20 @@ export def "service run" [
     --oneshot # the command does its work and exits: wait for the exit
     --keep (-k) # keep its definition until `service remove`
     --no-wait # return as soon as the action is under way
-    --timeout (-t): duration # how long to wait; the service continues after that
+    --timeout (-t): duration # maximum time of the wait; the service continues after that
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $command).span
     if ($command | is-empty) {
         problem raise { code: no_command message: "missing command line"
-            help: "give a command line as one string, or after `--` word by word" } $span
+            help: "give a command line as one string, or as words after `--`" } $span
     }
     let limit = action milliseconds $timeout $span
     let words = $command | each { into string }
     let keys = {
         name: $name
         env: $e
-        working_dir: (if $working_dir == null { project here $span } else { project here $span | path join $working_dir })
+        working_dir: (if $working_dir == null { project current-directory $span } else { project current-directory $span | path join $working_dir })
         restart: $restart
         health_check_endpoint: $health
         memory_limit: $memory_limit
@@ -46,12 +46,12 @@ export def "service run" [
         oneshot: (if $oneshot { true } else { null })
         start_command: (if ($words | length) == 1 { $words.0 } else { $words })
     }
-    let said = $keys | columns | where {|key| ($keys | get $key) != null }
-    let body = { services: [($keys | select ...$said | definition $span)] transient: (not $keep) }
-    let way = client connect $config $span --anywhere
-    let added = client post $way /api/v1/services/add $body | first
+    let given = $keys | columns | where {|key| ($keys | get $key) != null }
+    let body = { services: [($keys | select ...$given | definition $span)] transient: (not $keep) }
+    let connection = client connect $config $span --anywhere
+    let added = client post $connection /api/v1/services/add $body | first
     let request = { names: [$added.name] wait: (not $no_wait) timeout_ms: $limit }
-    action send $way start /api/v1/services/start $request false
+    action send $connection start /api/v1/services/start $request false
 }
 
 def policies []: nothing -> list<string> { [no on-failure always unless-stopped] }

@@ -3,15 +3,15 @@
 use client.nu
 use problem.nu
 
-# The names; null without names and pipe, and empty for an empty pipe, which must never mean "all".
+# The names. Null without names and pipe; empty for an empty pipe, which must never select all services.
 export def main [names: list<string>, piped: any, config: any, span: record]: nothing -> any {
     # In `1..9 | each { service status }` Nushell pipes the number into the command. A number selects no service.
     if $piped == null or ($piped | describe) == int { return (if ($names | is-empty) { null } else { $names }) }
     let rows = if ($piped | describe) =~ '^(list|table)' { $piped } else { [$piped] }
     let found = $rows | each {|row| { name: (name $row) } }
-    let bad = $found | any {|it| $it.name == null }
+    let has_invalid = $found | any {|it| $it.name == null }
     if ($names | is-empty) {
-        if $bad {
+        if $has_invalid {
             problem raise { code: bad_row message: "cannot tell which service is meant"
                 help: $"pipe in strings, or rows with a `name` column; ($problem.IN_A_CLOSURE)" } $span
         }
@@ -19,11 +19,11 @@ export def main [names: list<string>, piped: any, config: any, span: record]: no
     }
     # In `each {|name| service start $name }` Nushell pipes the name into the command as well. An item that cannot be a service
     # does not contradict the names.
-    if $bad or $found.name == $names { return $names }
-    # Nor does one that names no service.
+    if $has_invalid or $found.name == $names { return $names }
+    # An item that names no service does not contradict the names either.
     let known = client read $config $span /api/v1/services/list {} [list] | get name
-    let other = $found.name | where $it in $known
-    if ($other | is-empty) and ($found | is-not-empty) { return $names }
+    let known_names = $found.name | where $it in $known
+    if ($known_names | is-empty) and ($found | is-not-empty) { return $names }
     problem raise { code: ambiguous_input message: "cannot take names both as arguments and from the pipe"
         help: $"use only one of the two; ($problem.IN_A_CLOSURE)" } $span
 }
@@ -33,13 +33,13 @@ export def mark [names: list, piped: any, span: record]: nothing -> record<start
     { start: $span.start end: $span.end piped: (($names | is-empty) and $piped != null) }
 }
 
-# For commands that change something: a selection without names needs `--all`, which excludes names. Then null means all.
-export def or-all [selected: any, all: bool, span: record]: nothing -> nothing {
+# Checks the selection of an action: either names, or `--all`, for which `selected` is null.
+export def check-selection [selected: any, all: bool, span: record]: nothing -> nothing {
     if $selected == null and not $all {
         problem raise { code: no_names message: "no service is named"
-            help: "name services, pipe them in, or say `--all`" } $span
+            help: "name services, pipe them in, or use `--all`" } $span
     }
-    # Every project of the piped rows was selected, and there was none.
+    # Names and `--all` exclude each other; an empty pipe has no names.
     if $selected != null and $all and ($selected | is-not-empty) {
         problem raise { code: ambiguous_input message: "cannot take both names and `--all`"
             help: "use only one of the two" } $span
@@ -49,10 +49,10 @@ export def or-all [selected: any, all: bool, span: record]: nothing -> nothing {
 # The names in the form of the API.
 export def joined [selected: any]: nothing -> string { $selected | default [] | str join "," }
 
-# Whether the pipe was empty, so that there is nothing to do.
-export def is-nothing [selected: any]: nothing -> bool { $selected != null and ($selected | is-empty) }
+# Whether the pipe was empty, so that no service is selected.
+export def selects-nothing [selected: any]: nothing -> bool { $selected != null and ($selected | is-empty) }
 
-# The name in a row; rows about services, such as those of logs, have it in another column.
+# The name in a row: the column `name`, or `service`, as in rows of logs.
 def name [row: any]: nothing -> any {
     let kind = $row | describe
     if $kind == string { return $row }

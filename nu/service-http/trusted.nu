@@ -1,26 +1,26 @@
 # The trusted files: a file with one row per services.toml, which `service trust` writes and `crates/service-api/src/trust.rs`
-# reads as well. It is JSON, and therefore also NUON.
+# reads too. The format is JSON, which is also NUON.
 
 use ownership.nu
 
-# The path of the file.
+# The path of the store.
 export def store []: nothing -> string {
-    let set = $env.XDG_STATE_HOME? | default ""
+    let configured = $env.XDG_STATE_HOME? | default ""
     let home = [$env.HOME? ($nu | get --optional home-dir) ($nu | get --optional home-path)]
         | where {|home| ($home | default "" | str starts-with "/") }
-    let states = if ($set | str starts-with "/") { $set } else if ($home | is-not-empty) { $home.0 | path join .local/state } else {
+    let states = if ($configured | str starts-with "/") { $configured } else if ($home | is-not-empty) { $home.0 | path join .local/state } else {
         error make --unspanned { msg: "cannot find the state directory: neither HOME nor XDG_STATE_HOME is set"
             code: "service::internal" help: "set XDG_STATE_HOME to a directory of your own" }
     }
     $states | path join service-orchestrator trusted.nuon
 }
 
-# Its rows; none if the file belongs to another user.
+# The rows of the store; none if the file belongs to another user.
 export def rows []: nothing -> list<any> {
     let store = try { store } catch { null }
     if $store == null or not ($store | path exists) or (ownership foreign $store) != null { return [] }
     try {
-        ownership must-be-regular $store
+        ownership require-regular $store
         open --raw $store | from nuon
     } catch { [] }
 }
@@ -40,7 +40,7 @@ def hash-of [file: string]: nothing -> string {
     ownership content $file | hash sha256
 }
 
-# The hash by which this file is trusted; null if it is not, or has changed.
+# The trusted hash of this file; null if the file is not trusted or has changed.
 export def hash-if-trusted [file: string]: nothing -> any {
     let file = $file | path dirname | path expand | path join ($file | path basename)
     let row = rows | where file == $file

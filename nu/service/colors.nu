@@ -11,7 +11,7 @@ export def style [word: string]: nothing -> any {
     }
 }
 
-# Colours the cells of these columns. The result is for display only: `where` no longer matches the words.
+# Colours the cells of these columns. The result is for display only, because `where` does not match coloured words.
 export def coloured [...columns: string]: table -> table {
     let rows = $in
     $columns | reduce --fold $rows {|column, rows|

@@ -4,11 +4,11 @@ use error_span.nu
 
 # Stop all services of the project, dependents first, then its daemon.
 #
-# The result has one row for each stopped service. With rows of `service projects` as input it stops these projects.
+# The result has one row for each stopped service. With rows of `service projects` as input the command stops these projects.
 @category service
 @search-terms stop all quit daemon
-@example "leave nothing of the project running" { service down }
-@example "leave nothing running of projects whose directory is gone" { service projects | where file == gone | service down }
+@example "stop the whole project" { service down }
+@example "stop the projects whose directory is gone" { service projects | where file == gone | service down }
 export def "service down" [
     --config (-c): path # the services.toml to use; the file may be missing
 ]: any -> table {

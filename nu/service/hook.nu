@@ -1,105 +1,105 @@
 # `service hook`: starts services when the shell enters a directory, and stops them when it leaves.
 #
-# The started services are recorded in a directory of the project: `shells/` has a file per shell that is inside, `started/` one
-# per service. The last shell that leaves stops the recorded services, and no others.
+# The hook records the started services in a directory of the project: `shells/` has a file for each shell inside, `started/` has a
+# file for each service. The last shell that leaves stops the recorded services, and no others.
 
 use ../service-http/ownership.nu
 use ../service-http/printable.nu
 use ../service-http/trusted.nu
 use paths.nu
 
-# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them on leaving.
+# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them when it leaves.
 #
 # The hook ignores a services.toml whose present content is not trusted: see `service trust`. It works in the background, so
 # the prompt does not wait. It stops only services that it has started, with their dependencies, and only when no other shell
-# is inside. A shell that exits inside leaves its services running.
+# is inside. If a shell exits inside the directory, its services keep running.
 @category service
 @search-terms direnv cd enter leave auto
 @example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
 export def --env "service hook" []: nothing -> closure {
     {|before, after|
-        let left = if $before == null { null } else { paths project $before }
-        let entered = paths project $after
-        $env.SERVICE_HOOK_INSIDE = $entered
-        if $left != $entered {
-            if $left != null { leave $left }
-            if $entered != null { enter $entered }
+        let former = if $before == null { null } else { paths project $before }
+        let current = paths project $after
+        $env.SERVICE_HOOK_INSIDE = $current
+        if $former != $current {
+            if $former != null { leave $former }
+            if $current != null { enter $current }
         }
     }
 }
 
-# Starts services with `auto = true`, if the file is trusted. `service trust` calls it as well.
+# Starts services with `auto = true`, if the file is trusted. `service trust` also calls this command.
 export def --env enter [file: string]: nothing -> nothing {
     let parsed = try { ownership read-toml $file } catch { return }
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
-    let marked = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
-    if not $marked { return }
+    let has_auto = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
+    if not $has_auto { return }
     # The daemon compares the hash, so that the trusted content is what starts.
     let hash = trusted hash-if-trusted $file
     if $hash == null {
-        tell-once $file
+        print-once $file
         return
     }
-    let notes = notes $file
-    mkdir ($notes | path join shells) ($notes | path join started)
-    touch (mine $notes)
+    let records = records-directory $file
+    mkdir ($records | path join shells) ($records | path join started)
+    touch (own-record $records)
     job spawn {
         $env.SERVICE_CALLER = "hook"
-        try { start $file $notes $hash } catch {|error| $error.msg | save --force ($notes | path join error) }
-        # Another shell left before this one entered.
-        if not (mine $notes | path exists) { try { stop $file $notes } }
+        try { start $file $records $hash } catch {|error| $error.msg | save --force ($records | path join error) }
+        # This shell has left again while the services started.
+        if not (own-record $records | path exists) { try { stop $file $records } }
     } | ignore
 }
 
 def leave [file: string]: nothing -> nothing {
-    let notes = notes $file
-    if not (mine $notes | path exists) { return }
-    rm --force (mine $notes)
+    let records = records-directory $file
+    if not (own-record $records | path exists) { return }
+    rm --force (own-record $records)
     job spawn {
         $env.SERVICE_CALLER = "hook"
-        try { stop $file $notes }
+        try { stop $file $records }
     } | ignore
 }
 
-def start [file: string, notes: string, hash: string]: nothing -> nothing {
+def start [file: string, records: string, hash: string]: nothing -> nothing {
     service list --config $file
     | where auto
     | service start --no-wait --config $file --if-hash $hash
     | where action in [started starting]
-    | each {|row| touch ($notes | path join started $row.name) }
+    | each {|row| touch ($records | path join started $row.name) }
     | ignore
 }
 
-def stop [file: string, notes: string]: nothing -> nothing {
-    if (ls ($notes | path join shells) | any {|shell| is-alive $shell.name }) { return }
-    let started = ls ($notes | path join started) | get name | path basename
+def stop [file: string, records: string]: nothing -> nothing {
+    if (ls ($records | path join shells) | any {|shell| is-alive $shell.name }) { return }
+    let started = ls ($records | path join started) | get name | path basename
     if ($started | is-empty) { return }
-    # No daemon is started only to stop services that it would first have to adopt.
+    # Starts no daemon only for a stop.
     service status --no-start --quiet --config $file
     | where name in $started and status == running
     | service stop --no-wait --config $file
     | ignore
-    $started | each {|name| rm --force ($notes | path join started $name) } | ignore
+    $started | each {|name| rm --force ($records | path join started $name) } | ignore
 }
 
-# The records of one boot: they are invalid after the next.
-def notes [file: string]: nothing -> string {
+# The directory of the records. A reboot makes the records invalid, so the boot id is part of the key.
+def records-directory [file: string]: nothing -> string {
     paths cache hook $"($file) (open --raw /proc/sys/kernel/random/boot_id)"
 }
 
-def mine [notes: string]: nothing -> string { $notes | path join shells $"($nu.pid)" }
+def own-record [records: string]: nothing -> string { $records | path join shells $"($nu.pid)" }
 
-# Whether a shell of these files still runs; removes the files of those that do not.
+# Whether the shell of this file still runs; removes the file of a shell that has exited.
 def is-alive [shell: string]: nothing -> bool {
-    let lives = $"/proc/($shell | path basename)" | path exists
-    if not $lives { rm --force $shell }
-    $lives
+    let is_running = $"/proc/($shell | path basename)" | path exists
+    if not $is_running { rm --force $shell }
+    $is_running
 }
 
 # Prints a line once per shell and content of a file.
-def --env tell-once [file: string]: nothing -> nothing {
+def --env print-once [file: string]: nothing -> nothing {
     let hash = try { (trusted digest $file).hash } catch { "" }
-    if $hash in ($env.SERVICE_HOOK_TOLD? | default []) { return }
-    $env.SERVICE_HOOK_TOLD = ($env.SERVICE_HOOK_TOLD? | default [] | append $hash)
+    if $hash in ($env.SERVICE_HOOK_PRINTED? | default []) { return }
+    $env.SERVICE_HOOK_PRINTED = ($env.SERVICE_HOOK_PRINTED? | default [] | append $hash)
     print --stderr $"($file | printable plain) has services to start here, and is not trusted: read it, then `service trust`"
 }

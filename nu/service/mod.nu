@@ -1,6 +1,6 @@
-# Commands composed of the plugin's: `use nu/service` merges them into `service ...`.
+# Commands that combine the plugin's commands: `use nu/service` merges them into `service ...`.
 #
-# Only the plugin talks to the daemon. No name here may equal one of its commands.
+# Only the plugin sends requests to the daemon. No name here may equal a command of the plugin.
 
 use up.nu *
 use down.nu *
@@ -12,8 +12,8 @@ use hook.nu ["service hook"]
 use trust.nu *
 use paint.nu *
 
-# Each command is defined by its whole name, which its help, its errors and `nu --mcp` then show. `use nu/service` puts
-# `service` before exported names, so an alias without it is exported.
+# Each command is defined by its whole name, so that help, errors and `nu --mcp` show this name. `use nu/service` puts `service`
+# before exported names, so the exported alias is the name without `service`.
 
 # Start the named services, or all of the project, after their dependencies.
 export alias up = service up
@@ -33,7 +33,7 @@ export alias tail = service tail
 # Return a summary of the project for the prompt, such as `3/4 up, db failing`: from a snapshot, in less than 5 ms.
 export alias prompt = service prompt
 
-# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them on leaving.
+# Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them when it leaves.
 export alias hook = service hook
 
 # Trust the present content of the project's services.toml.
@@ -42,7 +42,7 @@ export alias trust = service trust
 # Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 export alias paint = service paint
 
-# Without the plugin, `service ...` would be the program /usr/sbin/service.
+# Without the plugin, `service ...` calls the program /usr/sbin/service.
 export-env {
     if (which "service status" | is-empty) {
         error make --unspanned {

@@ -4,8 +4,8 @@ use colors.nu
 
 # Return the part of `color_config` that shows states in colour: green, yellow, red, grey.
 #
-# The rows do not change, so `where health == unhealthy` keeps working. Every cell with such a word gets its colour, in other
-# tables too; other strings look the same as before.
+# The rows do not change, so `where health == unhealthy` keeps working. Every cell with a state is coloured, also in other
+# tables; other strings keep their colour.
 @category service
 @search-terms color theme color_config
 @example "in config.nu" "use service\n$env.config.color_config = ($env.config.color_config | merge (service paint))"

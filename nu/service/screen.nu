@@ -1,8 +1,8 @@
-# Draws a picture repeatedly on the terminal's alternate screen, and restores the screen afterwards.
+# Draws text repeatedly on the terminal's alternate screen, and restores the screen at the end.
 #
-# While it waits it reads keys, of which ctrl-c is one. While it draws, ctrl-c is an error that is caught.
+# During a wait ctrl-c arrives as a key. During the drawing ctrl-c raises an error, which `main` catches.
 
-# The alternate screen, no cursor, long lines cut instead of wrapped; and the reverse.
+# Enters the alternate screen, without a cursor and without line wrap; and the reverse.
 const ENTER = "\e[?1049h\e[?25l\e[?7l"
 const LEAVE = "\e[?7h\e[?25h\e[?1049l"
 
@@ -17,20 +17,20 @@ export def main [interval: duration, frame: closure]: nothing -> nothing {
         }
     }
     print --no-newline $ENTER
-    let failed = try { redraw $interval $frame; null } catch {|error| $error }
+    let error = try { redraw $interval $frame; null } catch {|error| $error }
     print --no-newline $LEAVE
-    if $failed != null and not (is-interrupt $failed) { error make --unspanned { msg: $failed.msg } }
+    if $error != null and not (is-interrupt $error) { error make --unspanned { msg: $error.msg } }
 }
 
 def redraw [interval: duration, frame: closure]: nothing -> nothing {
     loop {
         draw $frame
-        if (means-leave (hear $interval)) { break }
+        if (is-quit (read-event $interval)) { break }
     }
 }
 
 # A key or a resize; null if there was none.
-def hear [interval: duration]: nothing -> any {
+def read-event [interval: duration]: nothing -> any {
     try { input listen --types [key resize] --timeout $interval } catch {|error|
         if $error.msg !~ "^Timed out" { error make $error }
         null
@@ -47,10 +47,10 @@ def draw [frame: closure]: nothing -> nothing {
     print --no-newline $"\e[H($lines | str join "\r\n")\e[J"
 }
 
-def means-leave [heard: any]: nothing -> bool {
-    if $heard == null or $heard.type? != key { return false }
-    let control = $heard.modifiers? | default [] | any {|modifier| $modifier =~ control }
-    $heard.code? in [q esc] or ($control and $heard.code? in [c d])
+def is-quit [event: any]: nothing -> bool {
+    if $event == null or $event.type? != key { return false }
+    let control = $event.modifiers? | default [] | any {|modifier| $modifier =~ control }
+    $event.code? in [q esc] or ($control and $event.code? in [c d])
 }
 
 # Whether an error is ctrl-c.

@@ -1,7 +1,7 @@
 # A summary of a whole project: for `prompt`, and above `watch`.
 
-# The limit of names; further services are counted.
-const NAMED = 2
+# The maximum number of names; beyond it only the number is shown.
+const MAX_NAMES = 2
 
 # For example `3/4 up, db failing`. A completed one-shot counts as neither up nor down.
 export def main []: table -> string {
@@ -9,17 +9,17 @@ export def main []: table -> string {
     if ($rows | is-empty) { return "" }
     let failing = $rows | where {|row| $row.state in [failed backoff] or $row.health == unhealthy }
     let unknown = $rows | where state == unknown
-    let moving = $rows | where state in [waiting starting stopping]
+    let changing = $rows | where state in [waiting starting stopping]
     [
         $"($rows | where state == ready | length)/($rows | length) up"
         ($failing | get name | counted "failing")
         ($unknown | get name | counted "unknown")
-        ($moving | where name not-in $failing.name | get name | counted "on the way")
+        ($changing | where name not-in $failing.name | get name | counted "on the way")
     ] | compact | str join ", "
 }
 
 def counted [what: string]: list -> any {
     let names = $in
     if ($names | is-empty) { return null }
-    if ($names | length) > $NAMED { $"($names | length) ($what)" } else { $"($names | str join ' and ') ($what)" }
+    if ($names | length) > $MAX_NAMES { $"($names | length) ($what)" } else { $"($names | str join ' and ') ($what)" }
 }

@@ -7,8 +7,8 @@ use screen.nu
 # The colours of services, in turn.
 const COLOURS = [cyan magenta green yellow blue light_cyan light_magenta light_green light_yellow light_blue]
 
-# The limit of a shown line; `service logs` has the whole line.
-const LONGEST = 2000
+# The maximum length of a shown line; `service logs` has the whole line.
+const MAX_LINE_CHARS = 2000
 
 # Print the last log lines of services, and new ones as they are written, in one colour for each service, until ctrl-c.
 #
@@ -26,14 +26,14 @@ export def "service tail" [
     let colours = $known | enumerate | reduce --fold {} {|it, all|
         $all | insert $it.item ($COLOURS | get ($it.index mod ($COLOURS | length)))
     }
-    let ended = try { follow $names $lines $width $colours; null } catch {|error| $error }
-    if $ended != null and not (screen is-interrupt $ended) { error make $ended }
+    let error = try { follow $names $lines $width $colours; null } catch {|error| $error }
+    if $error != null and not (screen is-interrupt $error) { error make $error }
 }
 
 def follow [names: list<string>, lines: int, width: int, colours: record]: nothing -> nothing {
     let plain = not (is-terminal --stdout)
     service logs ...$names --follow --tail $lines | each {|row|
-        let text = shortened $row.line
+        let text = truncate-line $row.line
         let mark = if $row.stream == stderr { "!" } else { "|" }
         let head = $"($row.service | fill --width $width) ($mark)"
         let style = $colours | get --optional $row.service | default default
@@ -41,9 +41,9 @@ def follow [names: list<string>, lines: int, width: int, colours: record]: nothi
     } | ignore
 }
 
-# A cut line shows how much is missing.
-def shortened [line: string]: nothing -> string {
+# A truncated line shows the number of missing characters.
+def truncate-line [line: string]: nothing -> string {
     let length = $line | str length --grapheme-clusters
-    if $length <= $LONGEST { return $line }
-    $"($line | str substring --grapheme-clusters 0..<$LONGEST)... and ($length - $LONGEST) more characters"
+    if $length <= $MAX_LINE_CHARS { return $line }
+    $"($line | str substring --grapheme-clusters 0..<$MAX_LINE_CHARS)... and ($length - $MAX_LINE_CHARS) more characters"
 }

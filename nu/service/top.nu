@@ -1,11 +1,11 @@
-# `service top`: the services that use most.
+# `service top`: a live table of the services with the highest resource use.
 
 use error_span.nu
 use colors.nu
 use screen.nu
 
-# The width from which all columns fit.
-const WIDE = 100
+# The minimum width for all columns.
+const MIN_FULL_WIDTH = 100
 
 # Show a live table of running services by CPU or memory use, until `q` or ctrl-c.
 #
@@ -33,9 +33,9 @@ export def "service top" [
         let rows = rows $by
         let memory = $rows.memory | compact | append 0b | math sum
         let cpu = $rows.cpu | compact | append 0.0 | math sum
-        let shown = $rows | update uptime {|row| short $row.uptime } | colors coloured state health
+        let shown = $rows | update uptime {|row| round-uptime $row.uptime } | colors coloured state health
         # All services run, and their pids are rarely needed here.
-        let shown = if $size.columns < $WIDE { $shown | reject state pid } else { $shown }
+        let shown = if $size.columns < $MIN_FULL_WIDTH { $shown | reject state pid } else { $shown }
         let table = $shown | table --width $size.columns
         $"(ansi attr_bold)($rows | length) running, cpu ($cpu | math round)%, memory ($memory)(ansi reset)  by ($by), q leaves\n($table)"
     }
@@ -51,7 +51,7 @@ def rows [by: string]: nothing -> table {
 }
 
 # At most two units.
-def short [uptime: any]: nothing -> any {
+def round-uptime [uptime: any]: nothing -> any {
     if $uptime == null or $uptime < 10min { return $uptime }
     let unit = if $uptime < 1day { 1min } else if $uptime < 1wk { 1hr } else { 1day }
     $uptime // $unit * $unit

@@ -1,4 +1,4 @@
-# `service trust`: the files that may run something on their own.
+# `service trust`: the files that the hook and read-only commands may run.
 
 use ../service-http/printable.nu
 use ../service-http/trusted.nu
@@ -7,14 +7,15 @@ use paths.nu
 
 # Trust the present content of the project's services.toml.
 #
-# Every command then uses the file, also if it belongs to another user, read-only commands run its managers and checks, and
-# `service hook` starts services when a shell enters its directory; at once if this shell has the hook and is inside. The trust
-# is for a hash of the file and of the manager modules it names: after any change it has to be renewed. The programs and env
-# files that the file names are not covered.
+# Every command then uses the file, also if it belongs to another user. Read-only commands run its managers and checks.
+# `service hook` starts services when a shell enters the directory, and at once if this shell has the hook and is inside.
+#
+# The trust covers the content of the file and of the manager modules it names. After any change, trust the file again. The trust
+# does not cover the programs and env files that the file names.
 @category service
 @search-terms hook direnv allow auto
-@example "after reading it" "service trust"
-@example "not any more" "service trust --revoke"
+@example "after you have read the file" "service trust"
+@example "withdraw the trust" "service trust --revoke"
 export def --env "service trust" [
     --revoke # withdraw the trust
     --list # list all trusted files
@@ -31,8 +32,8 @@ export def --env "service trust" [
     }
     let others = $all | where file != $file
     let row = { file: $file ...(trusted digest $file) since: (date now) }
-    (if $revoke { $others } else { $others | append $row }) | to json | paths keep (trusted store)
-    # The shell is already inside, so the hook runs now.
+    (if $revoke { $others } else { $others | append $row }) | to json | paths save-private (trusted store)
+    # This shell is inside the directory already, so the hook runs now.
     if not $revoke and $env.SERVICE_HOOK_INSIDE? == $file { hook enter $file }
     { file: ($file | printable plain) trusted: (not $revoke) hash: $row.hash }
 }

@@ -6,10 +6,10 @@ use colors.nu
 use screen.nu
 use summary.nu
 
-# The width from which all columns of a status fit.
-const WIDE = 90
-# The number of screen lines that are not rows: the summary, four of the table's frame, and the last line.
-const FRAME = 6
+# The minimum width for all columns of a status.
+const MIN_FULL_WIDTH = 90
+# The number of screen lines without a row: the summary, four lines of the table's frame, and the last line.
+const FRAME_LINES = 6
 
 # Show a live table of service states, until `q` or ctrl-c.
 #
@@ -22,18 +22,18 @@ export def "service watch" [
     ...names: string@"names all" # the services (default: all of the project)
     --interval (-i): duration = 1sec # refresh interval
 ]: nothing -> nothing {
-    # Wrong names are an error before anything is drawn.
+    # An unknown name is an error before the first drawing.
     error_span (metadata $names).span { service status --quiet ...$names | ignore }
     screen $interval {|size|
         let rows = service status --quiet ...$names
-        # Failed services come first, and are never among those that do not fit.
+        # Failed services come first, so that they are never among the hidden ones.
         let sorted = $rows | sort-by {|row| urgency $row }
-        let room = [($size.rows - $FRAME) 1] | math max
-        let fitting = if ($rows | length) <= $room { $sorted } else { $sorted | first ([($room - 1) 1] | math max) }
-        let hidden = ($rows | length) - ($fitting | length)
-        let painted = $fitting | colors coloured status state health
+        let max_rows = [($size.rows - $FRAME_LINES) 1] | math max
+        let visible = if ($rows | length) <= $max_rows { $sorted } else { $sorted | first ([($max_rows - 1) 1] | math max) }
+        let hidden = ($rows | length) - ($visible | length)
+        let painted = $visible | colors coloured status state health
         # Columns that repeat `state` or are rarely needed are dropped first.
-        let shown = if $size.columns < $WIDE { $painted | reject --optional status pid } else { $painted }
+        let shown = if $size.columns < $MIN_FULL_WIDTH { $painted | reject --optional status pid } else { $painted }
         let table = $shown | table --width $size.columns
         $"(ansi attr_bold)($rows | summary)(ansi reset)  every ($interval), q leaves\n($table)(if $hidden > 0 { $'\n... and ($hidden) more' })"
     }

@@ -218,10 +218,10 @@ export def "test the owner of a file below a directory whose name commands the t
     ^mkdir $directory
     ^touch $file
     equal (ownership foreign $file) null
-    ownership must-be-regular $file
+    ownership require-regular $file
     ^chmod 666 $file
     equal (ownership foreign $file) "others can write to it"
     ^rm $file
-    let error = error-of { ownership must-be-regular $file }
+    let error = error-of { ownership require-regular $file }
     holds ($error.msg =~ "there is no such file" and $error.msg !~ (char --integer 27)) "the error is printable"
 }

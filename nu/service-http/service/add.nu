@@ -24,6 +24,6 @@ export def "service add" [
     }
     if ($rows | is-empty) { return [] }
     let services = $rows | definition $span
-    let way = client connect $config $span --anywhere
-    client post $way /api/v1/services/add { services: $services transient: false } | rows outcome
+    let connection = client connect $config $span --anywhere
+    client post $connection /api/v1/services/add { services: $services transient: false } | rows outcome
 }

@@ -14,17 +14,17 @@ export def "service check" [
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $file).span
-    let findings = client say (project ($file | default $config) $span) [check --nu $nu.current-exe] $span
+    let findings = client query-offline (project ($file | default $config) $span) [check --nu $nu.current-exe] $span
     let errors = $findings | where severity == error
     if $strict and ($errors | is-not-empty) {
-        let told = $findings | each {|it|
+        let texts = $findings | each {|it|
             let place = if $it.line? == null { "" } else { $"\n --> ($it.file):($it.line):($it.column)" }
             let help = if $it.help? == null { "" } else { $"\nhelp: ($it.help)" }
             $"\n\n($it.severity): ($it.message)($place)($help)"
         }
         problem raise {
             code: bad_definition
-            message: $"cannot start services with `($errors.0.file)`($told | str join)"
+            message: $"cannot start services with `($errors.0.file)`($texts | str join)"
         } $span
     }
     $findings | each {|it|

@@ -15,9 +15,9 @@ export def "service daemon status" [
     let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon status --config $path }) }
     let span = (metadata $config).span
-    let way = client any-running $config $span
-    if $way == null { return (rows no-daemon (project $config $span)) }
-    rows daemon (client ask $way /api/v1/daemon)
+    let connection = client any-running $config $span
+    if $connection == null { return (rows no-daemon (project $config $span)) }
+    rows daemon (client fetch $connection /api/v1/daemon)
 }
 
 # Stop the daemon of the project; its services keep running.
@@ -29,12 +29,12 @@ export def "service daemon stop" [
     let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon stop --config $path --services=$services }) }
     let span = (metadata $config).span
-    let reached = client any-running $config $span
+    let running = client any-running $config $span
     # Services may run without a daemon.
-    let way = if $reached == null and $services and (project runs $config $span) { client connect $config $span } else {
-        client must-run $config $span
+    let connection = if $running == null and $services and (project has-services-running $config $span) { client connect $config $span } else {
+        client require-running $config $span
     }
-    rows daemon (client end $way { services: $services })
+    rows daemon (client stop-daemon $connection { services: $services })
 }
 
 # Replace the daemon of the project by a new one; no service is restarted.
@@ -45,10 +45,10 @@ export def "service daemon restart" [
     let projects = across $in $config --about-daemon
     if $projects != null { return (across in-each $projects --about-daemon {|path| null | service daemon restart --config $path }) }
     let span = (metadata $config).span
-    if (remote way $config $span) != null {
+    if (remote connection $config $span) != null {
         problem raise { code: remote message: "cannot restart the daemon of another machine: it cannot be started from here"
             help: "run it there, or name a project of this machine with `--config`" } $span
     }
-    client end (client must-run $config $span) {} | ignore
-    rows daemon (client ask (client connect $config $span) /api/v1/daemon)
+    client stop-daemon (client require-running $config $span) {} | ignore
+    rows daemon (client fetch (client connect $config $span) /api/v1/daemon)
 }

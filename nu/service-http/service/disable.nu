@@ -11,5 +11,5 @@ export def "service disable" [
     --config (-c): path # the services.toml to use
 ]: nothing -> record {
     let span = (metadata $config).span
-    rows unit (client say (project $config $span) [disable] $span)
+    rows unit (client query-offline (project $config $span) [disable] $span)
 }

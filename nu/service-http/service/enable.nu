@@ -17,5 +17,5 @@ export def "service enable" [
 ]: nothing -> record {
     let span = (metadata $names).span
     let flags = { all: $all boot: $boot now: $now } | transpose name on | where on | each {|it| $"--($it.name)" }
-    rows unit (client say (project $config $span) [enable ...$flags --nu $nu.current-exe ...$names] $span)
+    rows unit (client query-offline (project $config $span) [enable ...$flags --nu $nu.current-exe ...$names] $span)
 }

@@ -26,17 +26,17 @@ export def "service events" [
     let piped = $in
     let projects = across $piped $config
     if $projects != null {
-        if $follow and $projects.many { across one-at-a-time (metadata $names).span }
+        if $follow and $projects.many { across refuse-several (metadata $names).span }
         return (across in-each $projects {|path| null | service events ...$names --config $path --since $since --tail $tail --follow=$follow })
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
+    if (selector selects-nothing $selected) { return [] }
     if $tail != null and $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of rows" } $span }
     if $tail != null and $follow { problem raise { code: bad_request message: "cannot combine `--follow` and `--tail`" help: "use `--since` to begin earlier" } $span }
     let since = since $since $span --numbers
     let long = $long or $by != null
-    # Not `return`: that would wait for the end.
+    # A `return` would wait for the end of the stream.
     if $follow {
         let events = { follow $config ($selected | default []) $since $by $span }
         if $long { do $events | rows event-long } else { do $events | rows event }

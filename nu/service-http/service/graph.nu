@@ -20,7 +20,7 @@ export def "service graph" [
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return (if $format == null { [] } else { "" }) }
+    if (selector selects-nothing $selected) { return (if $format == null { [] } else { "" }) }
     let query = { names: (selector joined $selected) format: $format }
     let words = [graph] ++ (if $format == null { [] } else { [--format $format] }) ++ ($selected | default [])
     let found = client read $config $span /api/v1/graph $query $words

@@ -20,8 +20,8 @@ export def "service health" [
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
-    let way = client connect $config $span
-    let names = $selected | default { client ask $way /api/v1/services/list | get name }
-    client ask-each $way $names health | rows health
+    if (selector selects-nothing $selected) { return [] }
+    let connection = client connect $config $span
+    let names = $selected | default { client fetch $connection /api/v1/services/list | get name }
+    client fetch-each $connection $names health | rows health
 }

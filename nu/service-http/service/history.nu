@@ -25,7 +25,7 @@ export def "service history" [
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
+    if (selector selects-nothing $selected) { return [] }
     if $tail != null and $tail < 0 { problem raise { code: bad_request message: "cannot show a negative number of rows" } $span }
     let since = since $since $span --numbers
     let query = { names: (selector joined $selected) since: $since starts: $starts }

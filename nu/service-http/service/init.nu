@@ -13,6 +13,6 @@ export def "service init" [
 ]: any -> record {
     ignore # the item of a closure
     let span = (metadata $force).span
-    let words = [init --config (project here $span | path join services.toml)] ++ (if $force { [--force] } else { [] })
-    client program-says $words $span
+    let words = [init --config (project current-directory $span | path join services.toml)] ++ (if $force { [--force] } else { [] })
+    client run-program $words $span
 }

@@ -23,23 +23,23 @@ export def "service list" [
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
+    if (selector selects-nothing $selected) { return [] }
     let all = client read $config $span /api/v1/services/list {} [list]
     if $selected == null { return ($all | rows service) }
-    let strange = $selected | where $it not-in $all.name
-    if ($strange | is-not-empty) { unknown $strange.0 $all $span }
+    let missing = $selected | where $it not-in $all.name
+    if ($missing | is-not-empty) { raise-unknown $missing.0 $all $span }
     $selected | each {|name| $all | where name == $name | first } | rows service
 }
 
-def unknown [name: string, all: list, span: record]: nothing -> error {
-    # A name that is longer than any other matches none.
+def raise-unknown [name: string, all: list, span: record]: nothing -> error {
+    # No service has a name of more than 64 characters.
     let compared = $name | str substring 0..<65
-    let near = $all | get name | sort-by {|known| likeness $known $compared } | first
-    let help = if ($near | str distance $compared) < 3 { $"did you mean `($near)`?" } else { "`service list` shows all" }
+    let suggestion = $all | get name | sort-by {|known| likeness $known $compared } | first
+    let help = if ($suggestion | str distance $compared) < 3 { $"did you mean `($suggestion)`?" } else { "`service list` shows all" }
     problem raise { code: not_found message: $"there is no service `($name)`" help: $help } $span
 }
 
-# Fewer changes come first; the first letter is rarely wrong.
+# Lower values are more similar; a different first letter counts as a difference of its own.
 def likeness [known: string, name: string]: nothing -> int {
     let same = ($known | str substring 0..0) == ($name | str substring 0..0)
     ($known | str distance $name) * 2 + (if $same { 0 } else { 1 })

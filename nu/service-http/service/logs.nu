@@ -9,7 +9,7 @@ use ../selector.nu
 use ../since.nu
 
 # The default number of lines of each service.
-const TAIL = 100
+const DEFAULT_LINES = 100
 
 # Show the log lines of services, merged by time.
 @category service
@@ -25,38 +25,38 @@ export def "service logs" [
     let piped = $in
     let projects = across $piped $config
     if $projects != null {
-        if $follow and $projects.many { across one-at-a-time (metadata $names).span }
+        if $follow and $projects.many { across refuse-several (metadata $names).span }
         return (across in-each $projects {|path| null | service logs ...$names --config $path --tail $tail --since $since --raw=$raw --follow=$follow })
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
+    if (selector selects-nothing $selected) { return [] }
     if $tail != null and $tail != all {
         if ($tail | describe) != int { problem raise { code: bad_request message: "cannot use this as a number of lines" } $span }
         if ($tail | into int) < 0 { problem raise { code: bad_request message: "cannot show a negative number of lines" } $span }
     }
     let is_cut = $tail == null and $since == null and not $follow
     let since = since $since $span
-    let tail = if $tail == all { 2147483647 } else if $tail != null { $tail } else if $follow { 10 } else if $since == null { $TAIL } else { null }
-    let way = client connect $config $span
+    let tail = if $tail == all { 2147483647 } else if $tail != null { $tail } else if $follow { 10 } else if $since == null { $DEFAULT_LINES } else { null }
+    let connection = client connect $config $span
     let query = { names: (selector joined $selected) tail: $tail since: $since follow: $follow }
-    # No variable here: that would wait for the end.
+    # A variable would wait for the end of the stream.
     if $follow and $raw {
-        client follow $way /api/v1/logs $query --as-written | each {|it| $"($it.line)\n" }
+        client follow $connection /api/v1/logs $query --as-written | each {|it| $"($it.line)\n" }
     } else if $follow {
-        client follow $way /api/v1/logs $query | rows line
+        client follow $connection /api/v1/logs $query | rows line
     } else {
-        let lines = client ask $way /api/v1/logs $query --as-written=$raw
-        if $is_cut { tell-of-more $lines }
+        let lines = client fetch $connection /api/v1/logs $query --as-written=$raw
+        if $is_cut { note-limit $lines }
         if $raw { $lines | each {|it| $"($it.line)\n" } | str join } else { $lines | rows line }
     }
 }
 
-# Tells the user that the default limit has cut the result.
-def tell-of-more [lines: list]: nothing -> nothing {
-    if ($lines | length) < $TAIL or not (is-terminal --stderr) { return }
-    let cut = $lines | group-by service --to-table | where {|it| ($it.items | length) >= $TAIL } | get service
+# Prints a note if the default limit has cut the result.
+def note-limit [lines: list]: nothing -> nothing {
+    if ($lines | length) < $DEFAULT_LINES or not (is-terminal --stderr) { return }
+    let cut = $lines | group-by service --to-table | where {|it| ($it.items | length) >= $DEFAULT_LINES } | get service
     if ($cut | is-empty) { return }
     let names = $cut | each {|name| $"`($name)`" } | str join ", "
-    print --stderr $"these are the last ($TAIL) lines of ($names); `--tail all` has every line"
+    print --stderr $"these are the last ($DEFAULT_LINES) lines of ($names); `--tail all` shows every line"
 }

@@ -10,5 +10,5 @@ export def "service managers" [
     --config (-c): path # the services.toml to use
 ]: nothing -> table {
     let span = (metadata $config).span
-    client ask (client connect $config $span) /api/v1/managers | rows manager
+    client fetch (client connect $config $span) /api/v1/managers | rows manager
 }

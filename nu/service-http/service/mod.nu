@@ -1,4 +1,4 @@
-# The commands. Each is defined by its whole name, which its help and its errors then show.
+# The commands. Each is defined by its whole name, so that help and errors show this name.
 
 export use add.nu *
 export use apply.nu *

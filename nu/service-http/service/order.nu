@@ -17,7 +17,7 @@ export def "service order" [
     let piped = $in
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
+    if (selector selects-nothing $selected) { return [] }
     let names = selector joined $selected
     client read $config $span /api/v1/services/order { names: $names } [order ...($selected | default [])] | rows step
 }

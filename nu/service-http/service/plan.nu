@@ -12,5 +12,5 @@ export def "service plan" [
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $config).span
-    client ask (client connect $config $span) /api/v1/plan | where {|it| $all or $it.change != none } | rows change
+    client fetch (client connect $config $span) /api/v1/plan | where {|it| $all or $it.change != none } | rows change
 }

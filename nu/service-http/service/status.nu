@@ -23,8 +23,8 @@ export def "service status" [
     }
     let span = selector mark $names $piped (metadata $names).span
     let selected = selector $names $piped $config $span
-    if (selector is-nothing $selected) { return [] }
-    let way = if $no_start { client must-run $config $span } else { client connect $config $span }
+    if (selector selects-nothing $selected) { return [] }
+    let connection = if $no_start { client require-running $config $span } else { client connect $config $span }
     let query = { names: (selector joined $selected) long: $long }
-    client ask-noted $way /api/v1/services/status $query $quiet | rows status $long
+    client fetch-with-notes $connection /api/v1/services/status $query $quiet | rows status $long
 }

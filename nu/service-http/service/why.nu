@@ -24,12 +24,12 @@ export def "service why" [
     let span = selector mark $name $piped (metadata $name).span
     let selected = selector $name $piped $config $span
     if $selected == null {
-        return (client ask (client connect $config $span) /api/v1/why | each {|it| rows why $it })
+        return (client fetch (client connect $config $span) /api/v1/why | each {|it| rows why $it })
     }
     if ($selected | is-empty) { return [] }
     if ($selected | length) > 1 {
         problem raise { code: bad_request message: "cannot explain several services at once"
             help: "`[a b] | each {|name| service why $name }`" } $span
     }
-    rows why (client ask (client connect $config $span) $"/api/v1/services/($selected | first | url encode --all)/why")
+    rows why (client fetch (client connect $config $span) $"/api/v1/services/($selected | first | url encode --all)/why")
 }
