@@ -101,7 +101,7 @@ export def fetch-with-notes [connection: record, route: string, query: record, q
     $envelope | data $connection.span
 }
 
-# The envelope of a GET response. Its text is printable unless --as-written.
+# The envelope of a GET response. The text is printable, except with --as-written.
 export def envelope [connection: record, route: string, query: record, --as-written]: nothing -> any {
     try {
         let json = remote get $connection (target $route $query)

@@ -23,7 +23,7 @@ export def main [project: record, span: record]: nothing -> any {
             })
         } $span
     }
-    # This variable belongs to the hook; services that the daemon starts must not have it.
+    # SERVICE_CALLER belongs to the hook; services that the daemon starts must not have this variable.
     hide-env --ignore-errors SERVICE_CALLER
     # One external program does all steps, because Nushell's error for a directory that cannot be created has no reason.
     let create_files = 'mkdir -p "$1" && chmod 700 "$1" && touch "$2" && chmod 600 "$2"'

@@ -108,7 +108,7 @@ def request-from-root [request: record]: nothing -> any {
     ' e> /dev/null
 }
 
-# The proxy variable that an older Nushell would use for requests. It uses the variables with which it was started.
+# The proxy variable that an older Nushell would use for requests. Such a Nushell uses the variables with which it was started.
 def proxy []: nothing -> any {
     if (($env.NU_VERSION | parse "{major}.{minor}.{patch}").0.minor | into int) >= $MIN_MINOR_WITH_NO_PROXY { return null }
     let initial = try { open --raw $"/proc/($nu.pid)/environ" | decode utf-8 | split row (char --integer 0) } catch { [] }

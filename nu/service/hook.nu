@@ -10,9 +10,9 @@ use paths.nu
 
 # Return the hook that starts services with `auto = true` when a shell enters the project's directory, and stops them when it leaves.
 #
-# The hook ignores a services.toml whose present content is not trusted: see `service trust`. It works in the background, so
-# the prompt does not wait. It stops only services that it has started, with their dependencies, and only when no other shell
-# is inside. If a shell exits inside the directory, its services keep running.
+# The hook ignores a services.toml whose present content is not trusted: see `service trust`. The hook works in the background,
+# so the prompt does not wait. The hook stops only services that it has started, with their dependencies, and only when no other
+# shell is inside. If a shell exits inside the directory, its services keep running.
 @category service
 @search-terms direnv cd enter leave auto
 @example "in config.nu" "use service\n$env.config.hooks.env_change.PWD = ($env.config.hooks.env_change.PWD? | default [] | append (service hook))"
