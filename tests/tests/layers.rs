@@ -1,12 +1,14 @@
-//! Layers: inside each crate, imports between modules form no cycle. Read from the `use` lines and paths of the sources.
+//! Layers: inside each crate, imports between modules form no cycle, read from the `use` lines and paths of the sources;
+//! and the library compiles no HTTP client or server.
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use syn::{Attribute, Item};
 
 /// A module: the names that lead to it from the root of its crate.
@@ -215,4 +217,33 @@ fn a_cycle_made_on_purpose_is_found() {
     assert!(cycles.starts_with("a cycle of 2 modules: "), "{cycles}");
     assert!(cycles.contains("a.rs:2: crate::b\n") && cycles.contains("b.rs:1: super::a::One"), "{cycles}");
     assert!(!cycles.contains("c.rs") && !cycles.contains("inner.rs"), "{cycles}");
+}
+
+/// The packages that a library compiles, for programs outside of this workspace, with these features.
+fn compiled_packages(library: &str, features: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let mut tree = Command::new(cargo);
+    tree.args(["tree", "--quiet", "--offline", "--locked", "--edges", "normal,build", "--prefix", "none"]);
+    tree.args(["--package", library, "--features", features, "--format", "{p}", "--manifest-path"]);
+    let output = tree.arg(manifest).output().expect("cargo can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names of packages are text");
+    text.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_library_compiles_no_http_server_client_or_tls() {
+    let is_foreign =
+        |package: &&String| ["axum", "hyper", "rustls", "utoipa"].iter().any(|name| package.contains(name));
+    let packages = compiled_packages("service-orchestrator", "");
+    assert!(packages.contains("service-probe") && packages.contains("tokio"), "{packages:?}");
+    let foreign: Vec<&String> = packages.iter().filter(is_foreign).collect();
+    assert!(foreign.is_empty(), "service-orchestrator compiles {foreign:?}");
+    // With the feature, cargo reports them: the test would see them.
+    let packages = compiled_packages("service-orchestrator", "http");
+    let server: Vec<&String> =
+        packages.iter().filter(|name| name.contains("axum") || name.contains("utoipa")).collect();
+    assert!(packages.contains("hyper") && packages.contains("rustls"), "{packages:?}");
+    assert!(server.is_empty(), "service-orchestrator compiles {server:?}");
 }

@@ -1,25 +1,26 @@
-//! CA files: the certificates that health checks trust.
+//! CA files: the certificates that health checks trust. Without the feature `certificates`, only the file itself is
+//! checked.
 
 use super::text::describe_io_error;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+#[cfg(feature = "certificates")]
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// The maximum size of a CA file.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The certificates of a CA file, at least one.
+#[cfg(feature = "certificates")]
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong =
-        |why: &dyn std::fmt::Display| format!("cannot use `ca_file`, which is `{}`: {why}", path.display());
-    let bytes = read(path).map_err(|error| wrong(&describe_io_error(&error)))?;
+    let bytes = read(path).map_err(|error| describe(path, &describe_io_error(&error)))?;
     let known: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let known = known.map_err(|error| wrong(&error))?;
+    let known = known.map_err(|error| describe(path, &error))?;
     if known.is_empty() {
-        return Err(wrong(&"it contains no certificate (expected PEM)"));
+        return Err(describe(path, &"it contains no certificate (expected PEM)"));
     }
     Ok(known)
 }
@@ -39,6 +40,17 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Why a CA file cannot be used; `None` if it can.
+#[cfg(feature = "certificates")]
 pub fn check_ca_file(path: &Path) -> Option<String> {
     read_certificates(path).err()
+}
+
+/// Why a CA file cannot be used; `None` if it can.
+#[cfg(not(feature = "certificates"))]
+pub fn check_ca_file(path: &Path) -> Option<String> {
+    read(path).err().map(|error| describe(path, &describe_io_error(&error)))
+}
+
+fn describe(path: &Path, why: &dyn Display) -> String {
+    format!("cannot use `ca_file`, which is `{}`: {why}", path.display())
 }

@@ -5,6 +5,9 @@
 //! runtime; `orchestratord` serves it over a socket. `service-core` makes the decisions, and this crate carries them
 //! out.
 //!
+//! Checks of `http://` and `https://` endpoints need the feature `http`, which adds an HTTP client with TLS. Without it,
+//! a definition with such an endpoint is refused.
+//!
 //! # Dependency resolution
 //!
 //! ```
@@ -106,6 +109,8 @@
 #![warn(clippy::missing_errors_doc)]
 
 mod apply;
+mod builder;
+mod check_support;
 mod checks_in_flight;
 mod engine;
 pub mod explain;
@@ -121,7 +126,8 @@ mod service;
 pub mod snapshot;
 pub mod views;
 
-pub use handle::{Builder, ServiceOrchestrator};
+pub use builder::Builder;
+pub use handle::ServiceOrchestrator;
 pub use request::{Propagate, Request, Verb, WaitPolicy};
 pub use service::{Service, ServiceHealth, ServiceStatus};
 pub use service_api::{Code, Problem};

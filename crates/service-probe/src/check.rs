@@ -2,10 +2,13 @@
 //! latency and a time.
 
 use super::connect::Reach;
+use super::endpoint_url;
+#[cfg(feature = "http")]
 use super::http;
 use super::names::Names;
 use super::port_owner::{self, HeldSockets, Holder};
 use super::port_watcher::PortWatcher;
+#[cfg(feature = "http")]
 use super::tls::{Trust, is_about_certificate};
 use super::{dns, socket};
 use service_core::config::{Listener, Service};
@@ -27,6 +30,7 @@ use tokio::sync::Semaphore;
 pub struct Prober {
     paths: Arc<Paths>,
     names: Names,
+    #[cfg(feature = "http")]
     trust: Arc<Trust>,
     ports: PortWatcher,
     held: Arc<HeldSockets>,
@@ -38,8 +42,23 @@ impl Prober {
     /// Creates a prober for these paths.
     pub fn new(paths: Arc<Paths>) -> Self {
         let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
-        let (names, trust, ports, held) = Default::default();
-        Self { paths, names, trust, ports, held, permits }
+        let (names, ports, held) = Default::default();
+        #[cfg(feature = "http")]
+        let trust = Arc::default();
+        Self {
+            paths,
+            names,
+            #[cfg(feature = "http")]
+            trust,
+            ports,
+            held,
+            permits,
+        }
+    }
+
+    /// Whether this build can check such an endpoint: HTTP and HTTPS need the feature `http`.
+    pub fn supports(endpoint: &Endpoint) -> bool {
+        cfg!(feature = "http") || !matches!(endpoint, Endpoint::Http(_) | Endpoint::Https(_))
     }
 
     /// Checks an endpoint of a service once. `shim` is the root of the service's process tree.
@@ -57,19 +76,16 @@ impl Prober {
         endpoint: &Endpoint,
         shim: Option<u32>,
     ) -> Result<CheckText, CheckText> {
-        let (base, limit) = (&self.paths.base_dir, service.health.timeout);
+        let limit = service.health.timeout;
         // The port must belong to the service, unless `health.listener` allows any process.
         let own = shim.filter(|_| service.health.listener == Listener::Own);
         let shown = match endpoint {
-            Endpoint::Http(url) | Endpoint::Https(url) => http::describe_url(url),
+            Endpoint::Http(url) | Endpoint::Https(url) => endpoint_url::describe_url(url),
             endpoint => truncate(&endpoint.to_string(), MAX_MESSAGE_CHARS / 2),
         };
         let question = async {
             let answer = match endpoint {
-                Endpoint::Http(url) | Endpoint::Https(url) => {
-                    let (names, trust, health) = (&self.names, &self.trust, &service.health);
-                    http::Asks { names, held: &self.held, trust, health, base, shim: own }.get(url).await
-                }
+                Endpoint::Http(url) | Endpoint::Https(url) => self.get(service, url, own).await,
                 Endpoint::Tcp(address) => {
                     let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
                     let (names, shown, host) = (&self.names, &*shown, &*host);
@@ -79,14 +95,25 @@ impl Prober {
                 Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
                 Endpoint::Exec(command) => return command::run(&self.paths, service, command, limit).await,
             };
-            let fault = |why: &String| is_about_certificate(why).then_some(CheckFault::Certificate);
-            answer.map(CheckText::from).map_err(|why| CheckText { fault: fault(&why), ..why.into() })
+            answer.map(CheckText::from).map_err(|why| CheckText { fault: find_fault(&why), ..why.into() })
         };
         let answer = tokio::time::timeout(limit, question).await;
         answer.unwrap_or_else(|_| {
             let late = format!("no answer from {shown} within {limit:?}");
             Err(CheckText::from(late).with_fault(Some(CheckFault::Timeout)))
         })
+    }
+
+    #[cfg(feature = "http")]
+    async fn get(&self, service: &Service, url: &str, shim: Option<u32>) -> Result<String, String> {
+        let (names, trust, health) = (&self.names, &self.trust, &service.health);
+        http::Asks { names, held: &self.held, trust, health, base: &self.paths.base_dir, shim }.get(url).await
+    }
+
+    #[cfg(not(feature = "http"))]
+    #[expect(clippy::unused_async, reason = "as with the feature")]
+    async fn get(&self, _service: &Service, _url: &str, _shim: Option<u32>) -> Result<String, String> {
+        Err("this build cannot check HTTP endpoints".to_owned())
     }
 
     /// Returns when a process listens on the local port of a starting service; `false` if that cannot be determined.
@@ -100,6 +127,16 @@ impl Prober {
     }
 }
 
+#[cfg(feature = "http")]
+fn find_fault(why: &str) -> Option<CheckFault> {
+    is_about_certificate(why).then_some(CheckFault::Certificate)
+}
+
+#[cfg(not(feature = "http"))]
+fn find_fault(_why: &str) -> Option<CheckFault> {
+    None
+}
+
 /// The process that holds the service's port. `shim` is the root of the service's process tree.
 pub fn foreign_listener(endpoint: &Endpoint, shim: Option<u32>) -> Option<Holder> {
     let (host, port) = port_of(endpoint)?;
@@ -108,7 +145,7 @@ pub fn foreign_listener(endpoint: &Endpoint, shim: Option<u32>) -> Option<Holder
 
 fn port_of(endpoint: &Endpoint) -> Option<(String, u16)> {
     match endpoint {
-        Endpoint::Http(url) | Endpoint::Https(url) => http::host_and_port(url),
+        Endpoint::Http(url) | Endpoint::Https(url) => endpoint_url::host_and_port(url),
         Endpoint::Tcp(address) => {
             address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
         }

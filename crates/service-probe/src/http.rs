@@ -2,6 +2,7 @@
 //! the same host, each over a new connection. Proxies in the environment are ignored.
 
 use super::connect::{ProbeRequest, Reach};
+use super::endpoint_url::without_user;
 use super::names::Names;
 use super::port_owner::HeldSockets;
 use super::tls::{self, Trust};
@@ -16,7 +17,6 @@ use percent_encoding::percent_decode_str;
 use service_core::config::Health;
 use service_host::local_address::strip_brackets;
 use service_host::text::describe_io_error;
-use service_host::text::truncate;
 use std::error::Error;
 use std::future::poll_fn;
 use std::path::Path;
@@ -35,9 +35,6 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The maximum length of a URL in a message.
-const MAX_URL_CHARS: usize = 200;
-
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
 
 /// A check over HTTP.
@@ -50,12 +47,6 @@ pub(super) struct Asks<'c> {
     pub(super) base: &'c Path,
     /// The root of the process tree that must own the listener; `None` for any process.
     pub(super) shim: Option<u32>,
-}
-
-/// The host and the port of a URL.
-pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let url = Url::parse(url).ok()?;
-    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
 impl Asks<'_> {
@@ -209,17 +200,6 @@ async fn drain_briefly(
         }
     };
     let _ = tokio::time::timeout(BODY_TIMEOUT, leave).await;
-}
-
-/// Formats a URL for messages.
-pub(super) fn describe_url(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| url.to_owned(), |url| without_user(&url))
-}
-
-/// A URL without user and password, truncated to [`MAX_URL_CHARS`].
-fn without_user(url: &Url) -> String {
-    let url = format!("{}{}", &url[..Position::BeforeUsername], &url[Position::BeforeHost..]);
-    truncate(&url, MAX_URL_CHARS)
 }
 
 fn host_of(url: &Url) -> (Option<&str>, Option<u16>) {

@@ -4,6 +4,8 @@
 mod check;
 mod connect;
 mod dns;
+mod endpoint_url;
+#[cfg(feature = "http")]
 mod http;
 pub mod legacy_log_pattern;
 mod names;
@@ -11,6 +13,7 @@ mod port_owner;
 mod port_watcher;
 mod sock_diag;
 mod socket;
+#[cfg(feature = "http")]
 mod tls;
 
 pub use check::{Prober, foreign_listener};
