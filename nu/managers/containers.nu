@@ -183,7 +183,7 @@ def stop-container [engine: string service: record verb: string container: recor
     }
 }
 
-# Creates a network that does not exist.
+# Creates a network, unless it exists.
 def create-network [engine: string service: record network: string]: nothing -> nothing {
     if not (is-named $network) { return }
     let is_there = {|| (^$engine network inspect -- $network | complete).exit_code == 0 }
@@ -290,7 +290,7 @@ def published [container: record]: nothing -> any {
 
 # The result of the container's own health check; nothing if it has none.
 #
-# podman lets systemd run the check. Without systemd, it is run here when it is due.
+# podman lets systemd run the check. Without systemd, this function runs the check when it is due.
 def health-of [engine: string container: record]: nothing -> any {
     let rule = $container.Config.Healthcheck? | default {}
     let known = $container.State.Health? | default ($container.State.Healthcheck? | default {})

@@ -152,7 +152,7 @@ def report [unit: string]: string -> record {
     if $known.LoadState? == "not-found" {
         return {state: unknown message: $"systemd has no unit ($unit)"}
     }
-    # 1: it exited with this code; 2 and 3: this signal ended it.
+    # `ExecMainCode` is 1 for an exit with a code; 2 and 3 are an end by a signal.
     let code = if $known.ExecMainCode? == "1" { number $known.ExecMainStatus? }
     let signal = if $known.ExecMainCode? in ["2" "3"] { number $known.ExecMainStatus? }
     let failed = $known.ActiveState == "failed"
@@ -160,7 +160,7 @@ def report [unit: string]: string -> record {
         "active" if $known.SubState == "exited" => "completed"
         "active" | "reloading" | "deactivating" => "running"
         "activating" => "starting"
-        # A unit that has not failed has ended well: the unit defines which signals and codes are accepted.
+        # The end of a unit that has not failed is a success: the unit defines the accepted signals and codes.
         "inactive" => (if $signal != null or $code not-in [0 null] { "completed" } else { "stopped" })
         "failed" => "failed"
         _ => "unknown"
@@ -170,7 +170,7 @@ def report [unit: string]: string -> record {
     let cause = if $failed {
         $": ($known.Result?)"
     } else if $well and $code not-in [0 null] {
-        $": exit code ($code), which is in order for the unit"
+        $": exit code ($code), which the unit accepts"
     } else if ($known.StatusText? | is-not-empty) {
         $": ($known.StatusText | quote)"
     }
@@ -230,7 +230,7 @@ def systemctl [verb: string service: record ...args: string]: nothing -> string 
     let unit_option = $"--(scope-of $service)"
     let answer = with-env {TZ: UTC} { ^systemctl $unit_option --no-pager --no-ask-password ...$args | complete }
     if $answer.exit_code != 0 {
-        # The rest of the message is advice, which the help already contains.
+        # The lines that begin with `See` are advice, which the help contains too.
         let message = $answer.stderr | lines | each { str trim } | where $it != "" and $it !~ '^See "?(systemctl|user logs|system logs)' | str join " "
         let absent = $message =~ $ABSENT
         let status_help = $"see `systemctl ($unit_option) status (unit-of $service)`"

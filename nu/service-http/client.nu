@@ -1,4 +1,4 @@
-# Requests to the daemon: how it is reached, and its responses.
+# Connections to the daemon, requests and responses.
 
 use launch.nu
 use ownership.nu

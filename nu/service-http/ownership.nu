@@ -1,6 +1,6 @@
 # The ownership rule: a services.toml that was found, and not named, is used only if no other user can have written it.
 #
-# The rule is that of `crates/service-api/src/ownership.rs`; `tests/tests/security/ownership.rs` tests both implementations with one table.
+# `crates/service-api/src/ownership.rs` implements the same rule; `tests/tests/security/ownership.rs` tests both implementations with one table.
 
 use printable.nu
 

@@ -160,7 +160,7 @@ def find-own-file [create: bool]: nothing -> any {
     $file
 }
 
-# Null if this user's home is unknown.
+# The directory of an XDG variable; null if the home directory is unknown.
 def home [variable: string, below_home: string]: nothing -> any {
     let set = $env | get --optional $variable | default ""
     if ($set | str starts-with "/") { return $set }
@@ -185,7 +185,7 @@ export def fnv1a [text: string]: nothing -> string {
     let bytes = $text | encode utf-8 | encode hex | parse --regex '(?<byte>..)' | get byte | into int --radix 16
     let half = 0x100000000
     let hash = $bytes | reduce --fold { high: 0xcbf29ce4 low: 0x84222325 } {|byte, hash|
-        # Times 0x100000001b3, which is 2^40 + 0x1b3.
+        # A multiplication by 0x100000001b3, which is 2^40 + 0x1b3.
         let low = ($hash.low | bits xor $byte)
         let product = $low * 0x1b3
         let high = $hash.high * 0x1b3 + $product // $half + $low * 0x100

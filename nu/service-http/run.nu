@@ -25,7 +25,7 @@ export def "service run" [
     --oneshot # the command does its work and exits: wait for the exit
     --keep (-k) # keep its definition until `service remove`
     --no-wait # return as soon as the action is under way
-    --timeout (-t): duration # maximum time of the wait; the service continues after that
+    --timeout (-t): duration # how long to wait; the service continues after that
 ]: any -> table {
     ignore # the item of a closure
     let span = (metadata $command).span

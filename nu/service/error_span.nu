@@ -13,7 +13,7 @@ export def main [names: any, work: closure]: nothing -> any {
     }
 }
 
-# The span of the name that the error is about, if it is one of these; else the span of all names.
+# The span of the error, if it is within the names; else the span of all names.
 def within [names: record, span: record]: nothing -> record {
     if $span.start >= $names.start and $span.end <= $names.end { $span } else { $names }
 }

@@ -34,7 +34,7 @@ export def --env enter [file: string]: nothing -> nothing {
     let by_default = $parsed.orchestrator?.service_defaults?.auto? | default false
     let has_auto = $parsed.services? | default {} | values | any {|service| $service.auto? | default $by_default }
     if not $has_auto { return }
-    # The daemon compares the hash, so that the trusted content is what starts.
+    # The daemon compares the hash, so that only trusted content starts.
     let hash = trusted hash-if-trusted $file
     if $hash == null {
         print-once $file
@@ -74,7 +74,7 @@ def stop [file: string, records: string]: nothing -> nothing {
     if (ls ($records | path join shells) | any {|shell| is-alive $shell.name }) { return }
     let started = ls ($records | path join started) | get name | path basename
     if ($started | is-empty) { return }
-    # Starts no daemon only for a stop.
+    # Does not start a daemon only to stop services.
     service status --no-start --quiet --config $file
     | where name in $started and status == running
     | service stop --no-wait --config $file

@@ -15,7 +15,7 @@ use names.nu
 export def "service up" [
     ...names: string@"names idle" # the services (default: all of the project)
     --config (-c): path # the services.toml to use
-    --timeout (-t): duration # maximum time of the wait; the daemon continues after that
+    --timeout (-t): duration # how long to wait; the daemon continues after that
     --no-wait # return as soon as the action is under way
 ]: nothing -> table {
     let environment = if $config == null { {} } else { { SERVICES_CONFIG: ($config | path expand) } }
