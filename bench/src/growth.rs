@@ -2,25 +2,32 @@
 
 use crate::harness::System;
 use crate::plot::{Line, Panel, draw};
-use crate::process::Use;
-use crate::systems::{BASELINE, OURS};
-use crate::workloads::sandbox::{Sandbox, elapsed_ms};
+use crate::stamps::Moment;
+use crate::systems::{BASELINE, is_ours};
+use crate::workloads::idle::Memory;
+use crate::workloads::sandbox::Sandbox;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::Duration;
 
+/// The time after a start in which the system is not idle yet.
+const SETTLES: Duration = Duration::from_secs(3);
 const COUNTS: [usize; 5] = [10, 100, 500, 1000, 2000];
 
 struct Point {
     count: usize,
+    /// Milliseconds.
     start: f64,
-    used: Use,
+    /// Of all its processes, in bytes.
+    memory: f64,
+    /// Of the parts of this project.
+    parts: Option<Memory>,
 }
 
 /// Measures every count in this many rounds, the systems in turn: the table in Markdown, and the plot in SVG.
 pub(crate) fn run(systems: &[Box<dyn System>], rounds: usize) -> Option<(String, String)> {
     let mut lines: Vec<(&'static str, Vec<Point>)> = Vec::new();
     for count in COUNTS {
-        for system in systems.iter().filter(|one| [BASELINE, OURS].contains(&one.name())) {
+        for system in systems.iter().filter(|one| one.name() == BASELINE || is_ours(one.as_ref())) {
             let mut points: Vec<Point> =
                 (0..rounds).map(|_| once(system.as_ref(), count)).collect::<Option<_>>()?;
             points.sort_by(|one, other| one.start.total_cmp(&other.start));
@@ -41,16 +48,22 @@ pub(crate) fn run(systems: &[Box<dyn System>], rounds: usize) -> Option<(String,
 }
 
 fn once(system: &dyn System, count: usize) -> Option<Point> {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new(system);
     let mut instance = sandbox.set_up(system, &sandbox.independent(count))?;
-    let begun = Instant::now();
+    let command = Moment::now();
     instance.start();
-    let (_, ended) = sandbox.ready.wait_for(count);
-    Some(Point { count, start: elapsed_ms(begun, ended), used: sandbox.used() })
+    let last = sandbox.stamps.alive(count).into_iter().map(|stamp| stamp.begun).max()?;
+    std::thread::sleep(SETTLES);
+    Some(Point {
+        count,
+        start: last.milliseconds_since(command),
+        memory: sandbox.used().memory as f64,
+        parts: is_ours(system).then(|| Memory::measure(&sandbox)),
+    })
 }
 
 fn megabytes(point: &Point) -> f64 {
-    point.used.memory as f64 / 1e6
+    point.memory / 1e6
 }
 
 fn each(point: &Point) -> f64 {
@@ -60,13 +73,17 @@ fn each(point: &Point) -> f64 {
 fn table(lines: &[(&'static str, Vec<Point>)]) -> String {
     let mut text = String::from("| services |");
     for (name, _) in lines {
-        let _ = write!(text, " {name}: start (ms) | a service (ms) | memory (MB) |");
+        let _ = write!(text, " {name}: start (ms) | memory (MB) | of the daemon (MB) | of a shim (KB) |");
     }
-    let _ = write!(text, "\n|---|{}\n", "---|".repeat(lines.len() * 3));
+    let _ = write!(text, "\n|---|{}\n", "---|".repeat(lines.len() * 4));
     for (at, count) in COUNTS.iter().enumerate() {
         let _ = write!(text, "| {count} |");
         for point in lines.iter().filter_map(|(_, points)| points.get(at)) {
-            let _ = write!(text, " {:.1} | {:.2} | {:.1} |", point.start, each(point), megabytes(point));
+            let parts = point.parts.as_ref();
+            let part = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
+            let daemon = part(parts.map(|parts| parts.daemon / 1e6));
+            let shim = part(parts.map(|parts| parts.shim / 1e3));
+            let _ = write!(text, " {:.1} | {:.1} | {daemon} | {shim} |", point.start, megabytes(point));
         }
         text.push('\n');
     }

@@ -1,6 +1,7 @@
 //! What each system implements: [`System::set_up`] turns [`ServiceSpec`]s into an [`Instance`], which starts and stops them.
 
-use std::path::Path;
+use crate::disk::Medium;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One service.
@@ -14,8 +15,27 @@ pub(crate) struct ServiceSpec {
     pub(crate) port: Option<u16>,
     /// The URL of its HTTP check, and the interval between two checks.
     pub(crate) check: Option<(String, Duration)>,
-    /// Whether the service is a one-shot, which is not started again.
-    pub(crate) ends: bool,
+    /// What the service writes: it is a one-shot, which is not started again, and the log is waited for.
+    pub(crate) output: Option<Output>,
+}
+
+/// The lines of a one-shot.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Output {
+    pub(crate) lines: usize,
+    /// The bytes of each write.
+    pub(crate) write: usize,
+    /// Whether all of them are to stay in the log. Otherwise a rotation may remove old ones.
+    pub(crate) kept: bool,
+}
+
+/// Where an instance runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The directory with its definitions, its state and its logs, on the medium of the system.
+    pub(crate) directory: PathBuf,
+    /// `XDG_RUNTIME_DIR`, which is in memory for every user.
+    pub(crate) runtime: PathBuf,
 }
 
 /// A program that runs services.
@@ -26,8 +46,13 @@ pub(crate) trait System {
     /// Its version; `None` if it is not installed.
     fn version(&self) -> Option<String>;
 
-    /// Starts the system in `directory` with these services, none of them started. `None` if it cannot run them.
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>>;
+    /// The medium of its directory.
+    fn medium(&self) -> Medium {
+        Medium::Memory
+    }
+
+    /// Starts the system with these services, none of them started. `None` if it cannot run them.
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>>;
 }
 
 /// A running system. Dropping it ends all its processes.
@@ -44,7 +69,12 @@ pub(crate) trait Instance {
     }
 
     /// The log file of a service.
-    fn log(&self, _part: &ServiceSpec) -> Option<std::path::PathBuf> {
+    fn log(&self, _service: &ServiceSpec) -> Option<PathBuf> {
         None
     }
+}
+
+/// The log of a service, for systems that write it where the bench says.
+pub(crate) fn log_in(directory: &Path, service: &ServiceSpec) -> PathBuf {
+    directory.join(&service.name).with_extension("log")
 }

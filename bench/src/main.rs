@@ -4,16 +4,18 @@
 // The bench panics with a reason at an unexpected result.
 #![allow(clippy::missing_panics_doc)]
 
+mod disk;
 mod growth;
 mod harness;
 mod noise_guard;
 mod plot;
 mod process;
-mod ready_listener;
+mod stamps;
 mod systems;
 mod table;
 mod workloads;
 
+use disk::Medium;
 use harness::System;
 use lexopt::prelude::*;
 use noise_guard::NoiseGuard;
@@ -24,13 +26,17 @@ use table::Figures;
 use workloads::workload::{Row, Workload};
 
 const USAGE: &str =
-    "usage: service-bench [--rounds N] [--only WORKLOAD]... [--with SYSTEM]... [--noisy] [--growth FILE]
+    "usage: service-bench [--rounds N] [--quick] [--only WORKLOAD]... [--with SYSTEM]... [--alone] [--disk DIR]
+                     [--noisy] [--growth FILE]
 
   --rounds N         how often each system runs each workload (5)
-  --only WORKLOAD     hundred, five-hundred, chain, layers, idle, checks, blocks, lines, cold,
-                     core
+  --quick            one round, on a disk that was not in use, whatever other processes use of the machine
+  --only WORKLOAD    hundred, five-hundred, two-thousand, chain, layers, uneven, idle, checks, blocks,
+                     lines, large-log, followers, streams, cold, core
   --with SYSTEM      beside the baseline and this project: s6, supervisor, systemd, dinit, pitchfork
                      (all that are there)
+  --alone            the baseline and this project only
+  --disk DIR         a directory on the disk (that of this program)
   --noisy            go on where other processes use more than 5 % of the machine
   --growth FILE      also measure 10 to 2,000 services, and draw a plot there";
 
@@ -38,6 +44,8 @@ struct Options {
     rounds: usize,
     only: Vec<String>,
     with: Vec<String>,
+    alone: bool,
+    aged: bool,
     noisy: bool,
     growth: Option<PathBuf>,
 }
@@ -66,9 +74,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut workloads = workloads::all();
     workloads
         .retain(|workload| options.only.is_empty() || options.only.iter().any(|only| only == workload.name));
-    let figures = measure(&workloads, &systems, options.rounds);
+    let figures = measure(&workloads, &systems, &options)?;
     let rows: Vec<&Row> = workloads.iter().flat_map(|workload| workload.rows).collect();
-    println!("{}", figures.table(&rows, &names, systems::OURS));
+    println!("{}", figures.table(&rows, &names, &systems::OURS));
     if let Some(path) = &options.growth {
         let (table, plot) =
             growth::run(&systems, options.rounds).ok_or("no system can run the growth workload")?;
@@ -84,15 +92,34 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { rounds: 5, only: Vec::new(), with: Vec::new(), noisy: false, growth: None };
+    let mut options = Options {
+        rounds: 5,
+        only: Vec::new(),
+        with: Vec::new(),
+        alone: false,
+        aged: true,
+        noisy: false,
+        growth: None,
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("rounds") => options.rounds = parser.value()?.parse()?,
             Long("only") => options.only.push(parser.value()?.string()?),
             Long("with") => options.with.push(parser.value()?.string()?),
+            Long("alone") => options.alone = true,
+            Long("quick") => {
+                options.rounds = 1;
+                options.aged = false;
+                options.noisy = true;
+            }
+            Long("disk") => disk::select(parser.value()?.into()),
             Long("noisy") => options.noisy = true,
             Long("growth") => options.growth = Some(parser.value()?.into()),
+            Long("help") => {
+                println!("{USAGE}");
+                std::process::exit(0);
+            }
             Long("bench") => {}
             _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
         }
@@ -103,10 +130,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
 /// The installed systems, of those that were asked for.
 fn systems(options: &Options) -> Vec<Box<dyn System>> {
     println!("- machine: {}", noise_guard::machine());
+    println!("- disk: {}", Medium::Disk.file_system());
     let mut all = systems::all();
     all.retain(|one| {
-        let always = [systems::BASELINE, systems::OURS].contains(&one.name());
-        let wanted = always || options.with.is_empty() || options.with.iter().any(|with| with == one.name());
+        let always = one.name() == systems::BASELINE || systems::is_ours(one.as_ref());
+        let all = options.with.is_empty() && !options.alone;
+        let wanted = always || all || options.with.iter().any(|with| with == one.name());
         let version = one.version().filter(|_| wanted);
         if let Some(version) = &version {
             println!("- {}: {version}", one.name());
@@ -117,10 +146,18 @@ fn systems(options: &Options) -> Vec<Box<dyn System>> {
     all
 }
 
-/// Runs every workload, `rounds` times, each time on each system in turn.
-fn measure(workloads: &[Workload], systems: &[Box<dyn System>], rounds: usize) -> Figures {
+/// Runs every workload several times, each time on each system in turn.
+fn measure(
+    workloads: &[Workload],
+    systems: &[Box<dyn System>],
+    options: &Options,
+) -> std::io::Result<Figures> {
     let mut figures = Figures::default();
+    let rounds = options.rounds;
     for workload in workloads {
+        if options.aged {
+            disk::age()?;
+        }
         for round in 1..=rounds {
             for system in systems {
                 for (row, value) in (workload.run)(system.as_ref()).unwrap_or_default() {
@@ -130,5 +167,5 @@ fn measure(workloads: &[Workload], systems: &[Box<dyn System>], rounds: usize) -
             }
         }
     }
-    figures
+    Ok(figures)
 }

@@ -19,7 +19,7 @@ const LEFT: f64 = 52.0;
 const TOP: f64 = 34.0;
 const INNER: (f64, f64) = (WIDTH - LEFT - 16.0, HEIGHT - TOP - 40.0);
 /// Distinguishable also with a colour vision deficiency.
-const COLOURS: [&str; 2] = ["#888888", "#0b6e99"];
+const COLOURS: [&str; 3] = ["#888888", "#0b6e99", "#d55e00"];
 
 pub(crate) fn draw(panels: &[Panel]) -> String {
     let width = WIDTH * panels.len() as f64;

@@ -12,6 +12,7 @@ mod systemd;
 pub(crate) use baseline::{BASELINE, run as run_baseline};
 pub(crate) use ours::{Daemon, OURS};
 
+use crate::disk::Medium;
 use crate::harness::System;
 use baseline::Baseline;
 use dinit::Dinit;
@@ -21,11 +22,17 @@ use s6::S6;
 use supervisor::Supervisor;
 use systemd::Systemd;
 
+/// Whether a system is this project.
+pub(crate) fn is_ours(system: &dyn System) -> bool {
+    OURS.contains(&system.name())
+}
+
 /// All systems, in the order of the table's columns.
 pub(crate) fn all() -> Vec<Box<dyn System>> {
     vec![
         Box::new(Baseline),
-        Box::new(Ours),
+        Box::new(Ours(Medium::Memory)),
+        Box::new(Ours(Medium::Disk)),
         Box::new(S6),
         Box::new(Supervisor),
         Box::new(Systemd),

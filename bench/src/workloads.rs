@@ -1,13 +1,16 @@
 //! The workloads that are measured. One system at a time runs a workload, in a directory of its own, and yields figures.
 
 mod burst;
-mod chains;
 mod checks;
 mod cold;
 mod core;
-mod idle;
+mod graphs;
+pub(crate) mod idle;
 mod independent;
+mod large;
+mod many;
 pub(crate) mod sandbox;
+mod streams;
 pub(crate) mod workload;
 
 use workload::Workload;
@@ -16,12 +19,17 @@ pub(crate) fn all() -> Vec<Workload> {
     vec![
         independent::HUNDRED,
         independent::FIVE_HUNDRED,
-        chains::CHAIN,
-        chains::LAYERS,
+        many::MANY,
+        graphs::CHAIN,
+        graphs::LAYERS,
+        graphs::UNEVEN,
         idle::IDLE,
         checks::CHECKS,
         burst::BLOCKS,
         burst::LINES,
+        large::LARGE,
+        streams::FOLLOWED,
+        streams::STREAMED,
         cold::COLD,
         core::CORE,
     ]

@@ -94,7 +94,7 @@ fn logs(project: &Project) {
     let [rows, text] = in_one_shell(project, 5, [&ask, &raw]);
     let ratio = rows.as_secs_f64() / text.as_secs_f64();
     println!(
-        "{LINES} log lines as rows: {rows:?} (bound: 1 s); as text, cut into lines: {text:?}; ratio {ratio:.1}"
+        "{LINES} log lines as rows: {rows:?} (bound: 0.5 s); as text, cut into lines: {text:?}; ratio {ratio:.1}"
     );
 }
 

@@ -1,6 +1,6 @@
-//! The harness itself: a killed test leaves no process running.
+//! The harness itself: a killed test leaves no process running. The harness of the bench runs too.
 
-use service_tests::{Project, eventually, marked};
+use service_tests::{Project, eventually, marked, program};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{fs, thread};
@@ -39,4 +39,22 @@ fn a_test_that_is_killed_leaves_nothing_running() {
     test.wait().unwrap();
     eventually("nothing is left", || marked(project).is_empty().then_some(()));
     fs::remove_dir_all(project).unwrap();
+}
+
+/// Debug builds, whose figures say nothing.
+#[test]
+fn the_bench_measures_the_baseline_and_this_project_in_memory_and_on_disk() {
+    let bench = program("service-bench");
+    let disk = tempfile::tempdir().unwrap();
+    let output = Command::new(&bench)
+        .args(["--quick", "--alone", "--only", "uneven", "--disk"])
+        .arg(disk.path())
+        .env("SERVICE_TEST_PROGRAMS", bench.parent().unwrap())
+        .output()
+        .unwrap();
+    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{table}{errors}");
+    let row = table.lines().find(|line| line.starts_with("| chain of 5")).unwrap();
+    assert!(!row.contains("| – |"), "each of them has a figure: {row}");
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0, "the disk is left as it was");
 }

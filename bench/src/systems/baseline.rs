@@ -1,7 +1,8 @@
-//! The baseline: the cost of the bare work. A separate process spawns, watches with pidfds and `poll`, copies a pipe to
-//! a file, and restarts dead processes, without further guarantees.
+//! The baseline: the cost of the bare work. A separate process spawns, watches with pidfds and `poll`, and restarts dead
+//! processes, without further guarantees. It makes no file for a service without output; that of others it copies from
+//! a pipe to a file.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::process;
 use crate::systems::program::ChildGuard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,10 +26,11 @@ impl System for Baseline {
     }
 
     fn version(&self) -> Option<String> {
-        Some("spawn, pidfd, poll, pipe to file".to_owned())
+        Some("spawn, pidfd, poll".to_owned())
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = &place.directory;
         if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
@@ -68,7 +70,7 @@ impl Instance for Orders {
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
-        Some(log(&self.directory, service))
+        Some(log_in(&self.directory, service))
     }
 }
 
@@ -78,10 +80,6 @@ impl Drop for Orders {
         self.input = None;
         service_tests::eventually("the baseline is down", || self.process.0.try_wait().ok().flatten());
     }
-}
-
-fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
-    directory.join(&service.name).with_extension("log")
 }
 
 /// One service that the baseline runs.
@@ -101,7 +99,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
     words.set_nonblocking(true)?;
     let mut orders = BufReader::new(io::stdin());
     let mut running: Vec<Running> = Vec::new();
-    let mut ready = vec![false; services.len()];
+    let (mut ready, mut begun) = (vec![false; services.len()], vec![false; services.len()]);
     let (mut up, mut ending) = (false, false);
     while !(ending && running.is_empty()) {
         let mut fds = vec![PollFd::new(words.as_fd(), PollFlags::POLLIN)];
@@ -118,7 +116,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
         let woken: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         drop(fds);
         if woken[0] && receive_ready(&words, &mut ready) {
-            spawn(&services, &ready, directory, &notified, &mut running)?;
+            spawn(&services, &ready, &mut begun, directory, &notified, &mut running)?;
         }
         if woken[1] && !ending {
             let mut order = String::new();
@@ -126,7 +124,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
                 0 => ending = true,
                 _ if order.trim() == "start" => {
                     up = true;
-                    spawn(&services, &ready, directory, &notified, &mut running)?;
+                    spawn(&services, &ready, &mut begun, directory, &notified, &mut running)?;
                 }
                 _ => {
                     up = false;
@@ -155,7 +153,7 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
         for place in gone.into_iter().rev() {
             let mut one = running.swap_remove(place);
             one.child.wait()?;
-            if up && !services[one.index].ends {
+            if up && services[one.index].output.is_none() {
                 running.push(start(one.index, &services[one.index], directory, &notified)?);
             }
         }
@@ -163,12 +161,15 @@ pub(crate) fn run(plan: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the ready reports: with dependencies, services become ready in the order of their indices, layer by layer.
+/// Reads the ready reports, each with the slot of its service, which is its index.
 fn receive_ready(words: &UnixDatagram, ready: &mut [bool]) -> bool {
     let mut any = false;
-    while words.recv(&mut [0; 16]).is_ok() {
-        if let Some(next) = ready.iter_mut().find(|ready| !**ready) {
-            *next = true;
+    let mut report = [0; 64];
+    while let Ok(length) = words.recv(&mut report) {
+        let text = std::str::from_utf8(&report[..length]).unwrap_or_default();
+        let slot = text.split_once("X_SLOT=").and_then(|(_, slot)| slot.parse::<usize>().ok());
+        if let Some(ready) = slot.and_then(|slot| ready.get_mut(slot)) {
+            *ready = true;
             any = true;
         }
     }
@@ -179,29 +180,30 @@ fn receive_ready(words: &UnixDatagram, ready: &mut [bool]) -> bool {
 fn spawn(
     services: &[ServiceSpec],
     ready: &[bool],
+    begun: &mut [bool],
     directory: &Path,
     notified: &Path,
     running: &mut Vec<Running>,
 ) -> io::Result<()> {
-    for (index, service) in services.iter().enumerate().skip(running.len()) {
-        if !service.needs.iter().all(|need| ready[*need]) {
-            break;
+    for (index, service) in services.iter().enumerate() {
+        if !begun[index] && service.needs.iter().all(|need| ready[*need]) {
+            begun[index] = true;
+            running.push(start(index, service, directory, notified)?);
         }
-        running.push(start(index, service, directory, notified)?);
     }
     Ok(())
 }
 
 fn start(index: usize, service: &ServiceSpec, directory: &Path, notified: &Path) -> io::Result<Running> {
-    let mut child = Command::new(&service.command[0])
-        .args(&service.command[1..])
-        .env("NOTIFY_SOCKET", notified)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut command = Command::new(&service.command[0]);
+    command.args(&service.command[1..]).env("NOTIFY_SOCKET", notified).stdin(Stdio::null());
+    let mut child =
+        command.stdout(if service.output.is_some() { Stdio::piped() } else { Stdio::null() }).spawn()?;
     let ended = process::open(child.id()).ok_or(io::ErrorKind::NotFound)?;
-    let file = File::create(log(directory, service))?;
-    let output = child.stdout.take().map(|pipe| (pipe, file));
+    let output = match child.stdout.take() {
+        Some(pipe) => Some((pipe, File::create(log_in(directory, service))?)),
+        None => None,
+    };
     Ok(Running { index, child, ended, output })
 }
 

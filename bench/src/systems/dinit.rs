@@ -1,7 +1,7 @@
 //! dinit, controlled with `dinitctl`. A service `all` depends on every service. A service with a port reports that it
 //! is ready over dinit's pipe; the services write their logs to files themselves.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fmt::Write as _;
@@ -21,7 +21,8 @@ impl System for Dinit {
         version("dinit", "--version")
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = place.directory.as_path();
         if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
@@ -56,8 +57,8 @@ impl System for Dinit {
 }
 
 fn description(service: &ServiceSpec, services: &[ServiceSpec], directory: &Path) -> String {
-    let (command, log) = (service.command.join(" "), log(directory, service));
-    let again = !service.ends;
+    let (command, log) = (service.command.join(" "), log_in(directory, service));
+    let again = service.output.is_none();
     let mut text =
         format!("type = process\ncommand = {command}\nrestart = {again}\nlogfile = {}\n", log.display());
     for need in &service.needs {
@@ -67,10 +68,6 @@ fn description(service: &ServiceSpec, services: &[ServiceSpec], directory: &Path
         text.push_str("ready-notification = pipevar:READY_FD\n");
     }
     text
-}
-
-fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
-    directory.join(&service.name).with_extension("log")
 }
 
 struct User {
@@ -98,7 +95,7 @@ impl Instance for User {
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
-        Some(log(&self.directory, service))
+        Some(log_in(&self.directory, service))
     }
 }
 

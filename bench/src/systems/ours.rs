@@ -1,34 +1,41 @@
-//! This project: `orchestratord` with its default settings, asked over its API.
+//! This project: `orchestratord` with its default settings, asked over its API. Its state is in memory or on a disk that
+//! is in use.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::disk::Medium;
+use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::process;
 use serde_json::{Value, json};
 use service_tests::{http, post, program};
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The name of this project in the table.
-pub(crate) const OURS: &str = "this project";
+/// The names of this project in the table.
+pub(crate) const OURS: [&str; 2] = ["ours, tmpfs", "ours, disk"];
 
-pub(crate) struct Ours;
+pub(crate) struct Ours(pub(crate) Medium);
 
 impl System for Ours {
     fn name(&self) -> &'static str {
-        OURS
+        let [memory, disk] = OURS;
+        if self.0 == Medium::Memory { memory } else { disk }
     }
 
     fn version(&self) -> Option<String> {
         Some(env!("CARGO_PKG_VERSION").to_owned())
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
-        fs::write(directory.join("services.toml"), definition(services)).ok()?;
-        Some(Box::new(Daemon::start_in(directory)))
+    fn medium(&self) -> Medium {
+        self.0
+    }
+
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        fs::write(place.directory.join("services.toml"), definition(services)).ok()?;
+        Some(Box::new(Daemon::start_in(place)))
     }
 }
 
@@ -44,15 +51,15 @@ fn definition(services: &[ServiceSpec]) -> String {
             let _ = writeln!(text, "health_check_endpoint = \"tcp://127.0.0.1:{port}\"");
         }
         if let Some((url, every)) = &service.check {
-            // The bench answers for every service: the listener itself is not measured.
-            let _ = writeln!(
-                text,
-                "health_check_endpoint = \"{url}\"\nhealth = {{ interval = \"{}ms\", listener = \"any\" }}",
-                every.as_millis()
-            );
+            let every = every.as_millis();
+            let _ =
+                writeln!(text, "health_check_endpoint = \"{url}\"\nhealth = {{ interval = \"{every}ms\" }}");
         }
-        if service.ends {
-            text.push_str("oneshot = true\nlog = { max_size = \"1GB\" }\n");
+        if let Some(output) = &service.output {
+            text.push_str("oneshot = true\n");
+            if output.kept {
+                text.push_str("log = { max_size = \"4GB\" }\n");
+            }
         }
     }
     text
@@ -65,7 +72,7 @@ fn is_listening(path: &Path) -> bool {
 
 /// A daemon that runs in a directory.
 pub(crate) struct Daemon {
-    directory: PathBuf,
+    place: Place,
     socket: PathBuf,
     process: Child,
     kept: Option<BufReader<UnixStream>>,
@@ -73,19 +80,19 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts it, and waits until it answers.
-    pub(crate) fn start_in(directory: &Path) -> Self {
-        let _ = fs::create_dir(directory.join("run"));
+    pub(crate) fn start_in(place: &Place) -> Self {
+        let log = File::create(place.directory.join("daemon.log")).expect("the directory is ours");
         let process = Command::new(program("orchestratord"))
             .arg("run")
-            .current_dir(directory)
+            .current_dir(&place.directory)
             .env("SERVICE_SHIM", program("service-shim"))
-            .env("XDG_STATE_HOME", directory.join("state"))
-            .env("XDG_RUNTIME_DIR", directory.join("run"))
-            .env("ORCHESTRATORD_LOG", "error")
+            .env("XDG_STATE_HOME", place.directory.join("state"))
+            .env("XDG_RUNTIME_DIR", &place.runtime)
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("orchestratord can be run");
-        let sockets = directory.join("run/service-orchestrator");
+        let sockets = place.runtime.join("service-orchestrator");
         let deadline = Instant::now() + Duration::from_secs(20);
         let socket = loop {
             let entries = fs::read_dir(&sockets).into_iter().flatten().flatten();
@@ -95,7 +102,7 @@ impl Daemon {
             assert!(Instant::now() < deadline, "orchestratord does not listen");
             std::thread::sleep(Duration::from_micros(100));
         };
-        Self { directory: directory.to_owned(), socket, process, kept: None }
+        Self { place: place.clone(), socket, process, kept: None }
     }
 
     /// Kills the daemon, and leaves its services running.
@@ -110,6 +117,20 @@ impl Daemon {
         let (status, answer) = post(&self.socket, &format!("/api/v1/{path}"), &body.to_string());
         assert_eq!(status, 200, "{answer}");
         answer
+    }
+
+    /// Sends a request for a stream of rows, without reading any.
+    pub(crate) fn follow(&self, path: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(&self.socket).expect("the daemon listens");
+        let head = "Host: localhost\r\nAccept: application/x-ndjson";
+        write!(stream, "GET /api/v1/{path} HTTP/1.0\r\n{head}\r\n\r\n").expect("the daemon reads");
+        stream
+    }
+
+    /// How many services run.
+    pub(crate) fn running(&self) -> usize {
+        let running = self.get("daemon")["data"]["services_running"].as_u64();
+        running.and_then(|running| running.try_into().ok()).unwrap_or(0)
     }
 
     /// The response to a GET.
@@ -165,7 +186,7 @@ impl Instance for Daemon {
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
-        let projects = fs::read_dir(self.directory.join("state/service-orchestrator")).ok()?.flatten();
+        let projects = fs::read_dir(self.place.directory.join("state/service-orchestrator")).ok()?.flatten();
         let logs =
             projects.map(|project| project.path().join("services").join(&service.name).join("service.log"));
         logs.into_iter().find(|log| log.is_file())
@@ -187,7 +208,7 @@ fn discard_bytes(from: &mut BufReader<UnixStream>, length: usize) -> usize {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kept = None;
-        let all = process::pids_in(&self.directory);
+        let all = process::pids_in(&self.place.directory);
         let watch = process::Watch::on(&all);
         self.post("daemon/stop?services=true", &Value::Null);
         let _ = self.process.wait();

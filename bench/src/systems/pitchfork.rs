@@ -1,7 +1,7 @@
 //! pitchfork, asked with its command line, with its defaults but for `retry`, without which nothing is started again. Its
 //! `start` waits for more than that all are alive, so it is not waited for. Logs go into a database.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fmt::Write as _;
@@ -24,8 +24,9 @@ impl System for Pitchfork {
         version("pitchfork", "--version")
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
-        if services.iter().any(|service| service.ends) {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = place.directory.as_path();
+        if services.iter().any(|service| service.output.is_some()) {
             return None;
         }
         fs::write(directory.join("pitchfork.toml"), definition(services)).ok()?;

@@ -1,7 +1,7 @@
 //! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory with all services; there
 //! are no dependencies.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};
 use service_tests::installed;
 use std::fs;
@@ -26,7 +26,8 @@ impl System for S6 {
             .or(Some(String::new()))
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = place.directory.as_path();
         if services.iter().any(|service| !service.needs.is_empty() || service.check.is_some()) {
             return None;
         }
@@ -40,7 +41,7 @@ impl System for S6 {
                 installed("execlineb").map_or("/bin/sh".to_owned(), |path| format!("{} -P", path.display()));
             let exec = if interpreter == "/bin/sh" { "exec " } else { "" };
             script(&definition.join("run"), &format!("#!{interpreter}\n{exec}{words}\n"))?;
-            if service.ends {
+            if service.output.is_some() {
                 script(&definition.join("finish"), "#!/bin/sh\nexit 125\n")?;
                 fs::create_dir(definition.join("log")).ok()?;
                 fs::create_dir_all(directory.join("logs")).ok()?;

@@ -1,12 +1,12 @@
 //! supervisor, asked over its XML-RPC. It knows no dependencies.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::{ChildGuard, version};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 pub(crate) struct Supervisor;
@@ -20,7 +20,8 @@ impl System for Supervisor {
         version("supervisord", "--version")
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = place.directory.as_path();
         if services.iter().any(|service| !service.needs.is_empty() || service.check.is_some()) {
             return None;
         }
@@ -31,7 +32,7 @@ impl System for Supervisor {
              supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
         );
         for service in services {
-            let again = !service.ends;
+            let again = service.output.is_none();
             let (name, command) = (&service.name, service.command.join(" "));
             let _ = write!(
                 text,
@@ -96,7 +97,7 @@ impl Instance for Rpc {
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
-        Some(self.directory.join(&service.name).with_extension("log"))
+        Some(log_in(&self.directory, service))
     }
 }
 

@@ -1,7 +1,7 @@
 //! systemd as a user manager, with a runtime directory and a cgroup of its own, controlled with `systemctl`. A service
 //! with a port reports that it is ready over `$NOTIFY_SOCKET`.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::version;
 use service_tests::Systemd as Manager;
 use std::fmt::Write as _;
@@ -19,7 +19,8 @@ impl System for Systemd {
         version("systemctl", "--version")
     }
 
-    fn set_up(&self, services: &[ServiceSpec], directory: &Path) -> Option<Box<dyn Instance>> {
+    fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>> {
+        let directory = place.directory.as_path();
         if services.iter().any(|service| service.check.is_some()) {
             return None;
         }
@@ -52,18 +53,14 @@ fn unit(service: &ServiceSpec, services: &[ServiceSpec], directory: &Path) -> St
         let _ = writeln!(text, "Requires={0}.service\nAfter={0}.service", services[*need].name);
     }
     let kind = if service.port.is_some() { "notify" } else { "simple" };
-    let restart = if service.ends { "no" } else { "on-failure" };
-    let (command, log) = (service.command.join(" "), log(directory, service));
+    let restart = if service.output.is_some() { "no" } else { "on-failure" };
+    let (command, log) = (service.command.join(" "), log_in(directory, service));
     let _ = writeln!(
         text,
         "[Service]\nType={kind}\nExecStart={command}\nRestart={restart}\nNotifyAccess=all\nStandardOutput=append:{}",
         log.display()
     );
     text
-}
-
-fn log(directory: &Path, service: &ServiceSpec) -> PathBuf {
-    directory.join(&service.name).with_extension("log")
 }
 
 struct User {
@@ -89,6 +86,6 @@ impl Instance for User {
     }
 
     fn log(&self, service: &ServiceSpec) -> Option<PathBuf> {
-        Some(log(&self.directory, service))
+        Some(log_in(&self.directory, service))
     }
 }

@@ -11,21 +11,22 @@ pub(super) const CORE: Workload = Workload {
         Row {
             name: "order and levels of 10,000 services, 30,000 edges",
             unit: "ms",
-            goal: Goal::AtMost(15.0),
+            goals: &[Goal::AtMost(15.0)],
         },
         Row {
             name: "order and levels of 100,000 services, 300,000 edges",
             unit: "ms",
-            goal: Goal::AtMost(150.0),
+            goals: &[Goal::AtMost(150.0)],
         },
-        Row { name: "plan and diff of 10,000 services", unit: "ms", goal: Goal::AtMost(50.0) },
+        Row { name: "plan and diff of 10,000 services", unit: "ms", goals: &[Goal::AtMost(50.0)] },
     ],
     run: core,
 };
 
-/// Only this project has this core.
+/// Only this project has this core, and it has no files.
 fn core(system: &dyn System) -> Option<Vec<Figure>> {
-    let took = [order(10_000), order(100_000), difference(10_000)];
-    let figures = CORE.rows.iter().zip(took).map(|(row, took)| (row.name, took.as_secs_f64() * 1e3));
-    (system.name() == OURS).then(|| figures.collect())
+    (system.name() == OURS[0]).then(|| {
+        let took = [order(10_000), order(100_000), difference(10_000)];
+        CORE.figures(took.map(|took| took.as_secs_f64() * 1e3))
+    })
 }

@@ -1,20 +1,22 @@
 //! [`Sandbox`]: the place in which a workload runs once.
 
-use crate::harness::{Instance, ServiceSpec, System};
+use crate::disk::Medium;
+use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::process;
-use crate::ready_listener::ReadyListener;
+use crate::stamps::Stamps;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-/// The directory in which one workload runs once, and the socket on which its services report.
+/// The directories in which one workload runs once, and the page into which its services write.
 pub(crate) struct Sandbox {
-    directory: Option<tempfile::TempDir>,
-    pub(crate) ready: ReadyListener,
+    /// In the order of the media: that of the system, and one in memory.
+    directories: Vec<tempfile::TempDir>,
+    place: Place,
+    pub(crate) stamps: Stamps,
 }
 
-/// Directories of finished runs. They are removed at the end: for some seconds after files were removed, `ext4` takes
-/// ten times as long to create one, and the next run would pay for that.
+/// Directories of finished runs. They are removed at the end, so that only the bench's own aging decides how old the
+/// disk is.
 static FINISHED: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
 
 /// Removes the directories of all finished runs when it is dropped.
@@ -28,52 +30,59 @@ impl Drop for Cleanup {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        FINISHED.lock().unwrap_or_else(PoisonError::into_inner).extend(self.directory.take());
+        FINISHED.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.directories);
     }
 }
 
 impl Sandbox {
-    pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let ready = ReadyListener::new(directory.path());
-        Self { directory: Some(directory), ready }
+    pub(crate) fn new(system: &dyn System) -> Self {
+        let (own, memory) = (system.medium().directory(), Medium::Memory.directory());
+        let place = Place { directory: own.path().to_owned(), runtime: memory.path().join("run") };
+        std::fs::create_dir(&place.runtime).expect("the directory is ours");
+        let stamps = Stamps::new(memory.path());
+        Self { directories: vec![own, memory], place, stamps }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.as_ref().expect("it has one until it is dropped").path()
+        &self.place.directory
     }
 
-    /// A service that runs the payload with these arguments.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A service that runs the payload with these arguments. Its index is its slot.
     pub(crate) fn service(&self, index: usize, arguments: &[&str]) -> ServiceSpec {
         let payload = service_tests::program("payload").display().to_string();
-        let command =
-            [payload, self.ready.address()].into_iter().chain(arguments.iter().map(ToString::to_string));
+        let own = [payload, self.stamps.path(), index.to_string()];
         ServiceSpec {
             name: format!("s{index}"),
-            command: command.collect(),
+            command: own.into_iter().chain(arguments.iter().map(ToString::to_string)).collect(),
             needs: Vec::new(),
             port: None,
             check: None,
-            ends: false,
+            output: None,
         }
     }
 
-    /// `count` services without dependencies that report when they are alive.
+    /// A service that listens on a port of its own this many milliseconds after its start.
+    pub(crate) fn listening(&self, index: usize, after: u32, needs: Vec<usize>) -> ServiceSpec {
+        let port = service_tests::free_port();
+        let service = self.service(index, &["listen", &port.to_string(), &after.to_string()]);
+        ServiceSpec { needs, port: Some(port), ..service }
+    }
+
+    /// `count` services without dependencies.
     pub(crate) fn independent(&self, count: usize) -> Vec<ServiceSpec> {
         (0..count).map(|index| self.service(index, &["alive"])).collect()
     }
 
     pub(crate) fn set_up(&self, system: &dyn System, services: &[ServiceSpec]) -> Option<Box<dyn Instance>> {
-        system.set_up(services, self.path())
+        system.set_up(services, &self.place)
     }
 
     /// The CPU time and memory that the system's own processes have used.
     pub(crate) fn used(&self) -> process::Use {
         process::Use::measure(&process::pids_in(self.path()))
     }
-}
-
-/// Milliseconds between two moments.
-pub(crate) fn elapsed_ms(begun: Instant, ended: Instant) -> f64 {
-    ended.duration_since(begun).as_secs_f64() * 1e3
 }

@@ -9,8 +9,8 @@ pub(crate) type Figure = (&'static str, f64);
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
-    /// The highest value that this project may have.
-    pub(crate) goal: Goal,
+    /// The highest values that this project may have, in memory and on disk.
+    pub(crate) goals: &'static [Goal],
 }
 
 /// The highest value of a row that is accepted.
@@ -18,6 +18,8 @@ pub(crate) struct Row {
 pub(crate) enum Goal {
     /// A multiple of the baseline.
     TimesBaseline(f64),
+    /// A multiple of the best peer.
+    TimesPeer(f64),
     /// A value in the row's unit.
     AtMost(f64),
 }
@@ -29,4 +31,20 @@ pub(crate) struct Workload {
     pub(crate) rows: &'static [Row],
     /// Returns `None` if the system cannot do it.
     pub(crate) run: fn(&dyn System) -> Option<Vec<Figure>>,
+}
+
+impl Workload {
+    /// Values in the order of the rows.
+    pub(crate) fn figures(&self, values: impl IntoIterator<Item = f64>) -> Vec<Figure> {
+        self.rows.iter().map(|row| row.name).zip(values).collect()
+    }
+}
+
+/// The value that this share of the values does not exceed.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the values")]
+    let index = ((sorted.len() as f64 * share).ceil() as usize).max(1) - 1;
+    sorted[index.min(sorted.len() - 1)]
 }
