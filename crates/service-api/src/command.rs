@@ -20,13 +20,13 @@ pub struct ActionRequest {
     /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
     /// `auto_start_dependencies` for a start, else true.
     pub relatives: Option<bool>,
-    /// Answer when the action is done (the default), or as soon as it is under way.
+    /// Whether the response waits until the action is done (the default), or is sent as soon as the action has begun.
     pub wait: bool,
     /// How long to wait, in milliseconds; absent: until the action is done or can no longer succeed.
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
-    /// Start, restart: only if `services.toml` has this hash of `service trust`.
+    /// Start, restart: only if `services.toml` has this hash, as printed by `service trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_hash: Option<String>,
 }
@@ -52,13 +52,13 @@ impl Default for ActionRequest {
 pub struct ApplyRequest {
     /// Start every new service, not only dependencies of active services.
     pub start: bool,
-    /// Roll back to the former definitions if a step fails.
+    /// Roll back to the previous definitions if a step fails.
     pub rollback: bool,
     /// Timeout of each step, in milliseconds; absent: none.
     #[serde(deserialize_with = "count")]
     #[cfg_attr(feature = "openapi", schema(maximum = 9_007_199_254_740_991_u64))]
     pub timeout_ms: Option<u64>,
-    /// Only if `services.toml` has this hash of `service trust`.
+    /// Only if `services.toml` has this hash, as printed by `service trust`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_hash: Option<String>,
 }
@@ -74,16 +74,16 @@ impl Default for ApplyRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AddRequest {
-    /// A definition each: `name` and the keys of `services.toml`. Of a transient service the name may be left out.
+    /// The definitions: each has a `name` and keys of `services.toml`. The name of a transient service is optional.
     pub services: Vec<serde_json::Map<String, serde_json::Value>>,
-    /// Delete them some time after their run.
+    /// Whether the services are deleted some time after their runs.
     pub transient: bool,
 }
 
 /// The largest accepted integer, which every client can represent exactly.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// A whole number up to [`MAX_SAFE_INTEGER`], also in the form `30000.0` of a client without integers.
+/// Reads a whole number up to [`MAX_SAFE_INTEGER`], also in the form `30000.0` of a client without integers.
 ///
 /// # Errors
 /// Any other value.
@@ -111,7 +111,7 @@ pub fn count<'de, D: Deserializer<'de>>(body: D) -> Result<Option<u64>, D::Error
 pub struct Outcome {
     /// The service.
     pub name: String,
-    /// Whether the service is now as requested.
+    /// Whether the service has reached the requested state.
     pub ok: bool,
     /// The effect.
     pub action: Action,
@@ -119,13 +119,13 @@ pub struct Outcome {
     pub status: String,
     /// Health: `healthy`, `unhealthy`, `alive`, `pending` or `none`.
     pub health: String,
-    /// From the request to the result.
+    /// The time from the request to the result.
     pub took_ms: f64,
     /// Whether the service was named, or is included as a dependency or dependent.
     pub named: bool,
-    /// Why it is not as requested.
+    /// Why the service has not reached the requested state.
     pub error: Option<Problem>,
-    /// A note about a successful action: a failed stop command, a service that had to be killed.
+    /// A note about a successful action, such as a failed stop command or a service that had to be killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -149,7 +149,7 @@ pub enum Action {
     Updated,
     /// The service was returned to its state before a failed apply.
     RolledBack,
-    /// The service already was as requested.
+    /// The service was already in the requested state.
     Unchanged,
     /// The service is starting (without a wait, or after the timeout).
     Starting,

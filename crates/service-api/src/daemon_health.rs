@@ -7,7 +7,7 @@ pub const OK: &str = "ok";
 /// The daemon works, with warnings.
 pub const DEGRADED: &str = "degraded";
 
-/// The daemon can do its work. Otherwise the answer is a `Problem` with the code `unfit`.
+/// The health of a daemon that works. A daemon that does not work answers with a `Problem` with the code `unfit`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DaemonHealth {
@@ -16,9 +16,9 @@ pub struct DaemonHealth {
     /// Warnings, each one sentence.
     #[serde(rename = "doubts")]
     pub warnings: Vec<String>,
-    /// How long it has been running.
+    /// How long the daemon has been running.
     pub uptime_ms: f64,
-    /// The states of its services, which have no influence on `status`.
+    /// The number of services by state. It has no influence on `status`.
     pub services: Services,
 }
 
@@ -34,6 +34,6 @@ pub struct Services {
     pub ready: usize,
     /// Services with failed health checks.
     pub unhealthy: usize,
-    /// Failed services, permanently or until the next try.
+    /// Services that have failed, permanently or until the next retry.
     pub failed: usize,
 }

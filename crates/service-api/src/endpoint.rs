@@ -1,31 +1,31 @@
-//! [`Endpoint`]: where a daemon answers, on this machine or another.
+//! [`Endpoint`]: the address of a daemon, on this machine or another.
 
 use crate::problem::{Code, Problem};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a daemon answers.
+/// The address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// On this machine.
+    /// A Unix socket on this machine.
     Unix(PathBuf),
-    /// Over TCP.
+    /// A TCP endpoint.
     Tcp(TcpEndpoint),
 }
 
 /// `http://host:port` or `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TcpEndpoint {
-    /// Whether it speaks TLS.
+    /// Whether the daemon uses TLS.
     pub tls: bool,
-    /// A name or an address; an IPv6 address has no brackets here.
+    /// A name or an address. An IPv6 address is stored without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
 impl TcpEndpoint {
-    /// Parses the URL of a daemon, which has no further parts.
+    /// Parses the URL of a daemon: scheme, host and port only.
     ///
     /// # Errors
     /// [`Code::BadRequest`].
@@ -56,7 +56,7 @@ impl TcpEndpoint {
         Ok(Self { tls, host: host.to_owned(), port })
     }
 
-    /// Host and port, as a `Host` header has them.
+    /// Host and port, in the form of a `Host` header.
     pub fn authority(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),

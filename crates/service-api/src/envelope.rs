@@ -3,32 +3,33 @@
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 
-/// Either data or an error, never both: `success` tells which.
+/// Either data or an error, never both; `success` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope<T> {
-    /// Whether `data` holds the answer.
+    /// Whether the request succeeded, so that `data` has the answer.
     pub success: bool,
     /// The answer, or `null` on failure.
     pub data: Option<T>,
-    /// What went wrong, or `null` on success.
+    /// The error, or `null` on success.
     pub error: Option<Problem>,
-    /// Notes on the answer, in sentences; absent without any.
+    /// Notes on the answer, in sentences; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
 impl<T> Envelope<T> {
-    /// Wraps an answer.
+    /// Wraps data.
     pub fn success(data: T) -> Self {
         Self { success: true, data: Some(data), error: None, notes: Vec::new() }
     }
 
-    /// Wraps a failure.
+    /// Wraps an error.
     pub fn failure(problem: Problem) -> Self {
         Self { success: false, data: None, error: Some(problem), notes: Vec::new() }
     }
 
-    /// The answer or the problem. An envelope that holds neither is itself a problem ([`Code::Internal`](crate::problem::Code::Internal)).
+    /// The data or the error. An envelope with neither is an error
+    /// ([`Code::Internal`](crate::problem::Code::Internal)).
     pub fn into_result(self) -> Result<T, Problem> {
         match (self.data, self.error) {
             (_, Some(problem)) => Err(problem),

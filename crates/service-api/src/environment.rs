@@ -1,4 +1,4 @@
-//! [`Environment`]: the variables, directory and user of the process that searches a project.
+//! [`Environment`]: the variables, the directory and the user of a process that searches for its project.
 
 use crate::file_names::FOLDER;
 use crate::problem::{Code, Problem};
@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 pub struct Environment<'a> {
     /// Reads an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The current directory, which may be deleted.
+    /// The current directory, which may have been deleted.
     pub cwd: &'a Path,
     /// The user's id.
     pub uid: u32,
-    /// Whether services of the project with this state directory run. Called only if its file is gone.
+    /// Whether services of the project with this state directory run. Called only if the project's file was deleted.
     pub runs: &'a dyn Fn(&Path) -> bool,
 }
 
 impl Environment<'_> {
-    /// An absolute path from an environment variable; the XDG specification requires to ignore relative ones.
+    /// An absolute path from an environment variable. Relative paths are ignored, as the XDG specification requires.
     pub(crate) fn dir(&self, variable: &str) -> Option<PathBuf> {
         (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    /// The file that `$SERVICES_CONFIG` names; an empty variable names none.
+    /// The file that `$SERVICES_CONFIG` names; an empty variable counts as unset.
     pub fn named(&self) -> Option<PathBuf> {
         (self.env)("SERVICES_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from)
     }
@@ -33,8 +33,8 @@ impl Environment<'_> {
     }
 }
 
-/// The home directory of a user: `$HOME`, otherwise that of the system. An empty variable or a relative path counts as
-/// unset, as the XDG base directory specification requires.
+/// The home directory of a user: `$HOME`, otherwise the one in the user database. An empty variable or a relative path
+/// counts as unset, as the XDG base directory specification requires.
 pub fn home_directory(
     variable: Option<OsString>,
     system: impl FnOnce() -> Option<OsString>,

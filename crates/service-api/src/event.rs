@@ -6,21 +6,22 @@ use serde::{Deserialize, Serialize};
 pub mod kind {
     /// The state of a service changed.
     pub const STATE: &str = "state";
-    /// A service became healthy or unhealthy. A service that is healthy as soon as it is ready has no event of its own.
+    /// A service became healthy or unhealthy. If a service becomes healthy and ready at the same time, only the state
+    /// event is recorded.
     pub const HEALTH: &str = "health";
-    /// The stop command of a service `failed`, or it was `killed` because it had not ended in time.
+    /// The stop command of a service has `failed`, or the service was `killed` because it had not ended in time.
     pub const STOP: &str = "stop";
-    /// A service is defined that was not.
+    /// A service was defined.
     pub const DEFINED: &str = "defined";
-    /// A service is defined differently.
+    /// The definition of a service was changed.
     pub const CHANGED: &str = "changed";
-    /// A service is not defined any more.
+    /// The definition of a service was removed.
     pub const REMOVED: &str = "removed";
-    /// The daemon began or ended.
+    /// The daemon started or ended.
     pub const DAEMON: &str = "daemon";
     /// Events before this one could not be written.
     pub const JOURNAL: &str = "journal";
-    /// Not an event: the result of a health check, in a [`HistoryEntry`](super::HistoryEntry).
+    /// The result of a health check, in a [`HistoryEntry`](super::HistoryEntry). This is not an event.
     pub const CHECK: &str = "check";
 }
 
@@ -28,7 +29,7 @@ pub mod kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// The number: one more than that of the previous event, from 1, across all daemons of the project.
+    /// The number of the event. Numbers are consecutive from 1, across all daemons of the project.
     pub seq: u64,
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -67,8 +68,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether an actor of this kind (`user`, `policy` and so on) caused it, or an actor whose description contains
-    /// this text.
+    /// Whether the actor is of this kind (`user`, `policy` and so on), or has this text in its description.
     pub fn is_by(&self, who: &str) -> bool {
         let Some(by) = &self.by else { return false };
         let kind = by.split(' ').next().unwrap_or_default();
@@ -79,7 +79,7 @@ impl Event {
 /// The kinds of actors: the first words of [`Event::by`].
 pub const KINDS: [&str; 6] = ["user", "hook", "token", "policy", "program", "daemon"];
 
-/// A row of history: an event of a service, or the result of one health check.
+/// A row of the history: an event of a service, or the result of one health check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryEntry {
@@ -88,7 +88,7 @@ pub struct HistoryEntry {
     pub time: String,
     /// The service.
     pub service: String,
-    /// The kind: that of an event, or `check` for a health check.
+    /// The kind of the event, or `check` for a health check.
     pub kind: String,
     /// The former value.
     pub from: Option<String>,
@@ -114,18 +114,18 @@ pub struct HistoryEntry {
 pub struct StartRecord {
     /// The service.
     pub service: String,
-    /// Number of its run; `null` while it waits.
+    /// Number of the run; `null` while the service waits.
     pub run: Option<u64>,
     /// Time of the request.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub began: String,
-    /// The last dependency that was satisfied; `null` without a wait.
+    /// The dependency that was satisfied last; `null` if the service did not wait.
     pub waited_for: Option<String>,
-    /// From the request to the launch.
+    /// The time from the request to the launch.
     pub waited_ms: f64,
-    /// From the launch to the result; `null` before the result.
+    /// The time from the launch to the result; `null` before the result.
     pub took_ms: Option<f64>,
-    /// `ready`, `completed`, `failed`, `stopped`; `waiting` or `starting` before that.
+    /// `ready`, `completed`, `failed` or `stopped`; before the result `waiting` or `starting`.
     pub result: String,
 }
 

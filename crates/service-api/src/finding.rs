@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// An error or a warning, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Whether it prevents a start.
+    /// The severity.
     pub severity: Severity,
-    /// The service that it concerns.
+    /// The service with the error or warning.
     pub service: Option<String>,
     /// The key, relative to the service if there is one: `health.interval`.
     pub key: Option<String>,
@@ -27,9 +27,9 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing can be started with this file, or the service cannot.
+    /// No service of this file can be started, or this one cannot.
     Error,
-    /// The file is valid, but a value will not work on this machine, or has an unexpected meaning.
+    /// The file is valid, but a value does not work on this machine or has an unexpected meaning.
     Warning,
 }
 

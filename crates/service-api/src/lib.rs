@@ -1,7 +1,7 @@
-//! The messages between `orchestratord` and its clients, and the files by which they find each other.
+//! The messages between `orchestratord` and its clients, and the files by which a client finds a daemon.
 //!
-//! Types only: nothing here opens a connection. Durations are milliseconds (`*_ms`, fractions allowed), sizes are
-//! bytes, times are RFC 3339 in UTC. A reader ignores unknown fields, so that a newer daemon can add some.
+//! This crate has only types and opens no connection. Durations are milliseconds (`*_ms`, fractions allowed), sizes are
+//! bytes, times are RFC 3339 in UTC. A reader ignores unknown fields, so that a newer daemon can add fields.
 
 pub mod command;
 pub mod daemon_health;
@@ -34,5 +34,5 @@ pub use quote::quoted;
 pub use redact::redact;
 pub use unit::Unit;
 
-/// Version of the API. A daemon and a client of the same version understand each other.
+/// Version of the API. A daemon and a client with the same version are compatible.
 pub const API_VERSION: u32 = 2;

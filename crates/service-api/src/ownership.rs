@@ -1,9 +1,9 @@
-//! [`foreign`]: whether another user controls a `services.toml`. A file that was found, and not named, is used only if
-//! no other user can have written it, because it defines commands to run. Git has the same rule for its own files
+//! [`foreign`]: whether another user controls a `services.toml`. A file that was found by a search is used only if no
+//! other user can have written it, because it defines commands to run. Git has the same rule for its own files
 //! (`safe.directory`).
 //!
-//! `nu/service-http/ownership.nu` is the same rule for Nushell; `tests/tests/security/ownership.rs` tests both against
-//! one table.
+//! `nu/service-http/ownership.nu` implements the same rule in Nushell; `tests/tests/security/ownership.rs` tests both
+//! against one table.
 
 use crate::file_names::{FILE, FOLDER};
 use nix::fcntl::OFlag;
@@ -14,22 +14,22 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bits of a mode.
+/// The write bit of the group in a file mode.
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
-/// The maximum number of links from one to the next.
+/// The maximum length of a chain of symbolic links.
 const MAX_LINKS: usize = 40;
 
 /// The other user, apart from root, who can have written this file or can replace it; `None` if there is none.
 ///
-/// For a link, each link on the way and its directory are checked too.
+/// For a symbolic link, each link of the chain and its directory are checked too.
 pub fn foreign(file: &Path, uid: u32) -> Option<String> {
     let mut path = file.to_path_buf();
     for _ in 0..MAX_LINKS {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new(".")).to_path_buf();
-        // An inaccessible file cannot be read either, which is reported by the attempt to read it.
+        // An inaccessible file cannot be read either, so the attempt to read it reports the error.
         let inside = std::fs::metadata(&directory).ok()?;
         if let Some(why) = find_risk(&inside, uid) {
             return Some(why.about(Some(&directory)));
@@ -49,10 +49,10 @@ pub fn foreign(file: &Path, uid: u32) -> Option<String> {
     Some("too many links lead to it".to_owned())
 }
 
-/// The reason why the owner or the mode of a file or directory is not acceptable.
+/// Why the owner or the mode of a file or directory is not acceptable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Risk {
-    /// The owner is this user.
+    /// The owner is this other user.
     Belongs(u32),
     /// The mode allows others to write.
     Writable,
@@ -89,7 +89,7 @@ fn find_risk(found: &std::fs::Metadata, uid: u32) -> Option<Risk> {
     (by_group || mode & OTHERS_WRITE != 0).then_some(Risk::Writable)
 }
 
-/// Whether a group is the private group of a user, as many systems have it: with the user's name, and no other member.
+/// Whether a group is the private group of a user, as on many systems: it has the user's name and no other member.
 fn is_private_group(gid: u32, owner: u32) -> bool {
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
     let user = User::from_uid(Uid::from_raw(owner)).ok().flatten();
@@ -124,9 +124,10 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
     Some(&error.get_ref()?.downcast_ref::<Refusal>()?.remedy)
 }
 
-/// The remedy for `place`, a parent of `target`. A home directory or a directory of a login must never be removed.
+/// The remedy for `place`, a parent of `target`. The remedy never removes a home directory or the runtime directory of
+/// a login.
 fn remedy_for(why: Risk, place: &Path, target: &Path) -> String {
-    // The socket lies in the directory of this program itself, state below it.
+    // The socket is directly in this program's directory; the state is below it.
     let variable = if target.ends_with(FOLDER) { "XDG_RUNTIME_DIR" } else { "XDG_STATE_HOME" };
     match why {
         Risk::Writable => format!("run `chmod go-w '{}'`", place.display()),
@@ -139,12 +140,12 @@ fn remedy_for(why: Risk, place: &Path, target: &Path) -> String {
     }
 }
 
-/// Creates a directory that only its user may enter, with its parents, and returns it opened. An existing directory is
-/// closed to others. A directory is refused if it belongs to another user, contains files of another user, or can be
-/// replaced by another user.
+/// Creates a directory that only its user may enter, with its parents, and returns it opened. The mode of an existing
+/// directory is restricted to its user. A directory is refused if it belongs to another user, contains files of another
+/// user, or can be replaced by another user.
 ///
 /// # Errors
-/// Worded for the user if it cannot be trusted; otherwise those of creating it.
+/// A message for the user if the directory cannot be trusted, or the error of creating it.
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
     let refused = |why: Risk, place: &Path| {
@@ -171,9 +172,9 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let open = |path: &Path| File::options().read(true).custom_flags(flags.bits()).open(path);
     let directory = match open(path) {
-        // A link of the same user, as verified above.
+        // The link belongs to the same user, as verified above.
         Err(_) if path.is_symlink() => open(&path.canonicalize()?)?,
-        // A directory created under a mask without any permission.
+        // The directory was created under a umask that denies its owner access.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
             open(path)?
@@ -187,7 +188,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     if found.mode() & 0o777 != 0o700 {
         directory.set_permissions(Permissions::from_mode(0o700))?;
     }
-    // From here on no other user can create anything in it.
+    // From here on no other user can create files in the directory.
     for entry in std::fs::read_dir(path)?.flatten() {
         if let Ok(owner) = entry.metadata().map(|found| found.uid())
             && owner != uid
@@ -201,15 +202,15 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `max_bytes`. A pipe, a device or an endless file is an error at once.
 ///
 /// # Errors
-/// Those of reading it; [`io::ErrorKind::InvalidInput`] for a file that is not regular, [`io::ErrorKind::FileTooLarge`]
-/// for one that is too large.
+/// The error of reading the file; [`io::ErrorKind::InvalidInput`] if it is not regular, [`io::ErrorKind::FileTooLarge`]
+/// if it is too large.
 pub fn read_regular(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let regular = |found: &std::fs::Metadata| match found.is_file() {
         true => Ok(()),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     };
-    // Opening some devices has effects, so the type is checked first. A pipe that replaces the file meanwhile does not
-    // block.
+    // Opening some devices has side effects, so the type is checked first. The open does not block if a pipe replaces
+    // the file meanwhile.
     regular(&std::fs::metadata(path)?)?;
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     regular(&file.metadata()?)?;

@@ -1,18 +1,18 @@
-//! Text of services, files and remote peers without control sequences, for display on a terminal.
+//! Removes control sequences from text of services, files and remote peers, for display on a terminal.
 //!
-//! Applied as the last step before the display. Stored and transmitted text remains unchanged.
+//! This is the last step before the display. Stored and transmitted text remains unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::Chars;
 
-/// The text without control characters (but newline and tab), escape sequences (ECMA-48) and marks that change the direction
-/// of writing.
+/// The text without escape sequences (ECMA-48), characters that change the direction of writing, and control characters
+/// except newline and tab.
 pub fn printable(text: &str) -> Cow<'_, str> {
     printable_text(text, Colours::Dropped)
 }
 
-/// As [`printable`], but with the sequences that colour text (SGR): for lines of logs.
+/// Like [`printable`], but keeps sequences that colour text (SGR), for lines of logs.
 pub fn coloured(text: &str) -> Cow<'_, str> {
     printable_text(text, Colours::Kept)
 }
@@ -25,7 +25,7 @@ pub fn json(text: String) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
         if is_order(char) {
-            let _ = write!(safe, "\\u{:04x}", u32::from(char)); // a String takes everything
+            let _ = write!(safe, "\\u{:04x}", u32::from(char)); // writing to a string cannot fail
         } else {
             safe.push(char);
         }
@@ -105,7 +105,7 @@ fn skip_control(rest: &mut Chars<'_>) {
     skip_if(rest, |char| matches!(char, '@'..='~'));
 }
 
-/// Skips a string up to its terminator. An unterminated one ends with its line, so that it hides no other line.
+/// Skips a string up to its terminator. An unterminated string ends with its line, so that it hides no other line.
 fn skip_string(rest: &mut Chars<'_>) {
     while skip_if(rest, |char| !matches!(char, '\u{7}' | '\u{9c}' | '\u{1b}' | '\n')) {}
     if !skip_if(rest, |char| matches!(char, '\u{7}' | '\u{9c}')) && rest.as_str().starts_with("\u{1b}\\") {

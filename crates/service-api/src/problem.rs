@@ -8,24 +8,25 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 
-/// An error with its place and a remedy.
+/// An error, with its location and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// Stable, for scripts.
+    /// The stable code, for scripts.
     pub code: Code,
     /// One sentence without a full stop: the failed step, the service, the reason.
     pub message: String,
     /// The remedy, if there is one.
     #[serde(default)]
     pub help: Option<String>,
-    /// The place in the user's file that is the cause, if there is one.
+    /// The location of the error in the user's file, if any.
     #[serde(default)]
     pub place: Option<SourceLocation>,
-    /// The cell of the request that is the cause, if there is one.
+    /// The cell of the request that caused the error, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell: Option<Cell>,
-    /// The last lines of the service that is the cause: at most three, of its standard error if there are any.
+    /// The last log lines of the service that caused the error: at most three; only of standard error, if there are
+    /// any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
     /// Further problems found in the same step, for example in the same file.
@@ -44,7 +45,7 @@ pub struct SourceLocation {
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// How many characters the cause spans, at least 1.
+    /// The length of the error in characters, at least 1.
     pub width: usize,
     /// The line's text.
     pub snippet: String,
@@ -54,60 +55,59 @@ pub struct SourceLocation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cell {
-    /// Which row, counted from 0.
+    /// The number of the row, counted from 0.
     pub row: usize,
-    /// The column, and the keys within that; empty for the row as a whole.
+    /// The column, and the keys within its value; empty for the whole row.
     #[serde(default)]
     pub path: Vec<String>,
 }
 
-/// The reasons a caller can act on.
+/// The kinds of errors that a caller can distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// No service (or route) of this name.
+    /// There is no service (or route) with this name.
     NotFound,
     /// `services.toml` cannot be read, or contains an error.
     BadDefinition,
-    /// There is no `services.toml` to be found.
+    /// No `services.toml` was found.
     NoProject,
-    /// A `services.toml` that was found belongs to another user, or others can write to it; or its content is not the
-    /// trusted one.
+    /// The found `services.toml` belongs to another user, others can write to it, or its content is not trusted.
     UntrustedFile,
-    /// `manager_enabled = false`: nothing may be started or stopped.
+    /// No service may be started or stopped: `manager_enabled` is false.
     ManagerDisabled,
-    /// Dependencies are not included in the start, and one of them is not running.
+    /// A dependency is not running, and the start does not include dependencies.
     DependencyNotRunning,
     /// A dependency failed, so this service cannot start.
     DependencyFailed,
-    /// The service itself could not be started.
+    /// The service could not be started.
     StartFailed,
     /// The service could not be stopped.
     StopFailed,
-    /// The manager of a service does not answer, or its answer is invalid.
+    /// The manager of a service does not respond, or its response is invalid.
     ManagerFailed,
-    /// The answer of a manager is too large.
+    /// The response of a manager is too large.
     TooMuch,
-    /// Not done within the timeout; the daemon continues.
+    /// The action is not done within the timeout; the daemon continues it.
     Timeout,
-    /// The awaited state cannot be reached without a further request.
+    /// The awaited state cannot be reached without another request.
     Never,
-    /// Another request wanted the opposite.
+    /// A later request for the opposite replaced this one.
     Cancelled,
-    /// Something else has this name.
+    /// The name is already used.
     NameTaken,
     /// The file to write exists already.
     Exists,
-    /// The request itself is malformed.
+    /// The request is malformed.
     BadRequest,
     /// The requested events have expired, or their numbers were never assigned.
     Gap,
     /// Events arrived faster than the client read them.
     TooSlow,
-    /// No token, or a wrong one.
+    /// The token is missing or wrong.
     Unauthorized,
-    /// The token does not allow it, or the client has no access.
+    /// The token does not permit the request, or the client has no access.
     Forbidden,
     /// The body of a request is too large.
     TooLarge,
@@ -115,17 +115,17 @@ pub enum Code {
     Busy,
     /// The daemon cannot be reached or started.
     DaemonUnreachable,
-    /// The daemon answers, and cannot do its work.
+    /// The daemon responds but cannot do its work.
     Unfit,
     /// The state directory cannot be written: the disk is full or read-only, or the directory belongs to another user.
     Storage,
-    /// Whether the service runs is unknown, so it is neither started nor stopped.
+    /// It is unknown whether the service runs, so it is neither started nor stopped.
     StateUnknown,
     /// The service runs under the former path of a renamed project directory.
     Moved,
-    /// There is no systemd of this user to be had.
+    /// The user has no running systemd.
     NoSystemd,
-    /// The daemon speaks another version of the API.
+    /// The daemon has another version of the API.
     VersionMismatch,
     /// An error of the daemon itself, or of the machine.
     #[serde(other)]
@@ -170,7 +170,7 @@ impl Code {
         }
     }
 
-    /// The HTTP status that fits.
+    /// The HTTP status of this code.
     pub fn http_status(self) -> u16 {
         match self {
             Self::NotFound | Self::NoProject => 404,
@@ -203,11 +203,11 @@ impl Code {
     }
 }
 
-/// Longer messages are cut, since text of other programs has no limit.
+/// The maximum length of a message. Longer messages are truncated, because text of other programs has no limit.
 const MAX_MESSAGE_BYTES: usize = 8_000;
 
 impl Problem {
-    /// A problem that has no help and no place yet.
+    /// A problem without help and location.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -220,7 +220,7 @@ impl Problem {
         }
     }
 
-    /// A file that could not be written or locked: [`Code::Storage`] where that is the disk's doing.
+    /// The problem of a file that could not be written or locked: [`Code::Storage`] if the disk is the cause.
     pub fn from_io(error: &io::Error, message: impl Into<String>) -> Self {
         let is_disk = matches!(
             error.kind(),
@@ -239,35 +239,35 @@ impl Problem {
         problem
     }
 
-    /// Sets the help, unless it is set.
+    /// Sets the help, unless the problem already has one.
     #[must_use]
     pub fn or_help(mut self, help: impl Into<String>) -> Self {
         self.help.get_or_insert_with(|| help.into());
         self
     }
 
-    /// Adds the way out.
+    /// Sets the help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds the cell of the user's rows.
+    /// Sets the cell in the user's rows.
     #[must_use]
     pub fn in_cell(mut self, row: usize, path: Vec<String>) -> Self {
         self.cell = Some(Cell { row, path });
         self
     }
 
-    /// Adds the position in the user's file.
+    /// Sets the location in the user's file.
     #[must_use]
     pub fn at(mut self, place: SourceLocation) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// The problem without secrets in its message or in the quoted line of the file.
+    /// Removes secrets from the message and from the quoted line of the file.
     #[must_use]
     pub fn redacted(self) -> Self {
         let clean = |text: String| redact(&redact::cut(&text, MAX_MESSAGE_BYTES)).into_owned();
@@ -286,7 +286,7 @@ impl Problem {
 }
 
 impl SourceLocation {
-    /// The place without these parts of its line (byte ranges, as of [`redact::secrets`]); the mark stays under its cause.
+    /// Masks these parts of the quoted line (byte ranges, as from [`redact::secrets`]). The mark stays under the error.
     #[must_use]
     pub fn hiding(self, hidden: &[Range<usize>]) -> Self {
         let byte =
@@ -303,7 +303,7 @@ impl SourceLocation {
 }
 
 impl fmt::Display for Problem {
-    /// The message, then file, line and column with the line itself and a mark under the cause, then the help.
+    /// Writes the message; then file, line and column, and the line with a mark under the error; then the help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         if let Some(place) = &self.place {

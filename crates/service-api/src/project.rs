@@ -4,9 +4,9 @@
 //! without `XDG_RUNTIME_DIR`, for example), the record in the daemon's state directory decides: see
 //! [`Project::record`].
 //!
-//! The path of a project is that of its file: links of directories are resolved, a link as the last step is not. If the
-//! file is gone, the state directory of its path remains the project while it exists ([`gone`]), so that running
-//! services can be stopped.
+//! The path of a project is the path of its file. Symbolic links in its directories are resolved; a link in place of
+//! the file itself is not. If the file was deleted, the project exists as long as its state directory ([`gone`]), so
+//! that running services can be stopped.
 
 pub mod gone;
 
@@ -23,21 +23,21 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// The beginning of the user's own `services.toml`.
+/// The content of a new `services.toml` in the user's own directory.
 const OWN: &str = "# Services outside any project: `service run` and `service add` use this file.\n";
-/// `sun_path` holds 108 bytes; this leaves a reserve.
+/// The maximum length of a socket's path: the 108 bytes of `sun_path`, with a reserve.
 const MAX_SOCKET_PATH_BYTES: usize = 100;
 
 /// One project: its file, the daemon's state directory and the daemon's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// The `services.toml`, absolute; symbolic links are resolved, but for the last step.
+    /// The absolute path of `services.toml`. Symbolic links in its directories are resolved.
     pub config: PathBuf,
-    /// The directory of goals, logs and exit statuses.
+    /// The state directory.
     pub state_dir: PathBuf,
-    /// Where the daemon listens.
+    /// The socket of the daemon.
     pub socket: PathBuf,
-    /// The hash that the file's content must have, where the file may be used only because that content is trusted.
+    /// The required hash of the file's content, if the file may be used only because this content is trusted.
     pub trusted_hash: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub enum StartupMessage {
         /// The socket.
         socket: PathBuf,
     },
-    /// Another daemon owns this project, and will answer.
+    /// Another daemon of this project runs.
     #[serde(rename = "taken")]
     AlreadyRunning,
     /// The daemon cannot run, for this reason.
@@ -60,13 +60,13 @@ pub enum StartupMessage {
 }
 
 impl Project {
-    /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` in the directory
-    /// or its parents, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. A deleted file in a parent
-    /// counts while its daemon or its services run.
+    /// Finds the project: `config` if given, else `$SERVICES_CONFIG`, else the nearest `services.toml` in the current
+    /// directory or its parents, else the user's own in `$XDG_CONFIG_HOME/service-orchestrator/`. A deleted file in a
+    /// parent counts as long as its daemon or its services run.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if there is none, or if the named one does not exist and has no state directory;
-    /// [`Code::UntrustedFile`] if the found one belongs to another user, or others can write to it; [`Code::Internal`]
+    /// [`Code::NoProject`] if there is no file, or if the named file does not exist and has no state directory;
+    /// [`Code::UntrustedFile`] if the found file belongs to another user, or others can write to it; [`Code::Internal`]
     /// if neither `HOME` nor `XDG_STATE_HOME` is set.
     pub fn find(config: Option<&Path>, around: &Environment<'_>) -> Result<Self, Problem> {
         let named = config.map(PathBuf::from).or_else(|| around.named());
@@ -85,11 +85,11 @@ impl Project {
         Self::at(&around.cwd.join(named), around)
     }
 
-    /// The project of `services.toml` in the user's own directory; an empty file is created if there is none. For
-    /// commands that need a project without a file, after [`Project::find`] has found none.
+    /// The project of `services.toml` in the user's own directory. A missing file is created without services. For
+    /// commands that need no existing file, if [`Project::find`] has found none.
     ///
     /// # Errors
-    /// [`Code::NoProject`] if it cannot be written.
+    /// [`Code::NoProject`] if the file cannot be written.
     pub fn users_own(around: &Environment<'_>) -> Result<Self, Problem> {
         let cannot = |why: &dyn fmt::Display| {
             Problem::new(Code::NoProject, format!("cannot create a services.toml: {why}"))
@@ -111,14 +111,14 @@ impl Project {
         Self::from_found_file(&path, around)
     }
 
-    /// The project of a file that was found, and not named.
+    /// The project of a file that was found by a search.
     fn from_found_file(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
         // A deleted file needs no trust: its running services can only be stopped.
         let trusted_hash = if gone::is_there(path) { may_be_used(path, around)? } else { None };
         Ok(Self { trusted_hash, ..Self::at(path, around)? })
     }
 
-    /// The project of this very file (or of the `services.toml` in this directory).
+    /// The project of the existing file `path`, or of the `services.toml` in the directory `path`.
     pub fn at(path: &Path, around: &Environment<'_>) -> Result<Self, Problem> {
         let inside = path.join(FILE);
         let candidates = if path.is_dir() { [inside.as_path(), path] } else { [path, inside.as_path()] };
@@ -137,7 +137,7 @@ impl Project {
             .help("name an existing file with `--config`, or create one here"))
     }
 
-    /// The project of a file, whether that is there or not.
+    /// The project of a file, which need not exist.
     fn from_file(config: PathBuf, around: &Environment<'_>) -> Result<Self, Problem> {
         let slug = slug(&config);
         let state_dir = states(around)?.join(&slug);
@@ -145,8 +145,8 @@ impl Project {
         Ok(Self { config, state_dir, socket, trusted_hash: None })
     }
 
-    /// The file with the running daemon's [`StartupMessage::Ready`]. It names the socket, also if that was chosen in
-    /// another environment.
+    /// The file with the running daemon's [`StartupMessage::Ready`]. It names the socket, whose path may depend on the
+    /// daemon's environment.
     pub fn record(&self) -> PathBuf {
         self.state_dir.join(RECORD)
     }
@@ -156,13 +156,13 @@ impl Project {
         self.state_dir.join(NOTE)
     }
 
-    /// The file that marks the services of a login or a boot as started. It lies beside the socket, in a directory that
-    /// ends with the session.
+    /// The file that marks the services of a login or a boot as started. It is beside the socket, in a directory that
+    /// is deleted with the session.
     pub fn session_mark(&self) -> PathBuf {
         self.socket.with_extension("session")
     }
 
-    /// The file of goals while the state directory cannot be written.
+    /// The fallback for `state.json` while the state directory cannot be written.
     pub fn fallback_state_file(&self) -> PathBuf {
         self.socket.with_extension("state.json")
     }
@@ -173,7 +173,8 @@ impl Project {
     }
 }
 
-/// The nearest project in the directory or its parents. From a deleted directory, only a deleted project is found.
+/// The nearest project in the current directory or its parents. In a deleted directory, only a deleted project is
+/// found.
 fn upward(around: &Environment<'_>, is_here: bool) -> Option<PathBuf> {
     let mut files = around.cwd.ancestors().map(|dir| dir.join(FILE)).filter(|_| around.cwd.is_absolute());
     let left = |file: &PathBuf| {
@@ -195,7 +196,8 @@ fn no_project(cwd: &Path) -> Problem {
     ))
 }
 
-/// `$XDG_RUNTIME_DIR`, else a directory of the user's own in `/tmp`, so that the socket's path fits in a `sockaddr_un`.
+/// The directory of the socket: below `$XDG_RUNTIME_DIR`; if this is unset or too long for a `sockaddr_un`, a private
+/// directory in `/tmp`.
 fn runtime_dir(around: &Environment<'_>, slug: &str) -> PathBuf {
     let fits = |dir: &PathBuf| {
         dir.as_os_str().len() + slug.len() + "/.sock".len() <= MAX_SOCKET_PATH_BYTES
@@ -217,7 +219,7 @@ fn slug(config: &Path) -> String {
     format!("{readable}-{hash:016x}")
 }
 
-/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It names directories, and is not for security.
+/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. Used for names of directories, not for security.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -288,7 +290,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert_eq!(find(Some("outer/inner"), &root, &env).unwrap(), here);
         std::fs::create_dir(&file).unwrap();
-        assert_eq!(find(Some("outer/inner"), &root, &env).unwrap(), here, "a directory lies in its place");
+        assert_eq!(find(Some("outer/inner"), &root, &env).unwrap(), here, "a directory is in its place");
         std::fs::remove_dir_all(root.join("outer/inner")).unwrap();
         for path in [file.as_path(), Path::new("outer/inner"), Path::new("outer/inner/services.toml")] {
             assert_eq!(find(path.to_str(), &root, &env).unwrap(), here);

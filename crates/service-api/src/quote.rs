@@ -1,12 +1,12 @@
-//! [`quoted`]: the output of a program within a message. The output may contain anything, including private data, so
-//! its limits are marked ([`OPEN`], [`CLOSE`]) wherever the message appears.
+//! [`quoted`]: the output of a program within a message. The output may contain any text, including private data, so
+//! its beginning and end are marked ([`OPEN`], [`CLOSE`]) in every message.
 
-/// The beginning of a program's output.
+/// The mark before a program's output.
 pub const OPEN: char = '“';
-/// The end of a program's output.
+/// The mark after a program's output.
 pub const CLOSE: char = '”';
 
-/// The output of a program as part of a message.
+/// Marks the output of a program, for use in a message.
 pub fn quoted(text: &str) -> String {
     let inside = text.replace([OPEN, CLOSE], "\"");
     format!("{OPEN}{inside}{CLOSE}")

@@ -1,5 +1,5 @@
-//! [`redact`]: replaces passwords, tokens and other secrets in a text by `***`: in a command line, in TOML or JSON, in
-//! a URL, in a header, in an error.
+//! [`redact`]: replaces passwords, tokens and other secrets in a text with `***`: in a command line, in TOML or JSON,
+//! in a URL, in a header, in an error.
 //!
 //! Secrets are recognized by their context (a key or an option with the name of a secret, the userinfo of a URL,
 //! `Authorization`), by password options of known programs, and by their form. An ambiguous value is replaced. A secret
@@ -25,19 +25,19 @@ pub const MASK: &str = "***";
 
 /// Headers whose value is secret to the end of the line.
 const HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
-/// Options for a user, or a user and a password; for a certificate, or a certificate and its passphrase.
+/// Options whose value is a user, optionally with a password; or a certificate, optionally with a passphrase.
 const USERS: [&str; 6] = ["-u", "--user", "--userpwd", "-U", "--proxy-user", "--cert"];
 /// The minimum length of a secret value. A shorter value would be found in every text.
 const MIN_SECRET_BYTES: usize = 4;
-/// The length at which foreign names, addresses and lines are cut.
+/// The maximum length of a quoted name, address or line of another origin.
 const MAX_EXCERPT_BYTES: usize = 200;
 
-/// The beginning of a foreign text, for a message.
+/// Truncates a text of another origin, for a message.
 pub fn brief(text: &str) -> Cow<'_, str> {
     cut(text, MAX_EXCERPT_BYTES)
 }
 
-/// At most `most` bytes of a text, with a mark if it was cut.
+/// Truncates a text to `most` bytes; a truncated text ends with `…`.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.len() {
         length if length <= most => Cow::Borrowed(text),
@@ -45,20 +45,20 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// The text without its secrets.
+/// Masks the secrets of a text.
 pub fn redact(text: &str) -> Cow<'_, str> {
     let secrets = secrets(text);
     if secrets.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(mask(text, &secrets)) }
 }
 
-/// The text without its secrets, and without the secret values of an environment.
+/// Masks the secrets of a text, and the secret values of an environment.
 pub fn without(text: &str, environment: &[(String, String)]) -> String {
     let is_known = |(name, value): &&(String, String)| is_secret(name) && value.len() >= MIN_SECRET_BYTES;
     let known: Vec<&str> = environment.iter().filter(is_known).map(|(_, value)| value.as_str()).collect();
     if known.is_empty() || text.is_empty() {
         return redact(text).into_owned();
     }
-    // All values in one pass, however many there are.
+    // All values are searched in one pass.
     let mut finder = AhoCorasick::builder();
     finder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::NoncontiguousNFA));
     match finder.build(known) {
@@ -66,15 +66,15 @@ pub fn without(text: &str, environment: &[(String, String)]) -> String {
             let found: Vec<Range<usize>> = finder.find_iter(text).map(|found| found.range()).collect();
             redact(&mask(text, &joined(found))).into_owned()
         }
-        // More than can be numbered.
+        // There are too many values for one automaton.
         Err(_) => MASK.to_owned(),
     }
 }
 
-/// The secrets of a text: ordered byte ranges, none within another.
+/// The secrets of a text: ordered byte ranges without overlap.
 ///
-/// One pass in linear time: the text behind is summarized in [`Scan`], and the text ahead is examined once, or for a
-/// few bytes only.
+/// The search is one pass in linear time: [`Scan`] summarizes the text before the position, and the text after it is
+/// examined once, or only for a few bytes.
 pub fn secrets(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -106,11 +106,11 @@ pub fn secrets(text: &str) -> Vec<Range<usize>> {
 #[derive(Default)]
 struct Scan {
     at: usize,
-    /// The beginning of a word that may be a pair, and its first colon.
+    /// The beginning of a word that may be `user:password@host`.
     word: usize,
     colon: Option<usize>,
     commands: Commands,
-    /// The end of the last examined URL, and the last `@` before that.
+    /// The end of the last examined URL, and the last `@` in it.
     url: Option<(usize, Option<usize>)>,
 }
 
@@ -150,11 +150,11 @@ impl Scan {
                 *self.url.insert((end, at_sign.map(|at| start + at)))
             }
         };
-        // It ends before the `/` of the next scheme.
+        // The authority ends before the path, the query or the fragment.
         let ended = bytes[start..end].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
         let authority = &bytes[start..ended.map_or(end, |length| start + length)];
         let port = authority.iter().position(|byte| *byte == b':').map(|at| &authority[at + 1..]);
-        // A number may be a port, which means that a path follows the next `/`.
+        // A number may be a port; then the next `/` begins the path.
         let number = |port: &[u8]| {
             port.iter().all(u8::is_ascii_digit) && ended.is_none_or(|length| bytes[start + length] == b'/')
         };
@@ -165,7 +165,7 @@ impl Scan {
     }
 }
 
-/// The text with [`MASK`] in these places.
+/// Replaces these ranges of a text with [`MASK`].
 pub fn mask(text: &str, secrets: &[Range<usize>]) -> String {
     let (mut masked, mut from) = (String::with_capacity(text.len()), 0);
     for secret in secrets {
@@ -176,7 +176,8 @@ pub fn mask(text: &str, secrets: &[Range<usize>]) -> String {
     masked + &text[from..]
 }
 
-/// The position of the byte `at` in characters, after these ranges are masked. Within one: its beginning.
+/// The position of the byte `at` in characters, after these ranges are masked. A position within a range becomes the
+/// beginning of the mask.
 pub fn moved(text: &str, secrets: &[Range<usize>], at: usize) -> usize {
     let (mut characters, mut from) = (0, 0);
     for secret in secrets.iter().take_while(|secret| secret.start < at) {
@@ -190,7 +191,7 @@ pub fn moved(text: &str, secrets: &[Range<usize>], at: usize) -> usize {
     characters + text[from..at].chars().count()
 }
 
-/// Ordered ranges, with adjacent ones merged.
+/// Sorts ranges and merges overlapping and adjacent ones.
 pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| range.start);
     let mut all: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
@@ -203,7 +204,7 @@ pub fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     all
 }
 
-/// The name that ends before `end`, perhaps in quotes, and its beginning.
+/// The name that ends before `end`, with or without quotes, and its beginning.
 fn name_before(text: &str, end: usize) -> Option<(&str, usize)> {
     let bytes = text.as_bytes();
     let mut end = end;
@@ -229,7 +230,7 @@ fn assigned(text: &str, at: usize) -> Option<Range<usize>> {
     (queried || is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start)))
 }
 
-/// `"name": "value"`, `X-Api-Key: value`, `password: value`; not a word of a sentence that only ends with such a name.
+/// `"name": "value"`, `X-Api-Key: value`, `password: value`; not a sentence that ends with such a name before a colon.
 fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let (name, start) = name_before(text, at)?;
@@ -247,7 +248,7 @@ fn value_after_name(text: &str, at: usize) -> Option<Range<usize>> {
     (named && is_secret(name)).then(|| value(bytes, at + 1, around(bytes, start).filter(|_| !quoted)))
 }
 
-/// `--name value`, also as two words of a list. The form with `=` is handled elsewhere.
+/// `--name value`, also as two words of a list. [`assigned`] handles the form with `=`.
 fn option(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     if !begins_word(bytes, at) {

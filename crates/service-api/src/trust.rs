@@ -28,7 +28,7 @@ struct TrustEntry {
     modules: Vec<String>,
 }
 
-/// Whether a file that was found, and not named, may be used. Returns the hash of the required content, if only that
+/// Whether a file that was found by a search may be used. Returns the hash of the required content, if only that
 /// content is trusted.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub(crate) fn may_be_used(found: &Path, around: &Environment<'_>) -> Result<Opti
     ))
 }
 
-/// The hash of a file's content, if that is trusted by its user.
+/// The hash of a file's content, if the user trusts this content.
 fn hash_if_trusted(file: &Path, around: &Environment<'_>) -> Option<String> {
     let store = states(around).ok()?.join(TRUSTED);
     let file = gone::settled(file);
@@ -64,7 +64,7 @@ fn trusted_hash(store: &Path, file: &Path, uid: u32) -> Option<TrustEntry> {
     }
     let rows: Vec<serde_json::Value> =
         serde_json::from_slice(&read_regular(store, MAX_FILE_BYTES).ok()?).ok()?;
-    // A row that another version has written costs only itself.
+    // A row of another version of this program is skipped.
     let rows = rows.into_iter().filter_map(|row| serde_json::from_value::<TrustEntry>(row).ok());
     rows.into_iter().find(|row| row.file == file)
 }
@@ -77,11 +77,11 @@ impl TrustEntry {
     }
 }
 
-/// The identity of a file's content: its SHA-256; with modules, the hash over its own and theirs, each with the name in
-/// the file.
+/// The hash of a file's content: its SHA-256; with modules, the hash over its own hash, and the names and hashes of the
+/// modules.
 ///
 /// # Errors
-/// Those of reading a module.
+/// The error of reading a module.
 pub fn hash<'m>(
     content: &[u8],
     file: &Path,
@@ -90,10 +90,10 @@ pub fn hash<'m>(
     combined(sha256(content), file, modules)
 }
 
-/// The hash of a file whose content has this hash, with those of its modules.
+/// Combines the hash of a file's content with the hashes of its modules.
 ///
 /// # Errors
-/// Those of reading a module.
+/// The error of reading a module.
 pub fn combined<'m>(
     own: String,
     file: &Path,
@@ -114,7 +114,7 @@ pub fn combined<'m>(
     Ok(sha256(text.as_bytes()))
 }
 
-/// In hexadecimal digits.
+/// The SHA-256 in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // a String takes everything

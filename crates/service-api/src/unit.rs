@@ -1,22 +1,22 @@
-//! [`Unit`]: the systemd unit of a project's daemon, and the change that was made to it.
+//! [`Unit`]: the systemd unit of a project's daemon, after a change.
 
 use serde::{Deserialize, Serialize};
 
 /// The result of `orchestratord enable` and `disable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
-    /// The name, for `systemctl --user`.
+    /// The name of the unit, for `systemctl --user`.
     pub unit: String,
     /// The unit file.
     pub path: String,
-    /// Whether systemd starts it.
+    /// Whether systemd starts the daemon.
     pub enabled: bool,
-    /// When systemd starts it: `login`, `boot` or `never`.
+    /// When systemd starts the daemon: `login`, `boot` or `never`.
     pub at: String,
     /// The present state in systemd: `active`, `inactive`, `failed` …
     pub state: String,
-    /// The services that it starts: `auto`, `all`, or names with commas.
+    /// The services that the daemon starts then: `auto`, `all`, or names with commas.
     pub services: String,
-    /// A note, and a remedy.
+    /// A note, with a remedy.
     pub note: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Rows of the API, one type for each kind.
+//! The rows of the API.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +16,14 @@ pub struct Service {
     pub manager: String,
     /// The command line.
     pub start_command: String,
-    /// The command line that stops it instead of a signal.
+    /// The command line that stops the service, instead of a signal.
     pub stop_command: Option<String>,
-    /// Target of its health check; `null` is a process check.
+    /// The endpoint of the health check; `null` for a process check.
     pub health_check_endpoint: Option<String>,
-    /// The origin of its definition: `file`, `added` or `transient`.
+    /// The origin of the definition: `file`, `added` or `transient`.
     #[serde(default)]
     pub origin: String,
-    /// Whether a shell that enters the project's directory may start it.
+    /// Whether a shell that enters the project's directory may start the service.
     #[serde(default)]
     pub auto: bool,
 }
@@ -44,7 +44,7 @@ pub struct Dependency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Step {
-    /// Place in the order, counted from 1.
+    /// Position in the order, counted from 1.
     pub step: usize,
     /// The service.
     pub name: String,
@@ -66,12 +66,12 @@ pub struct Change {
     pub because: Vec<String>,
     /// The dependents that would restart too.
     pub affects: Vec<String>,
-    /// The reasons for which an apply would be refused: missing requirements of a start.
+    /// The reasons why an apply would be refused: missing requirements of a start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// One service in the graph of all.
+/// One service in the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Node {
@@ -83,7 +83,7 @@ pub struct Node {
     pub dependencies: Vec<Dependency>,
     /// The names of its dependents.
     pub dependents: Vec<String>,
-    /// The detailed state. Without a daemon: `stopped`, or `unknown` if it may run.
+    /// The detailed state. Without a daemon: `stopped`, or `unknown` if the service may run.
     pub state: String,
 }
 
@@ -102,11 +102,11 @@ pub struct Status {
     pub health: String,
     /// Process id of the service itself.
     pub pid: Option<u32>,
-    /// How long this process has been running.
+    /// How long the process has been running.
     pub uptime_ms: Option<f64>,
-    /// Resident memory of its whole process tree, in bytes.
+    /// Resident memory of the whole process tree, in bytes.
     pub memory: Option<u64>,
-    /// Number of restarts: by its restart policy since the last request, and by its manager.
+    /// Number of restarts: by the restart policy since the last request, and by the manager.
     pub restarts: u32,
     /// The columns that `long` adds.
     #[serde(flatten)]
@@ -118,14 +118,14 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Details {
-    /// Share of one core that its process tree used since the last sample, in percent.
+    /// Share of one core that the process tree used since the last sample, in percent.
     pub cpu: Option<f64>,
-    /// Since when it is in this state.
+    /// When the service entered this state.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub since: Option<String>,
-    /// Exit code of its last process.
+    /// Exit code of the last process.
     pub exit_code: Option<i32>,
-    /// Signal that ended its last process, for example `SIGKILL`.
+    /// Signal that ended the last process, for example `SIGKILL`.
     pub exit_signal: Option<String>,
     /// The command line.
     #[cfg_attr(feature = "openapi", schema(required = false))]
@@ -133,22 +133,22 @@ pub struct Details {
     /// The working directory.
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub cwd: String,
-    /// Path of its log.
+    /// Path of the log.
     pub log: Option<String>,
     /// The names of its dependencies.
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub dependencies: Vec<String>,
-    /// Memory limit of all its processes together, in bytes.
+    /// Memory limit of all processes together, in bytes.
     #[serde(default)]
     pub memory_limit: Option<u64>,
     /// CPU limit, in cores.
     #[serde(default)]
     pub cpu_limit: Option<f64>,
-    /// What keeps it within its limits while it runs: `cgroup`, `rlimit` or `none`, or one for each limit; `unknown` where
-    /// that cannot be read. `reason` says why not better.
+    /// How the limits of the running service are enforced: `cgroup`, `rlimit` or `none`; one for each limit if they
+    /// differ; `unknown` if this cannot be read. `reason` explains a limit that is not fully enforced.
     #[serde(default)]
     pub limits: Option<String>,
-    /// The reason of its state, as text.
+    /// The reason of the state, as text.
     pub reason: Option<String>,
     /// The manager's identifier, such as the id of a container.
     #[serde(default)]
@@ -193,20 +193,20 @@ pub struct Why {
     pub state: String,
     /// As in `Status`: `healthy`, `unhealthy`, `alive`, `pending` or `none`.
     pub health: String,
-    /// Since when it is in this state.
+    /// When the service entered this state.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub since: Option<String>,
-    /// The dependencies that it waits for.
+    /// The dependency that the service waits for.
     pub waits_for: Option<WaitsFor>,
-    /// The last health check of its present run.
+    /// The last health check of the present run.
     pub last_check: Option<LastCheck>,
-    /// The exit of its last process, with its usual meaning.
+    /// The exit status of the last process, with its usual meaning.
     pub exit: Option<String>,
-    /// The owner of its port.
+    /// The owner of the port.
     pub port_holder: Option<PortHolder>,
-    /// When it is started again.
+    /// The next retry.
     pub next_retry: Option<NextRetry>,
-    /// The end of its log.
+    /// The last lines of the log.
     pub log: Vec<LogLine>,
     /// The remedy.
     pub help: Option<String>,
@@ -216,13 +216,13 @@ pub struct Why {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WaitsFor {
-    /// The service it waits for.
+    /// The dependency.
     pub service: String,
     /// `started`, `ready`, `healthy` or `completed`.
     pub condition: String,
-    /// The state of that service.
+    /// The state of the dependency.
     pub state: String,
-    /// For how long it has waited.
+    /// How long the service has waited.
     pub waiting_ms: f64,
 }
 
@@ -230,11 +230,11 @@ pub struct WaitsFor {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastCheck {
-    /// Whether it passed.
+    /// Whether the service passed.
     pub healthy: bool,
     /// The result as text.
     pub message: String,
-    /// How long it took.
+    /// How long the check took.
     pub latency_ms: f64,
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
@@ -253,14 +253,14 @@ pub struct PortHolder {
     pub process: Option<String>,
 }
 
-/// The next try of a service that ended by itself.
+/// The next retry of a service that has failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NextRetry {
     /// When.
     #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     pub at: String,
-    /// In how long.
+    /// The time until then.
     pub in_ms: f64,
 }
 
@@ -268,7 +268,7 @@ pub struct NextRetry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
-    /// When it was written; empty if its manager does not return the time.
+    /// When the line was written; empty if the manager does not return the time.
     pub time: String,
     /// The service.
     pub service: String,
@@ -277,10 +277,10 @@ pub struct LogLine {
     /// The text as a terminal would show it, without the line end: text after a carriage return overwrites the text
     /// before. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub line: String,
-    /// The line is incomplete: its continuation may follow, in a row with `continues` if the log is followed.
+    /// Whether the line is incomplete. If the log is followed, its continuation may follow in a row with `continues`.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub partial: bool,
-    /// The continuation of the last row of this stream, which had `partial`.
+    /// Whether the line continues the last row of this stream, which had `partial`.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub continues: bool,
 }
@@ -293,19 +293,19 @@ pub struct Manager {
     pub name: String,
     /// Path of the module.
     pub module: String,
-    /// The contract it follows; `null` if the module cannot be read.
+    /// The version of its contract; `null` if the module cannot be read.
     pub contract: Option<i64>,
-    /// The commands it exports.
+    /// The exported commands.
     pub commands: Vec<String>,
-    /// Whether its program exists; `null` without a `check`.
+    /// Whether the program of the manager exists; `null` without a `check`.
     pub present: Option<bool>,
-    /// The program it uses.
+    /// The program that the manager uses.
     pub program: Option<String>,
     /// The version of that program.
     pub version: Option<String>,
     /// Number of services with this manager.
     pub services: usize,
-    /// The problem, or the message of its `check`.
+    /// The problem, or the message of `check`.
     pub message: Option<String>,
 }
 
@@ -331,40 +331,40 @@ pub struct Daemon {
     pub socket: String,
     /// Path of the project's `services.toml`.
     pub project: String,
-    /// Path of its own log; of a unit of systemd, the command that shows it.
+    /// Path of the daemon's log; for a systemd unit, the command that shows the log.
     pub log: String,
-    /// How long it has been running.
+    /// How long the daemon has been running.
     pub uptime_ms: f64,
-    /// How many services run.
+    /// Number of running services.
     pub services_running: usize,
-    /// How many services are defined.
+    /// Number of defined services.
     pub services: usize,
     /// The TCP address as a URL, or the error; `null` without `listen`.
     #[serde(default)]
     pub listen: Option<String>,
-    /// Number of its live tasks. It grows only with services and requests under way, not with time.
+    /// Number of live tokio tasks. It grows with services and running requests, but not with time.
     #[serde(default)]
     pub tasks: usize,
-    /// How many descriptors it has open.
+    /// Number of open descriptors.
     #[serde(default)]
     pub descriptors: usize,
-    /// The unit of systemd that runs it, if one does.
+    /// The systemd unit that runs the daemon, if any.
     #[serde(default)]
     pub unit: Option<String>,
 }
 
-/// A services.toml that was written to begin with.
+/// The result of `service init`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitResult {
     /// The path.
     pub path: String,
-    /// Whether it replaced a file.
+    /// Whether an existing file was replaced.
     pub replaced: bool,
     /// Suggestions from other files in the directory.
     pub suggestions: Vec<Suggestion>,
 }
 
-/// A service that another file speaks of.
+/// A service that another file mentions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suggestion {
     /// The file.
@@ -379,30 +379,30 @@ pub struct Suggestion {
     pub dependencies: Vec<String>,
 }
 
-/// A project with running services, according to its state directory, without a query.
+/// A project with running services, according to its state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectSummary {
     /// Path of its `services.toml`; `null` if no daemon has recorded it.
     pub path: Option<String>,
     /// The state directory.
     pub state_dir: String,
-    /// Whether it has a daemon.
+    /// Whether the project has a daemon.
     pub daemon: bool,
     /// The daemon's process.
     pub pid: Option<u32>,
     /// Where the daemon listens.
     pub socket: Option<String>,
-    /// How many services have a shim.
+    /// Number of services with a shim.
     pub kept: usize,
-    /// How many of its containers run, if it has no daemon; `null` if their engine did not answer.
+    /// Number of running containers of a project without a daemon; `null` if the engine did not respond.
     pub containers: Option<usize>,
-    /// How many services of other managers were running when its daemon ended.
+    /// Number of services of other managers that were running when the daemon ended.
     #[serde(default)]
     pub managed: usize,
     /// Whether its `services.toml` exists: `present`, `gone`, or `unknown`.
     #[serde(default)]
     pub file: Option<String>,
-    /// The unreadable part of its state directory.
+    /// Why a part of the state directory could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `service init`: writes a first services.toml, which explains itself and has suggestions from other files as comments.
+//! `service init`: writes a first services.toml, with explanations, and with suggestions from other files as comments.
 
 mod compose;
 mod detect;
@@ -42,7 +42,7 @@ const PAGE: &str = r#"# The services of this project. In Nushell, here or below:
 # restart = "always"
 "#;
 
-/// The services that the page defines.
+/// The services that [`PAGE`] defines.
 const EXAMPLES: [&str; 3] = ["web", "migrate", "coredns"];
 
 /// The env file that Procfile runners read.
@@ -77,10 +77,10 @@ pub fn write(file: Option<&Path>, force: bool) -> Result<InitResult, Problem> {
     Ok(InitResult { path: path.display().to_string(), replaced, suggestions })
 }
 
-/// The content of the file. All of it is commented out.
+/// The content of the file, which consists of comments only.
 fn render(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
     let taken = |name: &str| suggestions.iter().any(|suggestion| suggestion.name == name);
-    // A user who uncomments everything must not get two services of one name.
+    // Without its comment signs, the file must not define two services of one name.
     let mut page = EXAMPLES.into_iter().filter(|name| taken(name)).fold(PAGE.to_owned(), |page, name| {
         let free =
             once(format!("{name}-example")).chain((2..).map(|number| format!("{name}-example-{number}")));
@@ -93,7 +93,7 @@ fn render(suggestions: &[Suggestion], env_file: Option<&str>) -> String {
     for suggestion in suggestions {
         if suggestion.source != source {
             source = &suggestion.source;
-            let _ = write!(page, "\n# --- as {source} has it ---\n"); // a String takes everything
+            let _ = write!(page, "\n# --- as {source} has it ---\n"); // writing to a string cannot fail
         }
         let _ = write!(page, "\n{}", detect::commented(suggestion, env_file));
     }

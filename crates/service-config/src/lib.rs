@@ -1,6 +1,6 @@
 //! The configuration of a project: [`load`] reads and checks `services.toml`, [`init`] writes a first one.
 //!
-//! Nothing here starts a process or talks to a daemon.
+//! This crate starts no process and connects to no daemon.
 
 #![warn(clippy::missing_errors_doc)]
 

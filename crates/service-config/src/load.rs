@@ -1,6 +1,6 @@
 //! Reads `services.toml` and compiles it to a [`Plan`]. Every problem has its file, line and column.
 //!
-//! The TOML tree is walked by hand, so that each value keeps its span and one pass finds all problems.
+//! The TOML tree is walked without `serde`, so that each value keeps its span and one pass finds all problems.
 
 mod added;
 mod additions;
@@ -42,14 +42,15 @@ pub const DEFAULTS: &str = include_str!("../../../config.defaults.toml");
 /// Reads and compiles the file.
 ///
 /// # Errors
-/// [`Code::BadDefinition`](service_api::Code::BadDefinition); the first problem, the others in [`Problem::others`].
+/// [`Code::BadDefinition`](service_api::Code::BadDefinition): the first problem, with the others in
+/// [`Problem::others`].
 pub fn plan(path: &Path) -> Result<Plan, Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);
     analysis.plan.ok_or_else(|| text.problem(&analysis.diagnostics))
 }
 
-/// As [`plan`], with the added services that fit. A service of the file wins over an added one of its name.
+/// Like [`plan`], with the valid added services. A service in the file replaces an added one with the same name.
 ///
 /// # Errors
 /// As [`plan`].
@@ -60,12 +61,12 @@ pub fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     Ok(added::merge(plan, additions, &analysis.defaults))
 }
 
-/// Adds the added services that fit to the plan of a file.
+/// Adds the valid added services to the plan of a file.
 pub fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Plan {
     added::merge(plan.clone(), additions, defaults)
 }
 
-/// As [`plan_with`]; the content of the file becomes the accepted content in force.
+/// Like [`plan_with`], and sets the content of the file for `acceptance`.
 ///
 /// # Errors
 /// As [`plan`].
@@ -98,7 +99,7 @@ pub fn config(path: &Path) -> Result<Config, Problem> {
     parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
 }
 
-/// Reads a configuration from text. `file` is the name that problems give.
+/// Reads a configuration from text. `file` is the name of the file in problems.
 ///
 /// # Errors
 /// As [`plan`].
@@ -107,7 +108,7 @@ pub fn config_from_str(text: &str, file: &str) -> Result<Config, Problem> {
     parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
 }
 
-/// Compiles a configuration. Problems between services get their places in `file`.
+/// Compiles a configuration. Problems between services get their locations in `file`.
 ///
 /// # Errors
 /// As [`plan`].

@@ -10,7 +10,7 @@ pub(super) fn accept_header(headers: &HeaderMap) -> String {
     values.join(",")
 }
 
-/// The weight of a media type, from 0 to 1; `*/*` counts as absent. A version in the header must be this one.
+/// The weight of a media type, from 0 to 1; `*/*` is ignored. A version in the header must equal `version`.
 pub(super) fn weight(accept: &str, kind: &str, version: Option<&str>) -> f64 {
     let weight = |part: &str| {
         let mut parts = part.split(';').map(str::trim);

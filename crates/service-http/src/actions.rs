@@ -1,4 +1,4 @@
-//! Start, stop, restart: all rows at once, or one by one when the client accepts NDJSON.
+//! Start, stop, restart: all rows at once, or one by one if the client accepts NDJSON.
 
 use super::reply::{ErrorResponse, JsonBody, PathParam};
 use super::request_origin::Actor;
@@ -25,8 +25,8 @@ type ActionResponse = Result<Response, ErrorResponse>;
 
 /// Start services
 ///
-/// Each service starts as soon as the conditions of its dependencies hold. With `application/x-ndjson` each row is sent
-/// as soon as it is known.
+/// Each service starts as soon as its dependencies have the required conditions. With `application/x-ndjson` each row
+/// is sent as soon as it is known.
 #[utoipa::path(
     post,
     path = routes::START,
@@ -46,7 +46,7 @@ pub(super) async fn start(
 
 /// Stop services
 ///
-/// Running dependents stop first. A stopped service has no process left.
+/// Running dependents stop first. A stopped service has no processes.
 #[utoipa::path(
     post,
     path = routes::STOP,
@@ -66,8 +66,8 @@ pub(super) async fn stop(
 
 /// Restart services
 ///
-/// Stops in order, then starts in order, with the active dependents. It is refused as `start_failed` before anything is
-/// stopped if a start would fail.
+/// Stops services in order, then starts them in order, with the active dependents. If a start would fail, the request
+/// is refused as `start_failed` before any service is stopped.
 #[utoipa::path(
     post,
     path = routes::RESTART,
@@ -85,7 +85,7 @@ pub(super) async fn restart(
     run_action(api, actor, &headers, &body, Verb::Restart).await
 }
 
-/// Start service that the path names
+/// Start the service in the path
 ///
 /// The same as for several services; the body is optional.
 #[utoipa::path(
@@ -107,7 +107,7 @@ pub(super) async fn start_one(
     run_action_for(api, actor, name, &headers, &body, Verb::Start).await
 }
 
-/// Stop service that the path names
+/// Stop the service in the path
 ///
 /// The same as for several services; the body is optional.
 #[utoipa::path(
@@ -129,7 +129,7 @@ pub(super) async fn stop_one(
     run_action_for(api, actor, name, &headers, &body, Verb::Stop).await
 }
 
-/// Restart service that the path names
+/// Restart the service in the path
 ///
 /// The same as for several services; the body is optional.
 #[utoipa::path(
@@ -187,7 +187,7 @@ pub(super) fn read(body: &[u8]) -> Result<service_api::ActionRequest, Problem> {
     parse_optional_body(body, "an action request")
 }
 
-/// The request in an optional body.
+/// Parses the request in an optional body.
 pub(super) fn parse_optional_body<T: DeserializeOwned + Default>(
     body: &[u8],
     what: &str,
@@ -195,9 +195,9 @@ pub(super) fn parse_optional_body<T: DeserializeOwned + Default>(
     if body.is_empty() { Ok(T::default()) } else { parse_body(body, what) }
 }
 
-/// The request in a body.
+/// Parses the request in a body.
 pub(super) fn parse_body<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
-    // serde would accept a list for a record, with its items in the order of the fields.
+    // serde would accept a list in place of a record, with items in the order of the fields.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(bad(&format!("the body is not {what}: it should be a record, `{{ ... }}`")));
     }
@@ -242,7 +242,7 @@ async fn answer(
     Ok(rows::outcomes(headers, rows).await)
 }
 
-/// Checks that the loaded content has the hash of the request.
+/// Checks that the loaded content of the file has the hash of the request.
 pub(super) async fn check_hash(api: &ApiState, hash: Option<&str>) -> Result<(), Problem> {
     let Some(hash) = hash else { return Ok(()) };
     let acceptance = Arc::clone(api.orchestrator.acceptance());

@@ -21,14 +21,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The name of a service whose program has none.
+/// The default name if the program has none.
 const DEFAULT_NAME: &str = "run";
 /// The states of inactive services.
 const INACTIVE_STATES: [&str; 3] = ["stopped", "completed", "failed"];
 
 /// Define services outside the file
 ///
-/// All of them or none; nothing is started. The error of an invalid one has its `cell`: the row and the key.
+/// All services are defined, or none. No service is started. The error of an invalid definition has its `cell`: the row
+/// and the key.
 #[utoipa::path(
     post,
     path = routes::ADD,
@@ -43,7 +44,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ErrorResponse> {
-    // A large body takes long to parse, so the thread that checks it also parses it.
+    // A large body takes long to parse, so it is parsed on the thread that checks it.
     let choose = move |file: &Plan, before: &[Addition], fleet: &FleetSnapshot| {
         choose_names(parse_body::<AddRequest>(&body, "what to add")?, file, before, fleet)
     };
@@ -56,7 +57,7 @@ pub(super) async fn add(
             Some(Unchanged::No) => Action::Updated,
             Some(Unchanged::Yes) => Action::Unchanged,
         };
-        let _ = rows.send(row(&fleet, &one.name, action)); // the receiver is ours
+        let _ = rows.send(row(&fleet, &one.name, action)); // the receiver is below
     }
     drop(rows);
     Ok(outcomes(&headers, receiver).await)
@@ -174,7 +175,7 @@ fn name_conflict(
                 .help(format!("choose another name, or run `service stop {name}` first")),
         );
     }
-    // Another request is about to start a service that has never run.
+    // The service was added but has never run, so another request is about to start it.
     (old.is_some() && entry.is_none_or(|entry| entry.snapshot.run == 0))
         .then(|| problem("it is being started already").help("choose another name"))
 }
@@ -206,7 +207,8 @@ fn free_name(
 
 /// Stop and delete added services
 ///
-/// With their logs. Dependents have to be removed in the same request; a service that does not stop stays defined.
+/// Also deletes their logs. Dependents must be removed in the same request. A service that does not stop remains
+/// defined.
 #[utoipa::path(
     post,
     path = routes::REMOVE,
@@ -235,10 +237,10 @@ pub(super) async fn remove(
     };
     let (rows, receiver) = unbounded_channel();
     if names.is_empty() {
-        drop(rows); // else an answer without rows would wait for them
+        drop(rows); // otherwise a response without rows would wait for more
     } else {
         let fleet = api.orchestrator.fleet_snapshot();
-        // An addition that contradicts the file is not in the plan, and nothing of it runs.
+        // An addition that contradicts the file is not in the plan and does not run.
         let (there, apart): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| fleet.plan.id(name).is_some());
         let request = Request {
@@ -249,7 +251,7 @@ pub(super) async fn remove(
         let request = request.for_command("service remove").by(&by);
         let stopped = api.orchestrator.request(request).await?;
         let done = apart.into_iter().map(|name| row(&fleet, name, Action::Removed)).collect();
-        // The task runs to its end, also after the client has disconnected.
+        // The task runs to its end even if the client disconnects.
         tokio::spawn(ON_BEHALF.scope(by, remove_stopped(Arc::clone(&api), stopped, done, rows)));
     }
     Ok(outcomes(&headers, receiver).await)
@@ -283,7 +285,7 @@ fn removable(plan: &Plan, added: &[Addition], names: &[String]) -> Result<Vec<Na
     Ok(found)
 }
 
-/// Removes the stopped services. A service that did not stop stays defined, and its row has the reason.
+/// Removes the stopped services. A service that did not stop remains defined, and its row has the reason.
 async fn remove_stopped(
     api: Arc<ApiState>,
     mut stopped: UnboundedReceiver<Outcome>,
@@ -310,7 +312,7 @@ async fn remove_stopped(
             }
             Err(problem) => failed(problem.clone()),
         };
-        let _ = rows.send(row); // the client may have gone
+        let _ = rows.send(row); // the client may have disconnected
     }
 }
 
@@ -331,6 +333,6 @@ mod tests {
         assert_eq!(named(&json!("/usr/bin/ssh -N host")), "ssh-3");
         assert_eq!(named(&json!(["./my server", "x"])), "my-server");
         assert_eq!(named(&json!("")), "run");
-        assert_eq!(named(&json!("status")), "status-2", "a word that stands for something else");
+        assert_eq!(named(&json!("status")), "status-2", "the name is part of a path of the API");
     }
 }

@@ -1,7 +1,7 @@
-//! [`AuthPolicy`]: which requests over TCP are allowed, by their `Host`, `Origin` and token.
+//! [`AuthPolicy`]: decides which requests over TCP are allowed, by their `Host`, `Origin` and token.
 //!
-//! A web page can send requests to any name that resolves to this address (DNS rebinding), but it cannot choose the `Host` and
-//! `Origin` that the browser sends. These two are therefore checked first, before the token.
+//! A web page can send requests to any name that resolves to this address (DNS rebinding), but it cannot choose the
+//! `Host` and `Origin` that the browser sends. These two are therefore checked before the token.
 
 use super::connections::Accepted;
 use super::peer::Peer;
@@ -46,7 +46,7 @@ impl Default for ExpensiveRequests {
     }
 }
 
-/// The permit is held until the work is done, also after the client has disconnected.
+/// A permit of an expensive request. It is held until the work is done, even if the client disconnects.
 #[derive(Debug, Clone)]
 pub(super) struct ExpensivePermit {
     _held: Arc<OwnedSemaphorePermit>,
@@ -55,7 +55,7 @@ pub(super) struct ExpensivePermit {
 impl ExpensiveRequests {
     /// Waits for a permit.
     async fn acquire(&self) -> Option<ExpensivePermit> {
-        let held = Arc::clone(&self.0).acquire_owned().await.ok()?; // it is never closed
+        let held = Arc::clone(&self.0).acquire_owned().await.ok()?; // the semaphore is never closed
         Some(ExpensivePermit { _held: Arc::new(held) })
     }
 }
@@ -84,7 +84,7 @@ pub(super) async fn authorize(
             }
             let answer = next.run(request).await;
             drop(permit);
-            // The token `read` gives no access to the output of programs, neither in a log nor quoted in a message.
+            // The token `read` gives no access to the output of programs, which messages may quote.
             if role == Role::Read { strip_quotations(answer) } else { answer }
         }
         Err(problem) => policy.refuse(problem, &accepted),
@@ -93,10 +93,10 @@ pub(super) async fn authorize(
 }
 
 impl AuthPolicy {
-    /// The origin of the page that sends the request, if a page does.
+    /// Returns the `Origin` of the request, if a web page sends the request.
     ///
     /// # Errors
-    /// The page or the requested host is not allowed.
+    /// The origin or the requested host is not allowed.
     fn check_origin(&self, request: &Request, at: Option<IpAddr>) -> Result<Option<HeaderValue>, Problem> {
         let host = requested_host(request.headers(), request.uri().host());
         match host {
@@ -178,7 +178,7 @@ impl AuthPolicy {
     }
 }
 
-/// Whether the token `read` allows a request: every GET except for logs, which may contain anything.
+/// Whether the token `read` allows a request: every GET except for logs, which may contain private data.
 fn is_allowed_to_readers(request: &Request) -> bool {
     let path = request.uri().path().trim_end_matches('/');
     matches!(*request.method(), Method::GET | Method::HEAD) && !path.ends_with("/logs")
@@ -196,7 +196,7 @@ fn bearer(given: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// The requested host without its port. `None` if there are several, or if the port is invalid.
+/// The requested host without its port; `None` if there are several hosts, or if the port is invalid.
 fn requested_host(headers: &HeaderMap, in_target: Option<&str>) -> Option<String> {
     let mut hosts = headers.get_all(header::HOST).into_iter();
     let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else { return None };
@@ -216,7 +216,7 @@ fn requested_host(headers: &HeaderMap, in_target: Option<&str>) -> Option<String
     in_target.is_none_or(|target| target.eq_ignore_ascii_case(&name)).then_some(name)
 }
 
-/// Lets pages of this origin read the response.
+/// Adds the headers with which pages of this origin may read the response.
 fn add_cors_headers(mut answer: Response, origin: Option<HeaderValue>) -> Response {
     if let Some(origin) = origin {
         let headers = answer.headers_mut();

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub struct ConnectionCount {
     open: AtomicUsize,
-    /// When the last one was closed.
+    /// When the last connection was closed.
     closed_at: AtomicU64,
     closed: Notify,
 }
@@ -19,7 +19,7 @@ pub struct ConnectionCount {
 pub(super) struct ConnectionGuard(Arc<ConnectionCount>);
 
 impl ConnectionCount {
-    /// The time when the last client disconnected; `None` while a client is connected.
+    /// When the last client disconnected; `None` while a client is connected.
     pub fn last_seen(&self) -> Option<Moment> {
         let is_empty = self.open.load(Ordering::Relaxed) == 0;
         is_empty.then(|| Moment::from_nanos(self.closed_at.load(Ordering::Relaxed)))
@@ -53,7 +53,7 @@ mod tests {
         let count = Arc::new(ConnectionCount::default());
         let (first, second) = (count.opened(), count.opened());
         drop(first);
-        assert_eq!(count.last_seen(), None, "one is open");
+        assert_eq!(count.last_seen(), None, "a connection is open");
         let before = clock::now();
         drop(second);
         assert!(count.last_seen().is_some_and(|closed| closed >= before));

@@ -1,11 +1,12 @@
-//! [`ConnectionLimiter`]: the maximum number of connections of one listener.
+//! [`ConnectionLimiter`]: limits the number of connections of one listener.
 //!
-//! Each connection holds one of 256 permits. A streaming request trades it for one of 1100 stream permits, until the
-//! connection ends: a thousand followers therefore prevent no other request. Without a free stream permit the request
+//! Each connection holds one of 256 permits. A streaming request trades its permit for one of 1100 stream permits until
+//! the connection ends, so that a thousand followers block no other request. Without a free stream permit the request
 //! is refused.
 //!
-//! Without a free permit, a new connection replaces the one that has been client-idle longest (see [`IdleTimer`]), and
-//! other connections are closed after their response. Idle clients therefore cannot block other clients.
+//! Without a free permit, a new connection replaces the connection that has been client-idle longest (see
+//! [`IdleTimer`]), and other connections are closed after their responses. Idle clients therefore cannot block other
+//! clients.
 
 use super::accept;
 use super::connection_count::{ConnectionCount, ConnectionGuard};
@@ -32,12 +33,12 @@ use tokio::time::timeout;
 
 /// The maximum number of connections of one listener without a stream.
 const MAX_REQUEST_CONNECTIONS: usize = 256;
-/// The maximum number of connections of one listener with a stream: one takes 12 KB, or 22 KB with TLS.
+/// The maximum number of connections of one listener with a stream. Each uses 12 KB, or 22 KB with TLS.
 const MAX_STREAM_CONNECTIONS: usize = 1100;
 
-/// The idle time before which a connection is not closed for another one: the transit time of a request head.
+/// The minimum idle time of a connection that is closed in favour of another one: the transit time of a request head.
 const MIN_IDLE_DURATION: Duration = Duration::from_millis(250);
-/// The time after which a further connection is closed if the first one is still open.
+/// The time limit for a connection to close, after which another connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The permits of one listener.
@@ -78,7 +79,7 @@ pub(super) struct Accepted {
 }
 
 impl ConnectionLimiter {
-    /// Fewer permits with few descriptors, so that services can still be started.
+    /// With few descriptors, there are fewer permits, so that services can still be started.
     pub(super) fn new(count: &Arc<ConnectionCount>) -> Self {
         let budget = DescriptorBudget::now();
         let [requests, streams] =
@@ -111,7 +112,7 @@ impl ConnectionLimiter {
         loop {
             let delay = self.open.close_longest_idle();
             if let Ok(permit) = timeout(delay, &mut free).await {
-                // The semaphore is never closed. A connection without a permit would not be counted, but would work.
+                // The semaphore is never closed. A connection without a permit would only be missing in the count.
                 return permit.ok();
             }
         }
@@ -123,7 +124,8 @@ impl OpenConnections {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connection that has been client-idle longest, if that is long enough. Returns the time of the next call.
+    /// Closes the connection that has been client-idle longest, if it was idle for at least [`MIN_IDLE_DURATION`].
+    /// Returns the delay until the next call.
     fn close_longest_idle(&self) -> Duration {
         let timers = self.timers();
         let idle = timers.values().filter_map(|timer| Some((timer.client_idle_since()?, timer)));
@@ -137,7 +139,7 @@ impl OpenConnections {
     }
 }
 
-/// A guard for the time in which a new connection waits for a permit.
+/// A guard that exists while a new connection waits for a permit.
 struct Contention<'a>(&'a OpenConnections);
 
 impl<'a> Contention<'a> {
@@ -178,8 +180,8 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Refuses unsupported requests, and makes a streaming request trade its permit. One layer for both: each layer costs
-/// memory for every request.
+/// Refuses unsupported requests, and trades the permit of a streaming request. This is one middleware layer, because
+/// each layer uses memory for every request.
 pub(super) async fn admit(
     Extension(accepted): Extension<Accepted>,
     request: Request,
@@ -196,7 +198,7 @@ pub(super) async fn admit(
         return ErrorResponse(problem.help("close some streams, then try again")).into_response();
     }
     let mut response = next.run(request).await;
-    // The connection holds a stream permit, so it ends with the stream.
+    // The connection holds a stream permit, so it is closed after the stream.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -228,7 +230,7 @@ mod tests {
         let new = limiter.acquire().await;
         assert!(begun.elapsed() <= MIN_IDLE_DURATION, "{:?}", begun.elapsed());
         closed.await.unwrap();
-        assert!(!new.is_contended(), "none waits any more");
+        assert!(!new.is_contended(), "no connection waits any more");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! [`Current`]: the shared state, for handlers that need the current definitions.
+//! [`Current`]: an extractor of the shared state, for handlers that need the current definitions.
 
 use super::reply::ErrorResponse;
 use super::state::ApiState;
@@ -7,10 +7,12 @@ use axum::http::request::Parts;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-/// The state after a changed `services.toml` was loaded. A request is refused if the file is invalid.
+/// The state with the current definitions: a changed `services.toml` is loaded first. If the file is invalid, the
+/// request is refused.
 pub(super) struct Current(pub(super) Arc<ApiState>);
 
-/// The state with the current definitions, or the previous ones if the file is invalid: running services are shown also then.
+/// The state with the current definitions, or the previous ones if the file is invalid, so that running services are
+/// shown in any case.
 pub(super) struct CurrentOrLast(pub(super) Arc<ApiState>);
 
 impl FromRequestParts<Arc<ApiState>> for Current {

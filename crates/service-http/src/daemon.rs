@@ -1,4 +1,4 @@
-//! The daemon itself: version, state, health, end.
+//! The routes of the daemon itself: version, state, health and stop.
 
 use super::health::{self, HealthReport};
 use super::reply::{Data, JsonBody, QueryParams, Reply};
@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 /// Versions of daemon and API
 ///
-/// A client and a daemon with the same `api` understand each other.
+/// A client and a daemon with the same `api` are compatible.
 #[utoipa::path(
     get,
     path = routes::VERSION,
@@ -46,7 +46,8 @@ pub(super) async fn status(State(api): State<Arc<ApiState>>) -> Data<view::Daemo
 
 /// Whether the daemon can do its work
 ///
-/// For a supervisor or a load balancer. The states of the services are counted and have no influence.
+/// For a supervisor or a load balancer. The response also counts the services by state; their states have no influence
+/// on the result.
 #[utoipa::path(
     get,
     path = routes::HEALTH,
@@ -70,7 +71,7 @@ fn describe(api: &ApiState) -> view::Daemon {
         pid: std::process::id(),
         socket: api.project.socket.display().to_string(),
         project: api.project.config.display().to_string(),
-        // The log of a unit is in systemd's journal.
+        // systemd's journal has the log of a unit.
         log: api.unit.as_ref().map_or_else(
             || api.project.log().display().to_string(),
             |unit| format!("journalctl --user --unit {unit}"),
@@ -97,7 +98,7 @@ pub(super) struct Stop {
 
 /// End the daemon
 ///
-/// Services keep running without `services`. Returns the last status of the daemon, then ends it.
+/// Without `services`, services keep running. Returns the last status of the daemon, then ends it.
 #[utoipa::path(
     post,
     path = routes::DAEMON_STOP,
@@ -110,8 +111,8 @@ pub(super) async fn stop(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
     QueryParams(stop): QueryParams<Stop>,
-    // The body has no meaning, and is read nevertheless: a client that is still sending when the connection closes gets
-    // no answer.
+    // The body is ignored, but it must be read: a client that is still sending when the connection closes gets no
+    // response.
     JsonBody(_): JsonBody,
 ) -> Reply<view::Daemon> {
     if stop.services {

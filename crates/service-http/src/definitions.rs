@@ -1,5 +1,5 @@
-//! [`Definitions`]: the definitions of a running daemon: its `services.toml`, which is loaded again after a change, and the
-//! added services.
+//! [`Definitions`]: the definitions of a running daemon. They are its `services.toml`, which is loaded again after a
+//! change, and the added services.
 
 use service_api::{Code, Problem};
 use service_config::load::{self, Addition, Additions};
@@ -15,15 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{Mutex, Semaphore};
 
-/// The maximum number of files and requests that are parsed and checked at the same time. Other threads do this, because the
-/// runtime has a single thread, which answers every client.
+/// The maximum number of files and requests that are parsed and checked at the same time. This runs on other threads,
+/// because the single thread of the runtime answers every client.
 const MAX_CHECKS: usize = 2;
 
-/// The file and the additions. The mutex of the additions is asynchronous: it is held while a change awaits the orchestrator, so
-/// that two requests do not load one change twice.
+/// The file and the additions. The mutex of the additions is asynchronous, because it is held across calls of the
+/// orchestrator, so that two requests do not load the same change twice.
 pub struct Definitions {
     path: PathBuf,
-    /// A blocking mutex suffices: it is never held across an await. Requests can read it while another request is checked.
+    /// The last load. Requests can read it while another request is checked. A blocking mutex suffices: it is never
+    /// held across an await.
     last: std::sync::Mutex<LastLoad>,
     additions: Mutex<Additions>,
     permits: Arc<Semaphore>,
@@ -44,7 +45,7 @@ struct FileStamp {
     inode: u64,
 }
 
-/// One content of the file.
+/// One version of the file.
 pub(super) struct FileRevision {
     /// The plan of the file, and the defaults of every service.
     file: (Plan, Service),
@@ -67,13 +68,14 @@ pub(super) enum Unchanged {
 }
 
 impl Definitions {
-    /// Starts with the present content of the file; `result` is the result of loading it.
+    /// Starts with the present content of the file, which was loaded with this `result`.
     pub fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
         let last = std::sync::Mutex::new(LastLoad { stamp: FileStamp::read(&path), result });
         Self { path, last, additions: Mutex::new(additions), permits: Arc::new(Semaphore::new(MAX_CHECKS)) }
     }
 
-    /// Applies the file to the plan, if the file has changed. An invalid file changes nothing, and is an error of every call.
+    /// Applies the file to the plan, if the file has changed. An invalid file changes nothing, and every call returns
+    /// its error.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         match self.result_if_unchanged() {
             Some(result) => result,
@@ -99,8 +101,8 @@ impl Definitions {
         self.check(read).await?
     }
 
-    /// Replaces the plan by that of a revision, with the current additions: other requests may have added or removed services
-    /// since the file was read. If another revision was loaded meanwhile, nothing changes.
+    /// Replaces the plan by the plan of a revision, with the current additions, because other requests may have added
+    /// or removed services since the file was read. If another revision was loaded meanwhile, nothing changes.
     pub(super) async fn apply_revision(
         &self,
         orchestrator: &ServiceOrchestrator,
@@ -115,7 +117,8 @@ impl Definitions {
         Ok(Enacted::Yes)
     }
 
-    /// Defines each undefined addition whose dependencies are defined: a rolled back apply restores only the file's services.
+    /// Defines each undefined addition whose dependencies are defined, because a rollback restores only the services of
+    /// the file.
     pub(super) async fn restore_additions(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
         let additions = self.additions.lock().await;
         let plan = orchestrator.plan();
@@ -143,8 +146,8 @@ impl Definitions {
         self.additions.lock().await.all().to_vec()
     }
 
-    /// Adds all services that `choose` returns, or none. `choose` gets the file's plan, the present additions and the present
-    /// state. It is called again if another request has changed the additions or the file meanwhile.
+    /// Adds all services that `choose` returns, or none. `choose` receives the file's plan, the present additions and
+    /// the present state. If another request changes the additions or the file meanwhile, `choose` is called again.
     ///
     /// # Errors
     /// The file or a definition is invalid, or `additions.json` cannot be written.
@@ -183,7 +186,7 @@ impl Definitions {
         }
     }
 
-    /// Removes the inactive ones of these added services. Returns the removed ones.
+    /// Removes those of these added services that are inactive, and returns their names.
     pub(super) async fn remove(
         &self,
         orchestrator: &ServiceOrchestrator,
@@ -194,7 +197,8 @@ impl Definitions {
         let without = |names: &[Name]| {
             before.iter().filter(|addition| !names.contains(&addition.name)).cloned().collect()
         };
-        // If this cannot be saved, nothing is removed: the next daemon would define the services again, without their history.
+        // If the removal cannot be saved, nothing is removed: otherwise the next daemon would define the services
+        // again, without their history.
         persist(&mut additions, without(&names))?;
         let removed = orchestrator.redefine(Vec::new(), names.clone()).await;
         let stays = |name: &Name| removed.as_ref().map_or(true, |removed| !removed.contains(name));
@@ -358,14 +362,14 @@ mod tests {
         let mut rows = orchestrator.apply(plan, how.clone(), apply_revision).await.unwrap().unwrap();
         while rows.recv().await.is_some() {}
         assert_eq!(defined(), ["b", "meanwhile"]);
-        // Another revision is loaded: the one that was checked is outdated.
+        // Another revision is loaded, so the checked one is outdated.
         let (revision, plan) = definitions.read().await.unwrap();
         write("[services.longer]\nstart_command = \"true\"\n");
         definitions.refresh(&orchestrator).await.unwrap();
         let apply_revision = definitions.apply_revision(&orchestrator, &revision);
         assert!(orchestrator.apply(plan, how, apply_revision).await.unwrap().is_none());
         assert_eq!(defined(), ["longer", "meanwhile"]);
-        // The plan after a rolled back apply.
+        // Sets the plan as after a rollback.
         orchestrator.replan(load::plan(&path).unwrap()).await.unwrap();
         definitions.restore_additions(&orchestrator).await.unwrap();
         assert_eq!(defined(), ["longer", "meanwhile"]);

@@ -49,7 +49,7 @@ impl EnvelopeWriter {
         self.chunk.push(b'\n');
     }
 
-    /// Writes a row that is formatted already.
+    /// Writes a row that is already JSON.
     pub(super) fn write_text(&mut self, text: &str) {
         self.chunk.extend_from_slice(text.as_bytes());
     }
@@ -83,14 +83,14 @@ impl EnvelopeWriter {
     }
 
     fn write<T: Serialize>(&mut self, value: &T) {
-        // Strings and numbers are always JSON, and writing to memory does not fail.
+        // This cannot fail: all values can be represented in JSON, and the writer is in memory.
         let _ = serde_json::to_writer(&mut self.chunk, value);
     }
 }
 
 const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
 
-/// One row in its envelope, with the end of its line.
+/// One row in its envelope, with a line end.
 pub(super) fn line<T: Serialize>(row: T) -> Vec<u8> {
     let mut writer = EnvelopeWriter::new(Form::Lines);
     writer.write_row(&row);

@@ -1,4 +1,4 @@
-//! Events: as a list, or followed as a stream (NDJSON, server-sent events); and history.
+//! The routes of events, as a list or as a stream (NDJSON, server-sent events), and of the history.
 
 use super::accept::{self, prefers, weight};
 use super::journal_body::{self, JournalBody};
@@ -24,23 +24,23 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::{Stream, StreamExt};
 use utoipa::IntoParams;
 
-/// Events without `since` and `limit`; a follower gets new ones only.
+/// The number of events without `since` and `limit`. A follower gets only new events.
 const DEFAULT_LIMIT: usize = 100;
 
 /// `?since=17&limit=100`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventRange {
-    /// Those after the event of this number, or from this time on.
+    /// Only events after the event with this number, or from this time on.
     #[param(value_type = service_openapi::Since, required = false, example = 17)]
     since: Option<String>,
-    /// Maximum number of rows: with `since` the first ones, else the last. Absent: all with `since`, else 100 events,
-    /// or the whole history.
+    /// Maximum number of rows: with `since` the first rows, else the last. Absent: with `since` all rows, else 100
+    /// events, or the whole history.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 20, maximum = 9_007_199_254_740_991_u64)]
     limit: Option<u64>,
-    /// Events by cause: a kind (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or a text that the cause
-    /// contains. It does not filter the checks of a history.
+    /// Only events with this cause: a kind (`user`, `hook`, `token`, `policy`, `program`, `daemon`), or a text that the
+    /// cause contains. The checks of a history are not filtered.
     #[param(required = false, example = "user")]
     by: Option<String>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Starts {
 enum Form {
     /// One envelope around a list.
     List,
-    /// One envelope a line.
+    /// One envelope per line.
     Lines,
     /// Server-sent events.
     Sse,
@@ -124,8 +124,8 @@ impl Form {
         json.map(|json| self.event(event, &json)).unwrap_or_default()
     }
 
-    /// A heartbeat: there are no more events up to this number. The server-sent event has the number as its id, so that a client
-    /// that follows a few services continues from there.
+    /// A heartbeat: there are no further events up to this number. The number is the id of the server-sent event, so
+    /// that a client that follows a few services continues after this number.
     fn heartbeat(self, last: u64) -> String {
         match self {
             Self::Sse => format!(": nothing new\nid: {last}\n\n"),
@@ -146,8 +146,8 @@ impl Form {
 
 /// The events
 ///
-/// Oldest first, with numbers that rise by one and are never assigned twice. A followed stream has neither gap nor
-/// duplicate between past and new events; every 15 seconds it has an empty line or a comment as heartbeat, and a client
+/// The oldest event is first. Numbers are consecutive and never assigned twice. A followed stream has neither gaps nor
+/// duplicates between past and new events. An empty line or a comment is sent every 15 seconds as heartbeat. A client
 /// that is 4096 events behind gets `too_slow` as the last message.
 #[utoipa::path(
     get,
@@ -177,7 +177,7 @@ pub(super) async fn events(
             .help(format!("send `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
     }
-    // A header that is not text is also not a number.
+    // A header that is not text is not a number either.
     let last_seen = headers.get(routes::LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let mut query = range.query(&names, last_seen)?;
     if query.since.is_none() {
@@ -193,7 +193,7 @@ pub(super) async fn events(
     let (first, rest) =
         journal_body::begin(&api.journal_reads, write, move || journal::Events::new(past, asked)).await?;
     let body = match follow {
-        // The first heartbeat is sent at once: a client without an event can continue from its number.
+        // The first heartbeat is sent at once, so that a client without events has a number to continue from.
         true => {
             let now = tokio_stream::once(form.heartbeat(view.last)).chain(live(view, query, form));
             body(first, rest.chain(now.map(|text| Ok(Bytes::from(text)))))
@@ -204,7 +204,7 @@ pub(super) async fn events(
         .into_response())
 }
 
-/// The journal for a reader of these services: each must be defined, or have events in the journal.
+/// The journal for a reader of these services. Each must be defined or have events in the journal.
 async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Problem> {
     let unknown = match api.orchestrator.journal(names.to_vec()).await {
         Err(problem) if problem.code == Code::NotFound => problem,
@@ -224,7 +224,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
 
 /// Events and health check results of services
 ///
-/// Ordered by time. Of the checks during a start only the last is retained.
+/// The rows are ordered by time. Of the checks during a start, only the last is recorded.
 #[utoipa::path(
     get,
     path = routes::HISTORY,
@@ -263,7 +263,7 @@ fn body(first: Vec<u8>, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'st
     Body::from_stream(tokio_stream::once(Ok(Bytes::from(first))).chain(rest))
 }
 
-/// A response that ends. If it has one chunk, it has a length.
+/// The body of a response that ends. A body of one chunk has a length.
 fn finite_body<A>(first: Vec<u8>, rest: JournalBody<A>) -> Body
 where
     A: RowCursor + Send + Unpin + 'static,
@@ -272,7 +272,7 @@ where
     if rest.is_over() { Body::from(first) } else { body(first, rest) }
 }
 
-/// The new events. A client that reads too slowly gets an error as the last line.
+/// The stream of new events. A client that reads too slowly gets an error as the last line.
 fn live(view: Subscription, query: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |received| match received {
@@ -297,7 +297,7 @@ fn matching<'r>(recorded: &'r EventRecord, query: &EventQuery, last: u64) -> Opt
 
 type Received = Result<LiveMessage, RecvError>;
 
-/// A receiver as a stream: `Err` if the receiver lags, and the end when the daemon ends.
+/// A receiver as a stream. It yields `Err` if the receiver lags, and ends with the daemon.
 struct Live {
     next: Pin<Box<dyn Future<Output = (Received, Receiver<LiveMessage>)> + Send>>,
 }

@@ -1,4 +1,4 @@
-//! [`HealthReport`]: whether the daemon itself can do its work. The health of the services is another question.
+//! [`HealthReport`]: whether the daemon itself works, independent of the health of the services.
 
 use super::state::ApiState;
 use nix::sys::statvfs::statvfs;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The timeout for an answer of the owner task. A turn takes microseconds.
+/// The timeout for a reply of the owner task. A turn takes microseconds.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A warning is reported when less than a tenth of the descriptors is free.
 const FREE_DESCRIPTORS_DIVISOR: u64 = 10;
@@ -65,7 +65,7 @@ fn unknown_services(api: &ApiState) -> Vec<String> {
 /// Waits for the owner task. Returns the error of the journal, if there is one.
 ///
 /// # Errors
-/// The owner task does not answer in time.
+/// The owner task does not reply in time.
 pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, String> {
     match tokio::time::timeout(OWNER_TIMEOUT, api.orchestrator.examine()).await {
         Ok(Ok(error)) => Ok(error),
@@ -74,7 +74,7 @@ pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, String> {
     }
 }
 
-/// The reason why the state directory cannot be written, found before the next event is.
+/// Why the state directory cannot be written, determined before the next event is written.
 fn disk_space(state_dir: &Path) -> Option<String> {
     let shown = state_dir.display();
     if let Err(error) = access(state_dir, AccessFlags::W_OK) {
@@ -101,7 +101,7 @@ fn disconnected_shims(api: &ApiState) -> Option<String> {
     })
 }
 
-/// The response to `GET /api/v1/health` without failures.
+/// The response to `GET /api/v1/health`, if there are no failures.
 pub(super) fn daemon_health(api: &ApiState, warnings: Vec<String>) -> DaemonHealth {
     let fleet = api.orchestrator.fleet_snapshot();
     let count =

@@ -1,7 +1,7 @@
 //! [`IdleTimer`]: the time since a connection's client became idle.
 //!
-//! A connection is *client-idle* while the server waits for a request head, and while the client reads nothing of a response.
-//! The time counts from the start of the wait, also if a head arrives slowly.
+//! A connection is *client-idle* while the server waits for a request head, and while the client reads nothing of a
+//! response. The time counts from the start of the wait, even if a head arrives slowly.
 
 use service_host::clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,9 +16,9 @@ pub(super) struct IdleTimer {
 
 #[derive(Clone, Copy)]
 struct IdleState {
-    /// Whether a request was received that has no complete response.
+    /// Whether a request was received whose response is incomplete.
     is_serving: bool,
-    /// A write waits for the client.
+    /// Whether a write waits for the client.
     is_blocked: bool,
     /// When the client became idle.
     since: Instant,
@@ -50,7 +50,7 @@ impl IdleTimer {
         *state = IdleState { is_serving: false, since: clock::timer(), ..*state };
     }
 
-    /// A write waits for the client.
+    /// Records that a write waits for the client.
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         *state = IdleState { is_blocked: true, since: clock::timer(), ..*state };
@@ -68,7 +68,7 @@ impl IdleTimer {
         (state.requests, state.is_serving)
     }
 
-    /// The time since which the client is idle; `None` while a request is served, or once the connection is to be closed.
+    /// When the client became idle; `None` while a request is served, or once the connection is to be closed.
     pub(super) fn client_idle_since(&self) -> Option<Instant> {
         let state = self.state();
         ((!state.is_serving || state.is_blocked) && !state.is_closing).then_some(state.since)
@@ -80,7 +80,7 @@ impl IdleTimer {
         self.closing.notify_one();
     }
 
-    /// Returns when the connection is to be closed and no request has arrived since.
+    /// Returns when the connection is to be closed and no request has arrived since the request to close.
     pub(super) async fn close_requested(&self) {
         loop {
             self.closing.notified().await;

@@ -1,5 +1,5 @@
-//! [`JournalBody`]: a response that is read from the journal in chunks: each chunk after the client has read the previous one.
-//! An unread response therefore takes the memory of one chunk, whatever its length.
+//! [`JournalBody`]: a response that is read from the journal in chunks. Each chunk is read after the client has
+//! received the previous one. An unread response therefore uses the memory of one chunk, whatever its length.
 
 use super::envelope_body::{self, CHUNK_BYTES, EnvelopeWriter};
 use axum::body::Bytes;
@@ -15,7 +15,8 @@ use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 
-/// The maximum number of concurrent reads of the journal: each has the files in memory. No read waits for a client.
+/// The maximum number of concurrent reads of the journal, because each has the files in memory. A read never waits for
+/// a client.
 const MAX_READ_COUNT: usize = 2;
 
 /// The permits for reads of the journal.
@@ -26,7 +27,7 @@ pub(super) struct JournalReads(Arc<Semaphore>);
 pub(super) enum Form<R> {
     /// All rows in one envelope.
     List,
-    /// Each row by itself.
+    /// Each row as a text of its own.
     Each(fn(&R) -> String),
 }
 
@@ -63,7 +64,7 @@ impl JournalReads {
     }
 }
 
-/// Makes the first chunk of a response, so that an error is known before the response begins.
+/// Creates the first chunk of a response, so that an error is known before the response begins.
 pub(super) async fn begin<A>(
     reads: &JournalReads,
     form: Form<A::Row>,
@@ -138,7 +139,7 @@ where
                 *self = Self::new(self.reads.clone(), progress);
                 Some(Ok(chunk.into()))
             }
-            // A response that has begun can only be aborted.
+            // After the beginning of a response, an error can only abort it.
             Err(problem) => {
                 self.next = None;
                 Some(Err(io::Error::other(problem.message)))

@@ -1,7 +1,7 @@
 //! The API: the routes of `service_api::routes` for one orchestrator, on a Unix socket and on TCP.
 //!
-//! A connection goes through a listener (`unix_listener`, `tcp_listener`), `connections` and `server` to the router.
-//! Each resource has a file; the handlers share `state`.
+//! A connection passes a listener (`unix_listener`, `tcp_listener`), `connections`, `server` and the router. Each
+//! resource has a file; the handlers share `state`.
 
 mod accept;
 mod actions;
@@ -89,7 +89,7 @@ pub async fn serve_remote(
     end: impl Future<Output = ()> + Send + 'static,
 ) {
     let limiter = ConnectionLimiter::new(&api.connections);
-    // Authorization precedes routing, so that an unauthorized client cannot find out routes.
+    // Authorization precedes routing, so that an unauthorized client cannot discover routes.
     let inner = Router::new().fallback_service(bounded(router(api)));
     let app = inner.layer(from_fn_with_state(Arc::new(bound.policy), auth::authorize));
     server::serve(bound.listener, app, limiter, end).await;

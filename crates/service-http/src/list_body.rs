@@ -1,5 +1,6 @@
-//! Responses that are made from memory in chunks: each chunk after the client has read the previous one. An unread response
-//! therefore takes the memory of one chunk for any number of services, and all requests share the snapshot.
+//! Responses from memory in chunks. Each chunk is created after the client has received the previous one. An unread
+//! response therefore uses the memory of one chunk, whatever the number of services, and all requests share the
+//! snapshot.
 
 use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, Form};
 use axum::body::Body;
@@ -15,7 +16,7 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// The buffer is shrunk to its length, because a slow client may hold it for long.
+    /// Creates a chunk. The buffer is shrunk to its length, because a slow client may hold it for long.
     pub(super) fn new(mut bytes: Vec<u8>, is_last: bool) -> Self {
         bytes.shrink_to_fit();
         Self { bytes, is_last }
@@ -45,7 +46,7 @@ pub(super) fn list_with<T: Serialize>(
     })
 }
 
-/// A response with the chunks that `make` returns. A response of one chunk has a length.
+/// A response with the chunks that `make` returns. If there is one chunk, the response has a length.
 pub(super) fn respond(
     media_type: &'static str,
     mut make: impl FnMut() -> Chunk + Send + 'static,

@@ -1,8 +1,10 @@
-//! [`LogStream`]: the logs of many services for one reader: first the existing lines; then, with `follow`, the new ones.
+//! [`LogStream`]: the logs of many services for one reader. The existing lines are first; with `follow`, the new lines
+//! come after them.
 //!
-//! The reader sets the pace: the next chunk is read from the files after the last one was sent. A slow reader therefore delays no
-//! service and uses no memory for unread lines. Few chunks are read at the same time, so that many readers leave CPU time to
-//! other work. A follower sleeps until inotify reports a change in the directory of one of its logs; nothing is polled.
+//! The next chunk is read from the files only after the previous one was sent. A slow reader therefore delays no
+//! service and uses no memory for unread lines. Few chunks are read at the same time, so that many readers leave CPU
+//! time to other work. A follower sleeps until inotify reports a change in the directory of one of its logs; no file is
+//! polled.
 
 mod merge;
 mod watcher;
@@ -27,15 +29,15 @@ use watcher::WatchedLogs;
 
 /// The size at which a chunk of a response is complete.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// The number of bytes searched for a first line before the search counts as long.
+/// The maximum number of bytes in a short search for the first line.
 const SHORT_SEARCH_BYTES: usize = 512 * 1024;
-/// The maximum number of chunks that are read at the same time: a read takes CPU time.
+/// The maximum number of chunks that are read at the same time, because a read uses CPU time.
 const MAX_READ_COUNT: usize = 2;
 /// The maximum number of long searches at the same time. They have their own permits, so that a reader of the last few lines does
 /// not wait for them.
 const MAX_LONG_SEARCH_COUNT: usize = 1;
-/// The maximum number of logs that are open at the same time, for followers and again for other readers: each has open files and
-/// lines in memory.
+/// The maximum number of logs that are open at the same time, counted separately for followers and for other readers.
+/// Each log has open files and lines in memory.
 pub(super) const MAX_OPEN_LOG_COUNT: usize = 256;
 
 /// The limits of all readers of logs, and the watcher that wakes followers.
@@ -58,7 +60,7 @@ pub(super) struct LogRequest {
     pub(super) since: Option<Timestamp>,
 }
 
-/// Lines of services that managers run.
+/// The logs of services with managers.
 #[derive(Default)]
 pub(super) struct ManagerLogs {
     /// The existing lines; `None` for a service whose manager has no log.
@@ -102,7 +104,7 @@ impl Default for LogReaders {
 }
 
 impl LogStream {
-    /// Finds the first lines; watches the logs if `follow`.
+    /// Finds the first lines. With `follow`, also watches the logs.
     pub(super) async fn open(
         readers: &LogReaders,
         paths: &Arc<Paths>,
@@ -134,7 +136,7 @@ impl LogStream {
         Err(io::Error::other("an unbounded search ended early"))
     }
 
-    /// Sends all lines, until the reader disconnects or `end`.
+    /// Sends all lines, until the reader disconnects or `end` completes.
     pub(super) async fn send(mut self, reader: Sender<io::Result<Vec<u8>>>, end: impl Future<Output = ()>) {
         tokio::pin!(end);
         let reads = Arc::clone(&self.reads);
@@ -144,7 +146,7 @@ impl LogStream {
                 () = &mut end => return,
             };
             let Ok(slot) = slot else { return };
-            // Reading files and writing JSON takes time, and the runtime has one thread.
+            // Reading files and writing JSON takes long, so it must not block the single thread of the runtime.
             let read = run_blocking(&reads, move || (self.read_chunk(), self));
             let Ok((chunk, same)) = read.await else { return };
             self = same;
@@ -189,7 +191,7 @@ impl LogStream {
         Ok((writer.next_chunk(), true))
     }
 
-    /// The end of a response after an error. A list that has begun can only be aborted.
+    /// The last chunk of a response after an error. A list that has begun can only be aborted.
     fn fail(&mut self, error: io::Error) -> io::Result<Vec<u8>> {
         self.watched = None;
         match self.form {
@@ -223,7 +225,8 @@ fn open_followed(
     let own = request.services.iter().filter(|(_, is_own)| *is_own);
     let logs = own.map(|(name, _)| {
         let files = paths.files(name);
-        // The service may never have run. A change between this and the first read is reported again.
+        // The directory may be missing, because the service has never run. A change between this step and the first
+        // read is only reported twice.
         private_dir(files.directory())?;
         watched.watch(files.directory())?;
         let follower = files.follow_within(request.max_lines, request.since, bytes)?;
@@ -233,7 +236,7 @@ fn open_followed(
     Ok(logs.map(|logs| (logs, Some(watched))))
 }
 
-/// The next new lines of managers; pending without followed managers.
+/// The next new lines of managers. Never completes without followed managers.
 async fn next_manager_lines(new_lines: &mut Option<News>) -> (Name, Vec<view::LogLine>) {
     match new_lines {
         Some(new_lines) => match new_lines.next().await {

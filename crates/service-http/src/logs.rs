@@ -1,4 +1,4 @@
-//! Logs of one or several services: in one response or line by line, with or without new lines.
+//! The routes of logs of one or several services: in one response or line by line, with or without new lines.
 
 use super::accept::takes_lines;
 use super::current::CurrentOrLast;
@@ -30,18 +30,18 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-/// Lines of a log when nothing else is asked.
+/// The default number of lines of a log.
 const DEFAULT_TAIL: usize = 1_000;
 
 /// `?tail=100&since=2026-01-02T03:04:05Z&follow=true`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LogParameters {
-    /// Number of last lines of each service. Absent: 1000, or with `since` all.
+    /// Number of last lines of each service. Absent: 1000, or all with `since`.
     #[serde(default, deserialize_with = "deserialize_count")]
     #[param(example = 100, maximum = 9_007_199_254_740_991_u64)]
     tail: Option<u64>,
-    /// No lines from before this time.
+    /// Only lines from this time on.
     #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     since: Option<String>,
     /// Only as NDJSON: continue with new lines.
@@ -52,7 +52,8 @@ pub(super) struct LogParameters {
 
 /// The log of one service
 ///
-/// The last lines, or those since a time. The client sets the pace: no lines are buffered in memory.
+/// The last lines, or the lines since a time. Lines are read as fast as the client receives them, without buffering in
+/// memory.
 #[utoipa::path(
     get,
     path = routes::SERVICE_LOGS,
@@ -75,7 +76,8 @@ pub(super) async fn one(
 
 /// The logs of several services
 ///
-/// Merged by time; `tail` counts the lines of each service. The client sets the pace: no lines are buffered in memory.
+/// The lines are merged by time; `tail` counts the lines of each service. Lines are read as fast as the client receives
+/// them, without buffering in memory.
 #[utoipa::path(
     get,
     path = routes::LOGS,
@@ -118,7 +120,7 @@ async fn answer(
     let stream =
         LogStream::open(&api.log_readers, paths, request, managed, form, follow).await.map_err(cannot)?;
     let (reader, chunks) = channel(1);
-    // The task ends with the response, whose receiver is dropped, or with the owner task.
+    // The task ends when the receiver of the response is dropped, or with the owner task.
     tokio::spawn(async move {
         stream.send(reader, api.orchestrator.closed()).await;
         drop(permits);
@@ -141,7 +143,7 @@ async fn acquire(
 ) -> Result<OwnedSemaphorePermit, Problem> {
     let most = DescriptorBudget::now().logs(MAX_OPEN_LOG_COUNT);
     if most < MAX_OPEN_LOG_COUNT && request.services.len() > most {
-        // With few descriptors, the permits are fewer than the logs.
+        // With few descriptors, there may be fewer permits than logs.
         let few = format!("cannot read more than {most} logs at once: {}", NoDescriptors::now());
         return Err(Problem::new(Code::Busy, few).help(format!("name fewer services, or {RAISE_LIMIT_HELP}")));
     }
@@ -176,7 +178,8 @@ fn parse_log_request(api: &ApiState, names: &[String], lines: &LogParameters) ->
     Ok(LogRequest { services, max_lines: lines.tail.map_or(usual, to_usize), since })
 }
 
-/// Requests logs from the managers of these services. A manager that fails is an error only if no other service is requested.
+/// Requests logs from the managers of these services. A failing manager is an error only if no other service is
+/// requested.
 async fn read_manager_logs(
     api: &Arc<ApiState>,
     request: &LogRequest,
@@ -233,7 +236,7 @@ async fn next_step(api: Arc<ApiState>, name: Name) -> FollowStep {
     }
 }
 
-/// Whether the manager of a service may be queried for its log, which runs commands of the file.
+/// Whether the manager of a service may be queried for the log. The query runs commands of the file.
 async fn may_ask(api: &ApiState, entry: &ServiceSnapshot) -> bool {
     entry.snapshot.state.is_alive() || api.orchestrator.acceptance().covers(&entry.definition).await
 }

@@ -14,7 +14,8 @@ const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// The managers
 ///
-/// The built-in modules and those that services name by path, their commands, and whether their programs exist.
+/// The built-in modules and the modules that services name by path, with their commands, and whether their programs
+/// exist.
 #[utoipa::path(
     get,
     path = routes::MANAGERS,

@@ -1,7 +1,7 @@
 //! `GET /metrics`: metrics of the services and of the daemon, for Prometheus and compatible scrapers.
 //!
-//! All values are in the snapshot of the fleet: a scrape sends nothing to a service or a shim. Each chunk of the text is written
-//! after the scraper has read the previous one, so an idle scraper costs the memory of one chunk.
+//! All values are in the snapshot of the fleet, so a scrape sends nothing to a service or a shim. Each chunk of the
+//! text is written after the scraper has received the previous one, so an idle scraper uses the memory of one chunk.
 
 mod text;
 
@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 
 /// All metrics
 ///
-/// As `OpenMetrics` 1.0 if `Accept` prefers it, as Prometheus does, else as Prometheus text 0.0.4.
+/// As `OpenMetrics` 1.0 if `Accept` prefers it, as Prometheus requests, else as Prometheus text 0.0.4.
 #[utoipa::path(
     get,
     path = routes::METRICS,
@@ -197,7 +197,7 @@ impl Family {
     }
 }
 
-/// The metrics of the daemon: those that every exporter has, and its own.
+/// The metrics of the daemon: its own metrics, and the `process_` metrics that every exporter has.
 fn daemon(text: &mut TextWriter, api: &ApiState) {
     let one = |text: &mut TextWriter, name: &str, kind, help: &str, value: f64| {
         let name = text.family(name, kind, help);

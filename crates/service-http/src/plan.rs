@@ -17,8 +17,8 @@ use tokio::sync::mpsc::unbounded_channel;
 
 /// The changes that an apply would make
 ///
-/// The difference to the running services: a row for each service, also without a change. `warnings` are the reasons
-/// for which an apply would be refused.
+/// The difference to the running services, with a row for each service, even without a change. `warnings` are the
+/// reasons why an apply would be refused.
 #[utoipa::path(
     get,
     path = routes::PLAN,
@@ -44,9 +44,9 @@ fn change(change: Change, warnings: Vec<String>) -> view::Change {
 
 /// Apply the changed `services.toml`
 ///
-/// Makes the changes of the plan: stops removed services, updates, restarts with dependents, starts dependencies. It
-/// continues if the client disconnects; concurrent applies run one after the other. It is refused as `start_failed`
-/// before anything is stopped if a start would fail.
+/// Makes the changes of the plan: stops removed services, updates others, restarts others with their dependents, and
+/// starts dependencies. The apply continues if the client disconnects. Concurrent applies run one after the other. If a
+/// start would fail, the apply is refused as `start_failed` before any service is stopped.
 #[utoipa::path(
     post,
     path = routes::APPLY,
@@ -69,9 +69,9 @@ pub(super) async fn apply(
         wait: wait(true, asked.timeout_ms),
         by: by.clone(),
     };
-    // A check takes time. If the file changes meanwhile, the new content is checked.
+    // If the file changes during the check, the new content is checked.
     let mut rows = loop {
-        // The file counts as loaded from here on: after a rollback it is loaded again only after another change.
+        // From here on the file counts as loaded. After a rollback it is loaded again only after another change.
         ON_BEHALF.scope(by.clone(), api.refresh()).await?;
         check_hash(&api, asked.if_hash.as_deref()).await?;
         api.orchestrator.accept().await;
@@ -84,7 +84,7 @@ pub(super) async fn apply(
         }
     };
     let (forward, receiver) = unbounded_channel();
-    // Ends with the apply, and blocks other applies until then, also after the client has disconnected.
+    // The task ends with the apply, even if the client disconnects, and blocks other applies until then.
     tokio::spawn(async move {
         let _lock = lock;
         while let Some(row) = rows.recv().await {

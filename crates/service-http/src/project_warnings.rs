@@ -1,5 +1,5 @@
-//! Warnings about the project, which are shown with the status of its services: the file is missing or invalid, the directory
-//! was renamed.
+//! Warnings about the project, which are shown with the status of its services: the file is missing or invalid, or the
+//! directory was renamed.
 
 use super::state::ApiState;
 use service_api::{Problem, Project, redact};

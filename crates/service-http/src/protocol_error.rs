@@ -1,5 +1,5 @@
-//! Errors of the protocol: requests that hyper accepts and the server does not support, and requests that hyper refuses with an
-//! empty response. Both get an envelope.
+//! Protocol errors: requests that hyper accepts but the server does not support, and requests that hyper refuses with
+//! an empty response. Both are answered with an envelope.
 
 use super::reply::{ErrorResponse, MAX_BODY_BYTES};
 use super::write_timeout::{EMPTY_BODY_HEADER, Refusal};
@@ -12,7 +12,7 @@ use std::fmt::Write;
 const MAX_HEADER_COUNT: usize = 100;
 /// The maximum size of a request head.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The headers of every response: no cache stores it, and no browser guesses its type.
+/// The headers of every response: caches must not store it, and browsers must not guess its type.
 pub(super) const COMMON_HEADERS: [(HeaderName, &str); 2] =
     [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
@@ -39,7 +39,7 @@ pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
     None
 }
 
-/// The response that hyper made by itself, with an envelope that has the reason.
+/// Adds an envelope with the reason to a response that hyper generated.
 pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     let problem = problem(refusal, error);
     let mut head = String::from_utf8_lossy(&refusal.head).into_owned();
@@ -49,7 +49,7 @@ pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     let body = serde_json::to_vec(&Envelope::<()>::failure(problem)).unwrap_or_default();
     let mut length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in COMMON_HEADERS {
-        let _ = write!(length, "{name}: {value}\r\n"); // a String takes everything
+        let _ = write!(length, "{name}: {value}\r\n"); // writing to a string cannot fail
     }
     let empty = String::from_utf8_lossy(EMPTY_BODY_HEADER);
     let mut answer = head.replacen(&*empty, &length, 1).into_bytes();
@@ -70,7 +70,7 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
     Problem::new(Code::TooLarge, message)
 }
 
-/// Whether the head is too large; otherwise the announced length of the body is.
+/// Whether the head is too large; if not, the declared length of the body is.
 fn is_long(refusal: &Refusal) -> bool {
     refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

@@ -1,4 +1,4 @@
-//! [`strip_quotations`]: a response to the token `read`, without program output. Output that a message quotes
+//! [`strip_quotations`]: removes program output from a response to the token `read`. Output that a message quotes
 //! ([`quoted`](service_api::quoted)) is removed from the JSON of every route while it is sent.
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -41,18 +41,19 @@ impl HttpBody for StrippedBody {
     }
 }
 
-/// The position in a text that arrives in chunks of any size.
+/// The state of the filter. The text arrives in chunks of any size.
 #[derive(Debug, Default)]
 struct Filter {
     is_inside: bool,
     /// Whether the previous byte inside a quotation was a backslash that escapes the next one.
     is_escaped: bool,
-    /// The bytes that may be the beginning of a mark.
+    /// The received bytes that may be the beginning of a quotation mark.
     begun: Vec<u8>,
 }
 
 impl Filter {
-    /// The part of a chunk that may be sent. A quotation ends with its mark, and at the latest with its JSON string.
+    /// The part of a chunk that may be sent. A quotation ends with its closing mark, or at the latest with its JSON
+    /// string.
     fn pass(&mut self, data: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(data.len());
         for byte in data {
@@ -67,7 +68,7 @@ impl Filter {
                 (self.is_inside, self.is_escaped) = (!self.is_inside, false);
                 self.begun.clear();
             } else if !mark.starts_with(&self.begun) {
-                // The byte that does not continue the mark may begin another one.
+                // A byte that does not continue the mark may begin another mark.
                 let again = self.begun.len() > 1 && mark[0] == *byte;
                 let kept = if again { self.begun.split_off(self.begun.len() - 1) } else { Vec::new() };
                 let over = std::mem::replace(&mut self.begun, kept);
@@ -96,7 +97,7 @@ impl Filter {
 mod tests {
     use super::*;
 
-    /// Filters a text in pieces of this size.
+    /// Filters a text in chunks of this size.
     fn pass(text: &str, size: usize) -> String {
         let mut filter = Filter::default();
         let passed: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| filter.pass(piece)).collect();

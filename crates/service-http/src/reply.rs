@@ -1,4 +1,4 @@
-//! The envelope of every response, also to an invalid request; and extractors whose errors are envelopes.
+//! The envelope of every response, including responses to invalid requests; and extractors whose errors are envelopes.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -19,7 +19,7 @@ pub(super) type Reply<T> = Result<Data<T>, ErrorResponse>;
 /// `{"success": true, "data": ...}`.
 pub(super) struct Data<T>(pub(super) T);
 
-/// `{"success": false, "error": ...}` with the HTTP status of its code.
+/// `{"success": false, "error": ...}` with the HTTP status of the error's code.
 pub(super) struct ErrorResponse(pub(super) Problem);
 
 impl<T: Serialize> IntoResponse for Data<T> {
@@ -42,7 +42,7 @@ impl From<Problem> for ErrorResponse {
     }
 }
 
-/// A part of the path.
+/// A parameter in the path.
 #[derive(FromRequestParts)]
 #[from_request(via(Path), rejection(ErrorResponse))]
 pub(super) struct PathParam<T>(pub(super) T);
@@ -57,7 +57,7 @@ pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The timeout for a complete request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A number in the query string, with the same bounds as [`service_api::command::count`] in a body.
+/// Reads a number in the query string, with the same bounds as [`service_api::command::count`] in a body.
 pub(super) fn deserialize_count<'de, D: Deserializer<'de>>(query: D) -> Result<Option<u64>, D::Error> {
     match Option::<u64>::deserialize(query)? {
         Some(number) if number > MAX_SAFE_INTEGER => {
@@ -67,12 +67,12 @@ pub(super) fn deserialize_count<'de, D: Deserializer<'de>>(query: D) -> Result<O
     }
 }
 
-/// The count, or the largest one that fits into memory.
+/// The count, or the maximum of `usize`.
 pub(super) fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// The body.
+/// The body of a request.
 pub(super) struct JsonBody(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    #[allow(dead_code, reason = "it is only read into")]
+    #[allow(dead_code, reason = "serde only deserializes it")]
     struct Query {
         #[serde(default, deserialize_with = "deserialize_count")]
         tail: Option<u64>,

@@ -1,4 +1,5 @@
-//! [`Actor`]: the origin of a request as text for the journal, from the kernel on the Unix socket, from the token over TCP.
+//! [`Actor`]: the origin of a request, as text for the journal. On the Unix socket the kernel identifies it, and over
+//! TCP the token.
 
 use super::connections::Accepted;
 use super::peer::Peer;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 
 /// The maximum length of a program's name; the kernel retains 15 characters.
 const MAX_NAME_CHARS: usize = 32;
-/// The maximum time from the start of the lookup of the daemon's user until its result.
+/// The time limit for the lookup of the daemon's user.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The name of the plugin, as the kernel truncates it. The parent process of the plugin is the shell.
 const PLUGIN: &str = "nu_plugin_servi";
@@ -27,7 +28,7 @@ const PLUGIN: &str = "nu_plugin_servi";
 pub(super) struct Actor(pub(super) String);
 
 impl Actor {
-    /// `own` is the name of the daemon's user.
+    /// Describes the origin. `own` is the name of the daemon's user.
     fn new(peer: Peer, role: Option<Role>, headers: &HeaderMap, own: Option<String>) -> Self {
         Self(match peer {
             Peer::Local { uid, pid } => {
@@ -62,7 +63,7 @@ fn user_name(uid: u32, own: Option<String>) -> String {
     name.unwrap_or_else(|| uid.to_string())
 }
 
-/// The name of the daemon's user, which is looked up once: the C library may wait for a server.
+/// The name of the daemon's user. It is looked up only once, because the C library may wait for a server.
 async fn own_name() -> Option<String> {
     static OWN: OnceLock<Lookup> = OnceLock::new();
     let look_up = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
@@ -92,7 +93,7 @@ impl Lookup {
         Self { started: clock::now(), answer }
     }
 
-    /// The result; `None` if there is none at `limit` after the start.
+    /// The result; `None` if the lookup has not ended within `limit` after its start.
     async fn answer(&self, limit: Duration) -> Option<String> {
         let left = limit.saturating_sub(clock::now().since(self.started));
         let mut answer = self.answer.clone();
@@ -104,7 +105,7 @@ impl Lookup {
     }
 }
 
-/// The pid and name of a process; of the plugin, those of its shell.
+/// The pid and the name of a process; for the plugin, of its shell.
 fn describe_process(pid: u32) -> String {
     let (pid, program) = match process_name(pid) {
         Some(name) if name == PLUGIN => {
@@ -115,7 +116,7 @@ fn describe_process(pid: u32) -> String {
     program.map_or_else(|| format!("pid {pid}"), |program| format!("pid {pid}, {program}"))
 }
 
-/// The name of a process, with control characters and delimiters replaced: it may contain anything.
+/// The name of a process, which may contain any character. Control characters and delimiters are replaced.
 fn process_name(pid: u32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     let seen = name.trim_end().chars().map(|c| if c.is_control() || "(),`".contains(c) { '?' } else { c });

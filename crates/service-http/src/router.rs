@@ -17,7 +17,7 @@ use utoipa::{OpenApi, Path};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::{PathItemExt, routes};
 
-/// Passes every operation to another macro.
+/// Passes the list of all operations to another macro.
 macro_rules! operations {
     ($make:ident) => {
         $make! {
@@ -32,7 +32,7 @@ macro_rules! operations {
     };
 }
 
-/// A router with each handler at the path of its `#[utoipa::path]`.
+/// Creates a router with each handler at the path of its `#[utoipa::path]`.
 macro_rules! answering {
     ($($module:ident::$handler:ident),* $(,)?) => { paste! {
         Router::new()$(.route(
@@ -44,7 +44,7 @@ macro_rules! answering {
     } };
 }
 
-/// A router with the descriptions of its operations. To make it takes longer than the whole start of a daemon.
+/// Creates a router with the descriptions of its operations. This takes longer than the whole start of a daemon.
 macro_rules! describing {
     ($($module:ident::$handler:ident),* $(,)?) => {
         OpenApiRouter::with_openapi(Document::openapi())$(.routes(routes!($module::$handler)))*

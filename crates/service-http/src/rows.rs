@@ -1,4 +1,4 @@
-//! Responses with rows that become known one by one: all in one envelope, or as NDJSON with one envelope a line.
+//! Responses with rows that become known one by one: all in one envelope, or as NDJSON with one envelope per line.
 
 use super::accept::takes_lines;
 use super::envelope_body::line;
@@ -39,7 +39,7 @@ fn redact(row: Outcome) -> Outcome {
     Outcome { error: row.error.map(Problem::redacted), ..row }
 }
 
-/// A response of lines. Each line is made after the client has read the previous one.
+/// A response of lines. Each line is created after the client has received the previous one.
 pub(super) fn lines(lines: impl Stream<Item = Vec<u8>> + Send + 'static) -> Response {
     let lines = lines.map(Ok::<_, Infallible>);
     ([(header::CONTENT_TYPE, routes::NDJSON)], Body::from_stream(lines)).into_response()

@@ -1,4 +1,4 @@
-//! Serves HTTP on the connections of one listener, with limits for their number and for the time of each step.
+//! Serves HTTP on the connections of one listener, with limits for the number of connections and the time of each step.
 //!
 //! While all permits are held, new connections wait in the kernel's queue, which limits the memory of the daemon. An idle client,
 //! which sends or reads nothing, is disconnected after a timeout, or when its permit is needed.
@@ -26,11 +26,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The timeout for the head of a request: for the first one of a connection, and for each later one.
+/// The timeout for the head of each request of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum time for which a client may read nothing of a response.
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_mins(1);
-/// The timeout for a client's close after a malformed request.
+/// The timeout for a client to close its connection after a malformed request.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for HTTP.
@@ -47,7 +47,7 @@ pub(super) trait ConnectionSource: Send + 'static {
     type Raw: Send + 'static;
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection. Errors are logged and retried inside.
+    /// The next connection. Errors are logged, and the accept is retried.
     fn accept(&self) -> impl Future<Output = Self::Raw> + Send;
 
     /// The steps before HTTP. `None` if they fail.
@@ -69,20 +69,21 @@ pub(super) async fn serve(
     loop {
         let (raw, permit) = tokio::select! {
             () = &mut end => break,
-            // The connection is accepted before a permit is acquired: no connection is closed before its permit is needed.
+            // The connection is accepted before a permit is acquired, so that no idle connection is closed before a new
+            // one has arrived.
             accepted = async { let raw = listener.accept().await; (raw, limiter.acquire().await) } => accepted,
         };
         let (handshake, permit) = (listener.handshake(raw), Arc::new(permit));
         let (app, watched) = (app.clone(), watched.clone());
         tokio::spawn(async move {
             let timer = Arc::clone(permit.timer());
-            // Pinned in place: a moved future would take its memory twice for each connection.
+            // The future is pinned in place, because a moved one would use its memory twice for each connection.
             let mut served = pin!(async {
                 if let Some(connection) = handshake.await {
                     serve_connection(connection, app, permit, watched).await;
                 }
             });
-            // A request that has arrived is read first, and its connection stays open.
+            // A request that has already arrived is read first; then the connection stays open.
             tokio::select! {
                 biased;
                 () = &mut served => {}
@@ -112,7 +113,7 @@ async fn serve_connection<S>(
         request.extensions_mut().insert(accepted.clone());
         let (inner, permit) = (&inner, Arc::clone(&accepted.permit));
         permit.timer().request_received();
-        // Boxed, so that a connection holds only a pointer after its response.
+        // The future is boxed, so that a connection holds only a pointer after the response.
         Box::pin(async move {
             let mut response = inner.call(request).await?;
             for (name, value) in COMMON_HEADERS {
@@ -139,7 +140,7 @@ async fn serve_connection<S>(
     };
     if let (Err(error), Some(refusal)) = (ended, stream.refusal()) {
         let answer = protocol_error::explain(&refusal, &error);
-        // Boxed, so that it takes no memory of connections with valid requests. Its result is ignored.
+        // The future is boxed, so that it uses no memory of connections with valid requests. The result is ignored.
         let _ = Box::pin(timeout(REFUSAL_TIMEOUT, stream.send_refusal(&answer))).await;
     }
 }

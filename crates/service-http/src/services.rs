@@ -1,4 +1,4 @@
-//! Reading: definitions, states, order, health.
+//! The reading routes of services: definitions, states, order, graph, health.
 
 use super::auth::ExpensivePermit;
 use super::current::{Current, CurrentOrLast};
@@ -46,7 +46,7 @@ pub(super) async fn list(Current(api): Current) -> Result<Response, ErrorRespons
 
 /// The definition of one service
 ///
-/// The present definition, from the file or added.
+/// The present definition, from the file or of an added service.
 #[utoipa::path(
     get,
     path = routes::SERVICE,
@@ -68,7 +68,7 @@ pub(super) async fn service(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Names {
-    /// Names, separated by commas; without it all services.
+    /// Names, separated by commas; absent: all services.
     #[serde(default)]
     #[param(default = "", example = "web-app,database")]
     names: String,
@@ -82,7 +82,8 @@ impl Names {
 
 /// The start order
 ///
-/// Of all services, or of these with all their dependencies. Services of one level do not depend on each other.
+/// The order of all services, or of these with all their dependencies. Services of one level do not depend on each
+/// other.
 #[utoipa::path(
     get,
     path = routes::ORDER,
@@ -151,7 +152,7 @@ pub(super) async fn graph(
 
 /// The state of one service
 ///
-/// With all fields of `long`.
+/// The state has all fields of `long`.
 #[utoipa::path(
     get,
     path = routes::SERVICE_STATUS,
@@ -197,7 +198,7 @@ fn root(entry: &ServiceSnapshot) -> Option<ProcessTree> {
 
 /// Check one service now
 ///
-/// By its endpoint, or by its process without one. A failed check is a regular answer.
+/// The service is checked by its endpoint; without one, by its process. A failed check is a regular response.
 #[utoipa::path(
     get,
     path = routes::SERVICE_HEALTH,
@@ -222,7 +223,7 @@ pub(super) async fn health(
 
 /// Explain the state of one service
 ///
-/// The awaited dependency, the exit, the owner of its port, the next try, the last log lines, and the remedy.
+/// The awaited dependency, the exit status, the owner of the port, the next retry, the last log lines, and the remedy.
 #[utoipa::path(
     get,
     path = routes::SERVICE_WHY,
@@ -252,7 +253,7 @@ pub(super) async fn explain_service(
     Ok(Data(explained))
 }
 
-/// The token `read` gets no log lines: they may contain private data.
+/// The token `read` gets no log lines, because they may contain private data.
 pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     let reads = role.is_some_and(|Extension(role)| role == Role::Read);
     if reads { Lines::Hidden } else { Lines::Shown }
@@ -260,7 +261,7 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
 
 /// Explain the states of services
 ///
-/// Every service that is not as requested, or these. No rows without a problem.
+/// Every service with a problem, or these. Without a problem, there are no rows.
 #[utoipa::path(
     get,
     path = routes::WHY,

@@ -17,12 +17,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The maximum time for which the shim of an ended service holds its lock.
+/// The time limit for the shim of an ended service to release its lock.
 const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The interval between two tries of that lock.
+/// The interval between two attempts to acquire this lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The OpenAPI document, made for the first request of it.
+/// The OpenAPI document, created by its first request.
 pub(super) type OpenApiText = LazyLock<Bytes, fn() -> Bytes>;
 
 /// The shared state of all requests.
@@ -31,11 +31,11 @@ pub struct ApiState {
     pub orchestrator: ServiceOrchestrator,
     /// The project of the daemon.
     pub project: Project,
-    /// The definitions in force: those of the file, and the additions.
+    /// The present definitions: of the file, and the additions.
     pub definitions: Definitions,
     /// The start time of the daemon.
     pub began: Moment,
-    /// The unit of systemd that runs this daemon.
+    /// The systemd unit that runs this daemon, if any.
     pub unit: Option<String>,
     /// The connections of all listeners.
     pub connections: Arc<ConnectionCount>,
@@ -43,11 +43,11 @@ pub struct ApiState {
     pub(super) retained_starts: RetainedStarts,
     pub(super) log_readers: LogReaders,
     pub(super) openapi: OpenApiText,
-    /// A blocking mutex suffices: it is never held across an await.
+    /// The meter of CPU usage. A blocking mutex suffices: it is never held across an await.
     pub(super) meter: Mutex<CpuMeter>,
     /// Requests the end of the daemon.
     pub stop: Notify,
-    /// The lock that an apply holds: two concurrent applies would undo each other's changes.
+    /// The lock that an apply holds, because two concurrent applies would undo each other's changes.
     pub(super) applying: Arc<tokio::sync::Mutex<()>>,
     /// The former paths of the project's directory.
     pub(super) renames: Renames,
@@ -91,7 +91,7 @@ impl ApiState {
         self.definitions.refresh(&self.orchestrator).await
     }
 
-    /// Removes the inactive ones of these added services, with their logs. Returns the removed ones.
+    /// Removes those of these added services that are inactive, with their logs, and returns their names.
     pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {

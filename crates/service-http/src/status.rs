@@ -28,7 +28,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 use utoipa::IntoParams;
 
-/// The number of services in a batch.
+/// The number of services whose rows are created together.
 const BATCH_SIZE: usize = 16;
 
 /// `?long=true&follow=true`.
@@ -39,7 +39,7 @@ pub(super) struct States {
     #[serde(default)]
     #[param(default = false)]
     long: bool,
-    /// Only as NDJSON: the whole table as one line, at once and after every visible change.
+    /// Only as NDJSON: send the whole table as one line, at once and after every visible change.
     #[serde(default)]
     #[param(default = false, example = false)]
     follow: bool,
@@ -47,7 +47,7 @@ pub(super) struct States {
 
 /// The state of several services
 ///
-/// Of all services, or of these. A slow follower gets the newest table, without a queue.
+/// The states of all services, or of these. A slow follower gets the newest table and misses intermediate ones.
 #[utoipa::path(
     get,
     path = routes::STATUS,
@@ -62,7 +62,7 @@ pub(super) async fn status(
     QueryParams(states): QueryParams<States>,
     headers: HeaderMap,
 ) -> Result<Response, ErrorResponse> {
-    // An unreadable file does not hide running services.
+    // Running services are shown even if the file is unreadable.
     let notes = api.notes().await;
     let fleet = api.orchestrator.fleet_snapshot();
     let names = names.list();
@@ -149,7 +149,7 @@ pub(super) struct Waiting {
 
 /// Wait for a state of services
 ///
-/// Starts nothing. A row for each service: `ok`, or an error that is `never` or `timeout`.
+/// Waits without starting services. Each service has a row: `ok`, or with an error `never` or `timeout`.
 #[utoipa::path(
     get,
     path = routes::WAIT,

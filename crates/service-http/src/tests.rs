@@ -1,4 +1,4 @@
-//! Two orchestrators in one process.
+//! Tests of two orchestrators in one process.
 
 use super::*;
 use service_config::load::Additions;

@@ -1,5 +1,5 @@
-//! [`ThrottledLog`]: logs an event at most once a minute, however often clients cause it; [`ThrottledLogs`]: at most once a minute
-//! for each address.
+//! [`ThrottledLog`]: logs an event at most once a minute, however often clients cause the event. [`ThrottledLogs`]: at
+//! most once a minute for each address.
 
 use service_core::Moment;
 use service_host::clock;
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The minimum time between two equal log lines: a log without this limit would fill the disk.
+/// The minimum time between two equal log lines. Without this limit, clients could fill the disk with log lines.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The time of the last log line, and the number of events since. A blocking mutex suffices: it is never held across an await.
@@ -16,7 +16,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 pub(super) struct ThrottledLog(Mutex<(Option<Moment>, u64)>);
 
 impl ThrottledLog {
-    /// Calls `log` with the number of events since its last call, unless that was less than a minute ago.
+    /// Calls `log` with the number of events since its last call, unless the last call was less than a minute ago.
     pub(super) fn log(&self, log: impl FnOnce(u64)) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.1 += 1;
@@ -28,7 +28,7 @@ impl ThrottledLog {
     }
 }
 
-/// The maximum number of addresses with a count of their own; the others share one.
+/// The maximum number of addresses with their own counts. All other addresses share one count.
 const MAX_ADDRESS_COUNT: usize = 64;
 
 /// A throttled log for each address. A blocking mutex suffices: it is never held across an await.
@@ -43,8 +43,8 @@ struct AddressLog {
 }
 
 impl ThrottledLogs {
-    /// Calls `log`, unless it was called for this address within the last minute. Its arguments are the number of events from
-    /// this address since that call, and the number of events from addresses without a count.
+    /// Calls `log`, unless `log` was called for this address within the last minute. Its arguments are the number of
+    /// events from this address since the last call, and the number of events from addresses without their own counts.
     pub(super) fn log(&self, from: IpAddr, log: impl FnOnce(u64, u64)) {
         let now = clock::now();
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);

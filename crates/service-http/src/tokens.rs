@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 /// The number of random bytes of a token, which is written in hexadecimal.
 const TOKEN_BYTES: usize = 32;
-/// The minimum length of a token that the user has written.
+/// The minimum length of a token that the user has chosen.
 const MIN_TOKEN_LENGTH: usize = 32;
 
 /// The rights of a token.
@@ -36,7 +36,7 @@ impl Role {
     }
 }
 
-/// The maximum age of a cached answer: the token `read` gives few possibilities to cause work.
+/// The maximum age of a cached result. The token `read` gets cached results, so that it causes little work.
 pub(super) fn max_age(role: Option<Extension<Role>>, most: Duration) -> Duration {
     match role {
         Some(Extension(Role::Read)) => most,
@@ -57,7 +57,7 @@ impl Tokens {
         Ok(Self { read: token(&directory.join("read"))?, admin: token(&directory.join("admin"))? })
     }
 
-    /// The role of a token, compared in constant time.
+    /// The role of a token. Tokens are compared in constant time.
     pub(super) fn role(&self, given: &[u8]) -> Option<Role> {
         let (read, admin) = (self.read.ct_eq(given), self.admin.ct_eq(given));
         match (bool::from(admin), bool::from(read)) {
@@ -94,7 +94,7 @@ fn create_token(path: &Path) -> io::Result<Vec<u8>> {
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let mut token = String::new();
     for byte in random {
-        let _ = write!(token, "{byte:02x}"); // a String takes everything
+        let _ = write!(token, "{byte:02x}"); // writing to a string cannot fail
     }
     disk::write_now(path, format!("{token}\n").as_bytes())?;
     Ok(token.into_bytes())

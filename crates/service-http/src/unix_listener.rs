@@ -1,4 +1,5 @@
-//! [`PeerCheckedListener`]: accepts connections of this user and of root on the Unix socket, as the kernel identifies them.
+//! [`PeerCheckedListener`]: accepts connections of this user and of root on the Unix socket. The kernel identifies the
+//! peer.
 
 use super::peer::Peer;
 use super::server::{ConnectionSource, ReadyConnection};

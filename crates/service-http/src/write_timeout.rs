@@ -1,4 +1,4 @@
-//! [`WriteTimeout`]: a connection that fails once its client has read nothing for a while.
+//! [`WriteTimeout`]: a connection that fails if its client reads nothing for too long.
 //!
 //! hyper answers malformed requests with an empty 400 or 431. This wrapper retains that response, so that an envelope can be
 //! sent with the error that hyper returns afterwards (see [`super::protocol_error`]).
@@ -12,14 +12,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-/// The maximum length of a response that hyper makes by itself.
+/// The maximum length of a response that hyper generates.
 const MAX_REFUSAL_BYTES: usize = 256;
 
 /// A stream whose writes fail once the client has read nothing for `limit`.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// The timer is armed while a write waits.
+    /// The timer, which is armed while a write waits.
     timer: Pin<Box<Sleep>>,
     armed: bool,
     idle: Arc<IdleTimer>,
@@ -36,7 +36,7 @@ struct RequestHead {
     lines: usize,
 }
 
-/// A response that hyper made by itself, and the size of the malformed head.
+/// A response that hyper generated, and the size of the malformed head.
 pub(super) struct Refusal {
     /// The head of the response; it has no body.
     pub(super) head: Vec<u8>,
@@ -57,7 +57,7 @@ impl<S> WriteTimeout<S> {
         self.refusal.take().map(|head| Refusal { head, bytes, lines })
     }
 
-    /// Disarms the timer after a write that succeeded. A write that waits fails when the timer expires.
+    /// Disarms the timer after a successful write. A waiting write fails when the timer expires.
     fn check_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -80,9 +80,10 @@ impl<S> WriteTimeout<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The number of bytes before a response that hyper made by itself; all bytes without such a response.
+    /// The number of bytes before a response that hyper generated; without such a response, the number of all bytes.
     fn own_length(&self, bytes: &[u8]) -> usize {
-        // A handler's response follows a request, and no line of its envelope ends like a line of a head.
+        // A handler's response follows a request, and its body never ends with an empty line, unlike a response without
+        // a body.
         if !bytes.ends_with(b"\r\n\r\n") || self.idle.requests().1 {
             return bytes.len();
         }
@@ -108,8 +109,8 @@ impl<S> WriteTimeout<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WriteTimeout<S> {
-    /// Sends a last response. Also reads further input, because the kernel would otherwise reset the connection and
-    /// discard the response.
+    /// Sends a last response. Further input is read meanwhile, because the kernel would otherwise reset the connection
+    /// and discard the response.
     pub(super) async fn send_refusal(&mut self, answer: &[u8]) -> io::Result<()> {
         self.stream.write_all(answer).await?;
         self.stream.shutdown().await?;
@@ -156,7 +157,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The retained response is still to be sent.
+        // The caller still has to send the retained response.
         if self.refusal.is_some() {
             return Poll::Ready(Ok(()));
         }
@@ -169,7 +170,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A head precedes its body.
+        // The head is in the first buffer, before the body.
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| &**buffer);
         if self.own_length(first) < first.len() {
             return self.poll_write(context, first);

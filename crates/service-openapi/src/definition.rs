@@ -1,5 +1,5 @@
-//! The definition of an added service: the keys of `services.toml`, which `load/definition.rs` reads. Durations and sizes have
-//! the same form.
+//! The definition of an added service: the keys of `services.toml`, in the same form as `load/definition.rs` reads
+//! them.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definitions {
-    /// All of them are added, or none.
+    /// All services are added, or none.
     #[schema(required = false)]
     services: Vec<Definition>,
-    /// Delete them some time after their run.
+    /// Whether the services are deleted some time after their runs.
     #[schema(required = false, default = false)]
     transient: bool,
 }
@@ -24,14 +24,14 @@ pub struct Definition {
     /// The name; optional for a transient service, with a default from the program.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     name: Option<String>,
-    /// The service itself: a program and its arguments, split as a shell would, or a list of them.
+    /// The command of the service: a program and its arguments, as a text that is split like in a shell, or as a list.
     start_command: Option<CommandLine>,
     /// The purpose.
     description: Option<String>,
     /// The dependencies, by name, or with a condition.
     #[schema(required = false)]
     dependencies: Vec<Need>,
-    /// Target of its health check: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
+    /// The endpoint of the health check: `http://`, `https://`, `tcp://`, `unix://`, `dns://` or `exec:`.
     #[schema(
         pattern = r"^(https?://[^/]|tcp://.+:[0-9]{1,5}/*$|unix:///|dns://[^:/][^/]*/[\s\S]|exec:\s*\S)",
         example = "http://127.0.0.1:8080/health"
@@ -40,16 +40,16 @@ pub struct Definition {
     /// Run `start_command` as `<shell> -c <command>`.
     #[schema(pattern = r"\S")]
     shell: Option<String>,
-    /// The command line that stops it.
+    /// The command line that stops the service.
     stop_command: Option<String>,
-    /// For the manager `command`: exit code 0 means that it runs.
+    /// For the manager `command`: exit code 0 means that the service runs.
     status_command: Option<String>,
     /// The manager: `process`, `command`, `systemd`, `podman`, `docker`, or the path of a Nushell module.
     #[schema(example = "process")]
     manager: Option<String>,
-    /// Table for its manager.
+    /// A table for the manager.
     with: Option<BTreeMap<String, serde_json::Value>>,
-    /// Image of its container.
+    /// Image of the container.
     #[schema(pattern = r"^[^\s-]\S*$", example = "docker.io/library/postgres:16")]
     image: Option<String>,
     /// When the image is fetched.
@@ -67,11 +67,11 @@ pub struct Definition {
     env: BTreeMap<String, String>,
     /// Files of `NAME=value` lines.
     env_file: Option<Words>,
-    /// Whether it gets only the basic variables of the daemon.
+    /// Whether the service gets only the basic variables of the daemon.
     env_clear: Option<bool>,
-    /// Variables of the daemon that it gets in spite of `env_clear`.
+    /// Variables of the daemon that the service gets in spite of `env_clear`.
     pass_env: Option<Words>,
-    /// Whether it can gain no privileges by executing a program; absent: with `user`.
+    /// Whether the service cannot gain privileges by executing a program; absent: if `user` is set.
     no_new_privileges: Option<bool>,
     /// User to run as.
     user: Option<String>,
@@ -81,29 +81,29 @@ pub struct Definition {
     memory_limit: Option<Size>,
     /// Maximum number of cores, or a share of one, such as `50%`.
     cpu_limit: Option<Share>,
-    /// Whether it does its work and exits.
+    /// Whether the service does its work and exits.
     #[schema(required = false, default = false)]
     oneshot: bool,
-    /// Whether a shell that enters the project's directory may start it.
+    /// Whether a shell that enters the project's directory may start the service.
     auto: Option<bool>,
     /// The restart policy.
     restart: Option<Restart>,
-    /// The signal that asks it to end.
+    /// The signal that asks the service to end.
     #[schema(example = "TERM")]
     stop_signal: Option<String>,
-    /// Recipients of the stop signal: `tree`, every process; `main`, the main process, and the rest is killed after its
-    /// exit.
+    /// Recipients of the stop signal: `tree` (all processes), or `main` (the main process; the others are killed after
+    /// its exit).
     kill_mode: Option<KillMode>,
     /// Timeout of a stop.
     #[schema(example = "10s")]
     stop_timeout: Option<String>,
-    /// Settings of its health check.
+    /// Settings of the health check.
     health: Option<HealthKeys>,
-    /// When it is ready.
+    /// When the service is ready.
     ready: Option<ReadyKeys>,
-    /// The delays between its restarts.
+    /// The delays between restarts.
     backoff: Option<BackoffKeys>,
-    /// Retention of its log.
+    /// Retention of the log.
     log: Option<LogKeys>,
 }
 
@@ -120,7 +120,7 @@ pub enum CommandLine {
 #[schema(pattern = r"\S", min_length = 1)]
 pub struct Line(String);
 
-/// One, or a list of them.
+/// One text, or a list of texts.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Words {
@@ -136,7 +136,7 @@ pub enum Size {
     Written(String),
 }
 
-/// A number, or a share of one such as `50%`.
+/// A number of cores, or a share of one core such as `50%`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Share {
@@ -160,7 +160,7 @@ pub struct Edge {
     name: String,
     /// The condition.
     condition: Option<Condition>,
-    /// The reaction when the condition ceases to be true.
+    /// The reaction when the dependency is lost.
     when_lost: Option<WhenLost>,
 }
 
@@ -214,30 +214,30 @@ pub enum Restart {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthKeys {
-    /// From the end of a check to the next.
+    /// The time from the end of a check to the next check.
     #[schema(example = "10s")]
     interval: Option<String>,
     /// Timeout of a check.
     #[schema(example = "3s")]
     timeout: Option<String>,
-    /// Failures in a row that make it unhealthy.
+    /// The number of consecutive failures that make the service unhealthy.
     #[schema(minimum = 1)]
     retries: Option<u32>,
-    /// Time after the launch in which failures do not count.
+    /// The time after the launch in which failures do not count.
     #[schema(example = "30s")]
     start_period: Option<String>,
     /// Accepted HTTP statuses.
     #[schema(required = false)]
     status: Vec<u16>,
-    /// `own`: a process of the service has to listen. `any`: any process may listen.
+    /// `own`: a process of the service must listen. `any`: any process may listen.
     #[schema(example = "own")]
     listener: Option<String>,
-    /// Certificates in PEM that `https://` trusts instead of those of the machine.
+    /// The file of certificates (PEM) that `https://` trusts instead of the machine's certificates.
     #[schema(example = "certificates/local.pem")]
     ca_file: Option<String>,
-    /// Trust any certificate.
+    /// Whether any certificate is trusted.
     insecure: Option<bool>,
-    /// `report`, or `restart`: an unhealthy one is ended.
+    /// `report`, or `restart`: an unhealthy service is stopped and started again.
     #[schema(example = "report")]
     on_failure: Option<String>,
 }
@@ -246,14 +246,14 @@ pub struct HealthKeys {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadyKeys {
-    /// Ready when a line of its output matches this regular expression.
+    /// The service is ready when a line of its output matches this regular expression.
     log: Option<String>,
-    /// Ready when it sends `READY=1` to `$NOTIFY_SOCKET`.
+    /// The service is ready when it sends `READY=1` to `$NOTIFY_SOCKET`.
     notify: Option<bool>,
     /// Timeout of a start.
     #[schema(example = "60s")]
     timeout: Option<String>,
-    /// Ready when it has been alive for this time.
+    /// The service is ready when it has been alive for this time.
     #[schema(example = "100ms")]
     delay: Option<String>,
 }
@@ -268,15 +268,15 @@ pub struct BackoffKeys {
     /// Factor from one delay to the next.
     #[schema(minimum = 1)]
     factor: Option<f64>,
-    /// The longest delay.
+    /// The maximum delay.
     #[schema(example = "30s")]
     max: Option<String>,
-    /// Time of being ready that resets the count.
+    /// The time of being ready after which the count is reset.
     #[schema(example = "30s")]
     reset_after: Option<String>,
-    /// With more restarts than this within `window` the service has failed; 0: never.
+    /// The maximum number of restarts within `window`. With more, the service fails; 0: no limit.
     limit: Option<u32>,
-    /// See `limit`.
+    /// The time in which restarts count for `limit`.
     #[schema(example = "60s")]
     window: Option<String>,
 }

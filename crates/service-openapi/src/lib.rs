@@ -1,7 +1,7 @@
-//! The OpenAPI document, from the router, the handlers' `///` and the types, with an example for every body from the
-//! rows in `examples.json`. A test compares it with its copy `docs/openapi.json`.
+//! The OpenAPI document. Its sources are the router, and the doc comments of handlers and types; `examples.json` has
+//! the rows for the example of every body. A test compares the document with its copy `docs/openapi.json`.
 
-#![allow(missing_docs, reason = "the `///` of a type is text of the document")]
+#![allow(missing_docs, reason = "the doc comment of a type is text of the document")]
 
 mod definition;
 mod rules;
@@ -70,7 +70,7 @@ impl Modify for Token {
     }
 }
 
-/// The text of a document, completed with examples and with the failures that all operations share.
+/// The text of a document, completed with examples and the failures that all operations have in common.
 ///
 /// # Panics
 /// If `examples.json` is not JSON; a test reads it.
@@ -78,7 +78,7 @@ pub fn render(mut document: utoipa::openapi::OpenApi) -> String {
     rules::write(&mut document);
     let schemas = Examples::new(&document);
     for item in document.paths.paths.values_mut() {
-        // A POST may have a body, also on routes that ignore it.
+        // Every POST may have a body, even if the route ignores it.
         for (operation, has_body) in [(&mut item.get, false), (&mut item.post, true)] {
             let Some(operation) = operation else { continue };
             for (status, failure) in shapes::common_failures(has_body) {
@@ -87,12 +87,12 @@ pub fn render(mut document: utoipa::openapi::OpenApi) -> String {
             schemas.fill(operation);
         }
     }
-    let mut text = document.to_pretty_json().expect("a document is made of strings and numbers");
+    let mut text = document.to_pretty_json().expect("a document has only strings and numbers");
     text.push('\n');
     text
 }
 
-/// Makes an example of a body from its schema.
+/// Creates an example of a body from its schema.
 struct Examples {
     schemas: Value,
     rows: Map<String, Value>,
@@ -123,7 +123,8 @@ impl Examples {
         }
     }
 
-    /// The example of a schema: a row of `examples.json` for a named type, otherwise the examples of the parts.
+    /// The example of a schema: for a named type a row of `examples.json`, otherwise composed of the examples of its
+    /// parts.
     fn example(&self, schema: &Value) -> Value {
         if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
             let made = || self.example(&self.schemas["schemas"][name]);

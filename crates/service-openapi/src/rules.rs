@@ -1,5 +1,5 @@
-//! Rules between the fields of a body, which types cannot express. Each is a `not`: validators apply it, and generators
-//! of types ignore it. A choice of two types would turn every request into one of two classes.
+//! Rules between the fields of a body, which types cannot express. Each rule is a `not` schema: validators apply it,
+//! and code generators ignore it. For a `oneOf`, a generator would create two classes for each request.
 
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;

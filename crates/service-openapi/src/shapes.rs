@@ -1,5 +1,5 @@
-//! Types that exist only in the document: envelopes with data and with an error, bodies whose type in code accepts more than
-//! the document describes, and the failures that operations have in common.
+//! Types that exist only in the document: envelopes with data or an error, bodies that accept more in code than in the
+//! document, and the failures that operations have in common.
 #![expect(dead_code, reason = "the types are described and never constructed")]
 
 use serde::Serialize;
@@ -21,7 +21,7 @@ fn null() -> Object {
     ObjectBuilder::new().schema_type(Type::Null).build()
 }
 
-/// Envelopes with a response. For a generic type, the document would repeat the rows in each operation, without a name.
+/// Envelopes with data. With a generic type, the document would repeat the rows in each operation, without a name.
 macro_rules! answers {
     ($($name:ident($($data:tt)+))*) => {$(
         /// An answer.
@@ -73,7 +73,7 @@ pub struct StatusTableAnswer {
     notes: Vec<String>,
 }
 
-/// Lines of streams: an envelope each.
+/// Lines of streams. Each line is an envelope.
 macro_rules! lines {
     ($($name:ident($answer:ident))*) => {$(
         /// One line of a stream. An error is the last line.
@@ -103,7 +103,7 @@ pub struct Failed {
     error: Problem,
 }
 
-/// A row of history: an event or check, or with `starts` one start.
+/// A row of the history: an event or a check; with `starts`, one start.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum HistoryRow {
@@ -118,7 +118,7 @@ pub struct ServiceActionRequest {
     /// Start: also start dependencies. Stop: stop running dependents first. Restart: both. Absent: the value of
     /// `auto_start_dependencies` for a start, else true.
     relatives: Option<bool>,
-    /// Answer when the action is done, or as soon as it is under way.
+    /// Whether the response waits until the action is done, or is sent as soon as the action has begun.
     #[schema(required = false, default = true)]
     wait: bool,
     /// How long to wait, in milliseconds; absent: until the action is done or can no longer succeed.
@@ -126,7 +126,7 @@ pub struct ServiceActionRequest {
     timeout_ms: Option<u64>,
 }
 
-/// A graph: its nodes, or with `format` a drawing of them.
+/// A graph: its nodes; with `format`, a drawing.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Graph {
@@ -138,7 +138,7 @@ pub enum Graph {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Drawing {
-    /// For a terminal, with states.
+    /// A tree for a terminal, with states.
     Tree,
     /// A flowchart of Mermaid.
     Mermaid,
@@ -158,11 +158,11 @@ pub enum Awaited {
     Running,
     /// No process of the service exists.
     Stopped,
-    /// The service has ended by itself with success.
+    /// The service has ended successfully by itself.
     Completed,
 }
 
-/// The position in the events: after the event of this number, or from this time on.
+/// The position in the events: after the event with this number, or from this time on.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Since {
@@ -193,7 +193,7 @@ pub struct Service {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct LastSeen {
-    /// The `id` of the last known event; takes precedence over `since`.
+    /// The `id` of the last received event. It takes precedence over `since`.
     #[param(rename = "Last-Event-ID", value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64, example = 17)]
     last_event_id: Option<String>,
 }
@@ -223,7 +223,7 @@ row_answers! {
     LogRows: "LogLinesAnswer" "LogLineOnALine", "the lines, oldest first";
 }
 
-/// The failures of operations. The status is that of the code.
+/// The failures of operations. Each has the HTTP status of its code.
 macro_rules! failures {
     ($($name:ident: $code:ident, $message:literal, $when:literal;)*) => {$(
         pub enum $name {}
@@ -238,8 +238,8 @@ macro_rules! failures {
 
 failures! {
     Malformed: BadRequest, "`since` is not a time", "`bad_request`: the request is malformed; nothing was done";
-    NoService: NotFound, "there is no service `web`", "`not_found`: there is no service of this name; nothing was done";
-    Gone: Gap, "events after 3 are not all kept any more; the oldest kept is 907",
+    NoService: NotFound, "there is no service `web`", "`not_found`: there is no service with this name; nothing was done";
+    Gone: Gap, "some events after 3 were deleted; the oldest is 907",
         "`gap`: some events after this number were deleted, or the number was never assigned";
     Conflict: DependencyNotRunning, "cannot start `web-app`: `database` is not running",
         "nothing was done: `manager_disabled`, `dependency_not_running` or `name_taken`";
@@ -254,7 +254,7 @@ failures! {
         "`manager_failed`: its manager does not return its log. `too_much`: the log exceeds the limit; \
          request fewer lines";
     Unfit: Unfit, "cannot do all of its work: the journal cannot be written: No space left on device",
-        "`unfit`: the daemon answers, and cannot do its work. `busy`: too many clients are connected";
+        "`unfit`: the daemon responds but cannot do its work. `busy`: too many clients are connected";
     Stranger: Unauthorized, "the request needs a token", "`unauthorized`: over TCP, no token \
                                                                         or an invalid one";
     Barred: Forbidden, "the token `read` may only read",
@@ -267,7 +267,7 @@ failures! {
                                                                       of the machine";
 }
 
-/// The errors of every operation before it begins, with those of a body if it has one.
+/// The errors that are possible before any operation begins; for an operation with a body, also the errors of the body.
 pub(super) fn common_failures(has_body: bool) -> impl Iterator<Item = (String, RefOr<Response>)> {
     let always = [Stranger::responses(), Barred::responses(), Busy::responses()].into_iter();
     let of_bodies = [Large::responses(), Late::responses()].into_iter().filter(move |_| has_body);

@@ -1,4 +1,4 @@
-//! Projects whose file or directory is gone: their former path, and whether a daemon still has their state.
+//! Projects whose file or directory was deleted: their former paths, and whether a daemon still uses their state.
 
 use crate::file_names::LOCK;
 use crate::problem::{Code, Problem};
@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// The path of a file with the existing links of its directories resolved. The last step stays as it is.
+/// The path of a file, with the symbolic links of its existing directories resolved. A link in place of the file itself
+/// is not resolved.
 pub(crate) fn settled(file: &Path) -> PathBuf {
     match (file.parent(), file.file_name()) {
         (Some(directory), Some(name)) => resolved(directory).join(name),
@@ -16,12 +17,12 @@ pub(crate) fn settled(file: &Path) -> PathBuf {
     }
 }
 
-/// Whether a file is there; a directory in its place is none.
+/// Whether a file exists; a directory in its place does not count.
 pub(super) fn is_there(file: &Path) -> bool {
     file.metadata().is_ok_and(|found| !found.is_dir())
 }
 
-/// A directory with its links resolved; missing parts keep their names.
+/// Resolves the symbolic links of a directory; missing parts keep their names.
 pub fn resolved(directory: &Path) -> PathBuf {
     if let Ok(resolved) = directory.canonicalize() {
         return resolved;
@@ -37,7 +38,7 @@ pub fn resolved(directory: &Path) -> PathBuf {
 
 /// Whether a daemon holds the lock of this state directory. A lock that cannot be opened counts as held.
 ///
-/// A shared lock is refused while a daemon has an exclusive one. A daemon that starts at this instant retries.
+/// A shared lock is refused while a daemon has an exclusive one. A daemon that starts meanwhile retries its own lock.
 pub fn has_daemon(state_dir: &Path) -> bool {
     match File::open(state_dir.join(LOCK)) {
         Ok(lock) => lock.try_lock_shared().is_err(),
@@ -45,7 +46,7 @@ pub fn has_daemon(state_dir: &Path) -> bool {
     }
 }
 
-/// The problem that nothing can be found from a directory that is not there.
+/// The error of a search in a deleted directory.
 pub fn directory(cwd: &Path) -> Problem {
     let message = match cwd.as_os_str().is_empty() {
         true => "the current directory is gone".to_owned(),
@@ -55,21 +56,21 @@ pub fn directory(cwd: &Path) -> Problem {
         .help("change to another directory, or name a services.toml by its whole path with `--config`")
 }
 
-/// A project of which nothing is left, now that its state was removed.
+/// A deleted project whose state was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
-    /// Where its `services.toml` was.
+    /// The former path of its `services.toml`.
     pub path: String,
     /// The state directory that was removed.
     pub state_dir: String,
     /// The size in bytes.
     pub size: u64,
-    /// Why it could not be removed completely.
+    /// Why the state directory could not be removed completely.
     pub error: Option<String>,
 }
 
 impl ProjectSummary {
-    /// Whether services of it run or may run.
+    /// Whether services of the project run or may run.
     pub fn runs(&self) -> bool {
         self.kept > 0 || self.managed > 0 || self.containers != Some(0)
     }
@@ -83,9 +84,9 @@ mod tests {
     fn a_lock_that_cannot_be_opened_may_be_a_daemons() {
         let state = tempfile::tempdir().unwrap();
         let lock = state.path().join(LOCK);
-        assert!(!has_daemon(state.path()), "nobody has ever had it");
+        assert!(!has_daemon(state.path()), "no daemon has ever locked it");
         File::create(&lock).unwrap();
-        assert!(!has_daemon(state.path()), "nobody has it now");
+        assert!(!has_daemon(state.path()), "no daemon has the lock now");
         std::fs::remove_file(&lock).unwrap();
         std::os::unix::fs::symlink(LOCK, &lock).unwrap();
         assert!(File::open(&lock).is_err() && has_daemon(state.path()));

@@ -1,5 +1,5 @@
 //! Secrets that are recognized by their form: tokens with a known prefix, JSON web tokens, private keys, webhooks, and
-//! the credentials after `Bearer`. No word of a sentence has such a form.
+//! the credentials after `Bearer`. Words of ordinary text do not have these forms.
 
 use std::ops::Range;
 
@@ -56,11 +56,11 @@ const TOKENS: [(&[u8], usize); 43] = [
     // OpenAI and Anthropic.
     (SK, 16),
 ];
-/// Words may begin like this; a token also contains a digit.
+/// The prefix of a token that ordinary words may have too; a token also contains a digit.
 const SK: &[u8] = b"sk-";
-/// Names of functions may begin like this; a token is one word, with digits or capitals.
+/// The prefix of a token that names of functions may have too; a token has no further `_`, and has digits or capitals.
 const HF: &[u8] = b"hf_";
-/// The rest of the URL permits writing.
+/// URLs of webhooks. The rest of such a URL permits writing.
 const WEBHOOKS: [&[u8]; 6] = [
     b"hooks.slack.com/services/",
     b"hooks.slack.com/workflows/",
@@ -74,7 +74,7 @@ const BASIC: &[u8] = b"basic ";
 /// The number of bytes that decide whether a word is a secret.
 const MAX_TOKEN_PREFIX_BYTES: usize = 64;
 
-/// A secret that begins at `at`, or after the word there.
+/// The secret that begins at `at`, or after the word at `at`.
 pub(super) fn standalone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(
         bytes[at],
@@ -117,18 +117,18 @@ pub(super) fn standalone(bytes: &[u8], at: usize) -> Option<Range<usize>> {
         _ => true,
     };
     let is_one = prefix.len() >= *least && has_form;
-    // The whole token: it may be part of a path, and contains no `/`.
+    // The end of the whole token, which may be part of a path and contains no `/`.
     let end = || token.iter().position(|byte| !is_of_token(*byte)).unwrap_or(token.len());
     is_one.then(|| at..at + before.len() + end())
 }
 
-/// The length of the word for an authentication scheme, and the blank after it; 0 without one.
+/// The length of an authentication scheme and the blank after it; 0 without a scheme.
 pub(super) fn scheme(rest: &[u8]) -> usize {
     let begins = |word: &&[u8]| rest.get(..word.len()).is_some_and(|said| said.eq_ignore_ascii_case(word));
     [BEARER, BASIC].iter().find(|word| begins(word)).map_or(0, |word| word.len())
 }
 
-/// Whether the word after a scheme is not a word of a sentence.
+/// Whether the word after a scheme is a credential, and not a word of a sentence.
 fn is_shown(scheme: &[u8], rest: &[u8]) -> bool {
     let word = &rest[..credentials(rest, MAX_TOKEN_PREFIX_BYTES)];
     let digit = word.iter().any(u8::is_ascii_digit);
@@ -140,7 +140,7 @@ fn is_shown(scheme: &[u8], rest: &[u8]) -> bool {
     }
 }
 
-/// The length of the credentials, up to a limit.
+/// The length of the credentials, at most `most`.
 fn credentials(rest: &[u8], most: usize) -> usize {
     let is_of_it = |byte: u8| is_of_token(byte) || matches!(byte, b'~' | b'+' | b'/' | b'=');
     rest.iter().take(most).position(|byte| !is_of_it(*byte)).unwrap_or(rest.len().min(most))
@@ -150,7 +150,7 @@ fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// A private key between its two marker lines; to the end, if the second is missing.
+/// A private key between its two marker lines; without the second line, up to the end of the text.
 pub(super) fn pem(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let head = bytes[at..].strip_prefix(b"-----BEGIN ")?;
     let head = &head[..head.len().min(MAX_TOKEN_PREFIX_BYTES)];

@@ -1,6 +1,6 @@
-//! Names that look like those of secrets.
+//! Recognizes names of secrets.
 
-/// Words within a name that mark it as a secret's.
+/// Words that occur in names of secrets.
 const SECRET: [&str; 36] = [
     "password",
     "passwd",
@@ -39,7 +39,7 @@ const SECRET: [&str; 36] = [
     "connstr",
     "passin",
 ];
-/// Names of secrets, also within a longer word, or across several words.
+/// Parts of names of secrets, also within a longer word or across several words.
 const INFIXES: [&str; 17] = [
     "password",
     "passwd",
@@ -59,14 +59,14 @@ const INFIXES: [&str; 17] = [
     "jwt",
     "hmac",
 ];
-/// Names of secrets at the end of a compound such as `DBPW`.
+/// Endings of names of secrets, such as `DBPW`.
 const ENDS: [&str; 4] = ["pass", "pwd", "psw", "pw"];
-/// Everyday words with such an end.
+/// Ordinary words with such an ending.
 const HARMLESS: [&str; 9] =
     ["bypass", "compass", "encompass", "multipass", "overpass", "oldpwd", "surpass", "trespass", "underpass"];
-/// Names of secrets, in spite of an end as in [`ABOUT`].
+/// Names of secrets in spite of an ending in [`ABOUT`].
 const IDS: [&str; 3] = ["secretid", "sessionid", "sessid"];
-/// Ends of names for the place or a property of a secret.
+/// Endings of names for the location or a property of a secret.
 const ABOUT: [&str; 14] = [
     "file",
     "files",
@@ -83,13 +83,13 @@ const ABOUT: [&str; 14] = [
     "timeout",
     "algorithm",
 ];
-/// Names of secrets in the query of a URL: the URL permits access.
+/// Parameters of a URL that make the URL itself a credential.
 const IN_QUERY: [&str; 1] = ["sig"];
-/// Everyday words that name a secret also before a colon.
+/// Ordinary words that name a secret also before a colon.
 const PLAIN: [&str; 7] =
     ["password", "passwd", "passphrase", "passkey", "secret", "credential", "credentials"];
 
-/// Whether a key, a variable or an option of this name has a secret for a value.
+/// Whether the value of a key, a variable or an option with this name is a secret.
 pub fn is_secret(name: &str) -> bool {
     let words = words(name);
     let Some(last) = words.last() else { return false };
@@ -97,7 +97,7 @@ pub fn is_secret(name: &str) -> bool {
     if IDS.iter().any(|id| whole.ends_with(id)) {
         return true;
     }
-    // The directory that a shell is in.
+    // `PWD` is the current directory of a shell.
     if ABOUT.contains(&last.as_str()) || name == "PWD" || name == "OLDPWD" {
         return false;
     }

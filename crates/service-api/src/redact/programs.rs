@@ -1,6 +1,6 @@
 //! Passwords of well-known programs in single-letter options, such as `mysql -pSECRET`, and in arguments, such as
-//! `rabbitmqctl add_user me SECRET`. For other programs the same letter or place means a port or a path, so the programs of
-//! a command are tracked ([`Commands`]).
+//! `rabbitmqctl add_user me SECRET`. In other programs, the same option or argument is a port or a path, so the
+//! programs of a command are tracked ([`Commands`]).
 
 use crate::redact::forms::is_quote;
 use crate::redact::scan::{around, begins_word, is_name, next_word, password_of, value};
@@ -18,13 +18,13 @@ enum ArgumentRule {
     Pair,
     /// In the same word or the next, after a user and a comma.
     CommaPair,
-    /// A cookie in the same word or the next; without `=` it is a file.
+    /// A cookie in the same word or the next. A value without `=` is a file and not a cookie.
     Cookie,
-    /// In the last of this many words that are not options.
+    /// In the word with this number, counting words that are not options.
     Word(usize),
 }
 
-/// The word that identifies a program.
+/// The words that identify a program.
 #[derive(Clone, Copy)]
 enum ProgramMatch {
     /// A program with this name.
@@ -40,7 +40,7 @@ use ProgramMatch::{Begins, Is, With};
 /// The number of [`PROGRAMS`]: one bit for each.
 const COUNT: usize = 66;
 
-/// A program, and its option.
+/// The programs with the option and the position of their password.
 const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); COUNT] = [
     (Begins("mysql"), b'p', ArgumentRule::Attached),
     (Begins("mariadb"), b'p', ArgumentRule::Attached),
@@ -72,7 +72,7 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); COUNT] = [
     (Is("7zr"), b'p', ArgumentRule::Attached),
     (Is("7zz"), b'p', ArgumentRule::Attached),
     (Is("rar"), b'p', ArgumentRule::Attached),
-    // Also encrypts the names: `-hpSECRET`.
+    // The option that also encrypts file names: `-hpSECRET`.
     (Is("rar"), b'h', ArgumentRule::Attached),
     (Is("unrar"), b'p', ArgumentRule::Attached),
     (Is("sqlcmd"), b'P', ArgumentRule::Either),
@@ -108,11 +108,11 @@ const PROGRAMS: [(ProgramMatch, u8, ArgumentRule); COUNT] = [
     (With("oc", "login"), b'p', ArgumentRule::Either),
     (With("az", "login"), b'p', ArgumentRule::Either),
     (With("cf", "login"), b'p', ArgumentRule::Either),
-    // With a file, without one.
+    // With a password file, and without one.
     (Is("htpasswd"), b'b', ArgumentRule::Word(3)),
     (Is("htpasswd"), b'n', ArgumentRule::Word(2)),
 ];
-/// The program, and which of the following words that are not options is a password.
+/// The programs whose password is an argument, with the number of this argument.
 const ARGUMENTS: [(ProgramMatch, usize); 14] = [
     (With("ngrok", "authtoken"), 1),
     (With("ngrok", "add-authtoken"), 1),
@@ -130,33 +130,33 @@ const ARGUMENTS: [(ProgramMatch, usize); 14] = [
     (With("mc", "set"), 4),
     (With("aws", "aws_secret_access_key"), 1),
 ];
-/// Programs of Oracle: the first word with a `/` has user and password before its `@`.
+/// Programs of Oracle: the first argument with a `/` has the form `user/password@host`.
 const SLASH_PAIRS: [&str; 4] = ["sqlplus", "expdp", "impdp", "sqlldr"];
 /// Clients whose options look like `/p:SECRET`, and those options.
 const SLASH_OPTIONS: (&str, [&[u8]; 2]) = ("freerdp", [b"/p", b"/gp"]);
-/// The maximum length of their names and following words.
+/// The maximum length of the words that identify a program.
 const MAX_PROGRAM_BYTES: usize = 32;
 /// The maximum distance between an option and the argument that belongs to it.
 const MAX_ARGUMENT_DISTANCE: usize = 512;
 
-/// The programs that the present command names, in the part that was read since the last separator.
+/// The programs that occur in the text since the last separator of commands.
 #[derive(Default)]
 pub(super) struct Commands {
     /// The beginning of the present word.
     word: usize,
     /// The beginning of the present argument, which ends at a blank.
     argument: usize,
-    /// One bit for each of [`PROGRAMS`], set after its name.
+    /// One bit for each of [`PROGRAMS`], set once its name was read.
     matched_programs: u128,
-    /// One bit for each of [`PROGRAMS`], set after its name and further words.
+    /// One bit for each of [`PROGRAMS`], set once its name and its second word were read.
     matched_with_words: u128,
-    /// One bit for each of [`ARGUMENTS`], set after the program's name.
+    /// One bit for each of [`ARGUMENTS`], set once the program's name was read.
     matched_argument_programs: u32,
     /// The number of words up to and including the password.
     words_until_password: usize,
-    /// Whether the present word has begun the count.
+    /// Whether the count began with the present word.
     count_started: bool,
-    /// Whether a user and a password, joined by a `/`, may follow.
+    /// Whether an argument `user/password@host` may follow.
     slash_pair: bool,
     slash_options: bool,
 }
@@ -209,14 +209,14 @@ impl Commands {
             return None;
         }
         if self.slash_pair {
-            // The first word decides.
+            // Only the first argument is examined.
             self.slash_pair = false;
             let quoted = usize::from(is_quote(text[0]));
             let slash = text.iter().position(|byte| *byte == b'/').filter(|slash| *slash > quoted)?;
             let end = text.iter().position(|byte| *byte == b'@').filter(|end| *end > slash);
             return Some(word.start + quoted..end.map_or(word.end, |end| word.start + end));
         }
-        // A setting, as in `vault login username=me`.
+        // A setting such as `username=me` in `vault login username=me`.
         let assigned = text.iter().position(|byte| !is_name(*byte)).filter(|end| text[*end] == b'=');
         let is_setting = assigned.is_some_and(|end| text.get(end + 1).is_some_and(|next| *next != b'='));
         (!is_setting).then_some(word)

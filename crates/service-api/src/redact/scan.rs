@@ -1,18 +1,18 @@
-//! Words and quoted values in a text: where they begin and end.
+//! Finds the beginnings and ends of words and quoted values in a text.
 
 use crate::redact::forms::{is_quote, pem, scheme};
 use std::ops::Range;
 
-/// How far a name may reach back.
+/// The maximum length of a name.
 pub(super) const MAX_NAME_BYTES: usize = 128;
-/// A longer user name is masked as well.
+/// The maximum length of a user name. A longer one is masked as well.
 const MAX_USER_BYTES: usize = 256;
 
 pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// The secret part of a user option, unless it is a user alone, or a user and a group by number.
+/// The secret part of a user option; `None` for a user alone, or for a user and a group by number.
 pub(super) fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>> {
     if said.len() > MAX_USER_BYTES {
         return Some(said);
@@ -22,7 +22,7 @@ pub(super) fn password_of(text: &str, said: Range<usize>) -> Option<Range<usize>
     (!number).then_some(said)
 }
 
-/// Whether a word of a command line or of a list begins here.
+/// Whether a word of a command line or of a list begins at `at`.
 pub(super) fn begins_word(bytes: &[u8], at: usize) -> bool {
     at == 0
         || bytes[at - 1].is_ascii_whitespace()
@@ -44,7 +44,7 @@ pub(super) fn next_word(bytes: &[u8], end: usize) -> Option<usize> {
     (apart && bytes.get(next).is_some_and(|byte| *byte != b'-')).then_some(next)
 }
 
-/// The quote around or before the word at `start`.
+/// The quotation mark around or before the word at `start`.
 pub(super) fn around(bytes: &[u8], start: usize) -> Option<u8> {
     let least = start.saturating_sub(MAX_NAME_BYTES);
     let before =
@@ -52,7 +52,7 @@ pub(super) fn around(bytes: &[u8], start: usize) -> Option<u8> {
     before.filter(|byte| is_quote(*byte))
 }
 
-/// A value from `start` on, without leading blanks: to the end of its quote, or one word of a shell.
+/// The value from `start` on, without leading blanks: up to its closing quotation mark, or one word of a shell.
 pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
     let blank = |at: &usize| !matches!(bytes[*at], b' ' | b'\t');
     let start = (start..bytes.len()).find(blank).unwrap_or(bytes.len());
@@ -67,7 +67,7 @@ pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usi
             b'`' if at > start => break,
             byte if is_quote(byte) => {
                 at = closing(bytes, at);
-                // A separator or the end of a list or a table.
+                // This is a separator, or the end of a list or a table.
                 if matches!(bytes.get(at), Some(b',' | b']' | b'}' | b')')) {
                     break;
                 }
@@ -81,14 +81,14 @@ pub(super) fn value(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usi
     start..at.min(bytes.len())
 }
 
-/// Whether text follows the opening quote of a value, as in `password="a"`.
+/// Whether the quotation mark opens a value, as in `password="a"`.
 fn is_opening(bytes: &[u8], at: usize) -> bool {
     bytes
         .get(at + 1)
         .is_some_and(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b',' | b']' | b'}' | b')'))
 }
 
-/// The position after the closing quote; TOML also has triple quotes.
+/// The position after the closing quotation mark; TOML also has triple ones.
 fn closing(bytes: &[u8], start: usize) -> usize {
     let quote = bytes[start];
     let triple = [quote; 3];
@@ -107,7 +107,7 @@ fn closing(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The rest of a line, or of the quote around it.
+/// The rest of a line, or of the quotation around it.
 pub(super) fn line(bytes: &[u8], start: usize, within: Option<u8>) -> Range<usize> {
     let start = (start..bytes.len()).find(|at| bytes[*at] != b' ').unwrap_or(bytes.len());
     let ends = |byte: u8| byte == b'\n' || Some(byte) == within;

@@ -1,7 +1,7 @@
-//! This program's error messages with a cause, such as ``cannot start `api-key`: exited with code 3``. The name in them
-//! belongs to a service, a program, a host or a file, also if it looks like the name of a secret.
+//! Recognizes this program's own error messages with a cause, such as ``cannot start `api-key`: exited with code 3``.
+//! The name in such a message is a service, a program, a host or a file, even if it looks like the name of a secret.
 
-/// The words before such a name.
+/// The texts before such a name.
 const BEFORE: [&str; 23] = [
     "cannot add ",
     "cannot apply ",
@@ -28,8 +28,8 @@ const BEFORE: [&str; 23] = [
     "so does that of ",
 ];
 
-/// Whether a cause, and not a value, follows the name from `start` to the colon at `colon`: the name is in backticks,
-/// and is a path or the object of a failed action.
+/// Whether the name from `start` to the colon at `colon` is followed by a cause and not by a value. This holds if the
+/// name is in backticks, and is a path or the object of a failed action.
 pub(super) fn is_followed_by_cause(text: &str, start: usize, colon: usize) -> bool {
     let (before, after) = (&text[..start], &text[start..colon]);
     if !after.ends_with('`') {

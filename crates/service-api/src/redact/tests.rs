@@ -1,4 +1,4 @@
-//! Secrets in every place where one has leaked before, and the invariants of [`redact`].
+//! Tests of secrets in every context where one has leaked before, and of the invariants of [`redact`].
 
 use super::{MASK, brief, is_secret, joined, mask, moved, redact, secrets, without};
 use proptest::prelude::*;
@@ -288,7 +288,7 @@ fn a_mark_stays_under_its_cause() {
     assert_eq!(joined(vec![3..5, 0..2, 4..6]), [0..2, 3..6]);
 }
 
-/// A way to write a secret down.
+/// Writes a secret in one of several forms.
 fn written(secret: &str, way: usize) -> String {
     let quoted = format!("{secret:?}");
     match way {
@@ -316,7 +316,7 @@ proptest! {
         before in "[a-z =,.é]{0,12}",
         after in "[a-z =,.é]{0,12}",
     ) {
-        // After a number, a `/` that is not encoded begins a path.
+        // After a number, an unencoded `/` begins a path.
         prop_assume!(way != 5 || !secret.contains('/'));
         let text = format!("{before} {} {after}", written(&secret, way));
         prop_assert!(!redact(&text).contains(&secret), "{text} -> {}", redact(&text));

@@ -1,5 +1,5 @@
-//! Finds the services of a compose file and their dependencies. It is not a YAML parser: it reads the usual block style and
-//! misses other styles. Its results are only suggestions.
+//! Finds the services of a compose file and their dependencies. This is not a YAML parser: it reads the usual block
+//! style and misses services in other styles, because its results are only suggestions.
 
 /// A service of a compose file.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) struct Service {
 pub(super) fn services(text: &str) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     let (mut inside, mut level) = (false, None);
-    // The indent of a `depends_on:` whose list or table is being read, and that of its entries.
+    // The indent of the current `depends_on:`, and the indent of its entries.
     let mut needs: Option<(usize, Option<usize>)> = None;
     for line in text.lines() {
         let content = line.split(" #").next().unwrap_or_default().trim();
@@ -37,7 +37,7 @@ pub(super) fn services(text: &str) -> Vec<Service> {
         let Some(service) = services.last_mut() else { continue };
         if let Some((opened, entries)) = &mut needs {
             let item = content.strip_prefix("- ");
-            // A list may stand at the indent of its key.
+            // A list may have the same indent as its key.
             if indent > *opened || (indent == *opened && item.is_some()) {
                 if indent == *entries.get_or_insert(indent) {
                     service.needs.extend(item.or_else(|| key(content)).map(unquote));

@@ -1,5 +1,5 @@
-//! [`detect`]: suggests services by the other files of a directory. Nothing of these files is run. A file that cannot be
-//! parsed suggests nothing.
+//! [`detect`]: suggests services from the other files of a directory. No command of these files is run. A file that
+//! cannot be parsed yields no suggestion.
 
 use super::compose;
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub(super) fn commented(suggestion: &Suggestion, env_file: Option<&str>) -> Stri
     let Suggestion { name, start_command, shell, dependencies, .. } = suggestion;
     let mut lines = format!("# [services.{}]\n# start_command = {}\n", key(name), quote(start_command));
     if let Some(shell) = shell {
-        let _ = writeln!(lines, "# shell = {}", quote(shell)); // a String takes everything
+        let _ = writeln!(lines, "# shell = {}", quote(shell)); // writing to a string cannot fail
     }
     if suggestion.source == PROCFILE {
         if name == RELEASE {
@@ -43,7 +43,7 @@ pub(super) fn commented(suggestion: &Suggestion, env_file: Option<&str>) -> Stri
     lines
 }
 
-/// A TOML key. One with a dot is quoted, because a bare dot would open another table.
+/// A TOML key. A key with a dot is quoted, because a bare dot would begin a nested table.
 fn key(name: &str) -> String {
     if name.contains('.') { quote(name) } else { name.to_owned() }
 }
@@ -53,7 +53,7 @@ fn quote(text: &str) -> String {
     Value::from(printable(text)).to_string()
 }
 
-/// The suggestions of all files of a directory, each with a unique name.
+/// The suggestions from all files of a directory, each with a unique name.
 pub(super) fn detect(directory: &Path) -> Vec<Suggestion> {
     let read = |name: &str| String::from_utf8(read_regular(&directory.join(name), MAX_FILE_BYTES).ok()?).ok();
     let mut found = Vec::new();
@@ -75,7 +75,7 @@ fn suggest(source: &str, name: &str, start_command: String) -> Option<Suggestion
     Some(Suggestion { source: source.to_owned(), name, start_command, shell, dependencies })
 }
 
-/// The valid service name nearest to `text`.
+/// The valid service name that is most similar to `text`.
 fn service_name(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let name: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
@@ -111,7 +111,7 @@ fn compose_suggestions(source: &str, text: &str) -> Vec<Suggestion> {
 
 fn package(text: &str, locked: Option<&str>) -> Vec<Suggestion> {
     let package: Value = serde_json::from_str(text).unwrap_or_default();
-    // Such as `pnpm@9.1.0`: the declaration takes precedence over a lock file.
+    // The declaration, such as `pnpm@9.1.0`, takes precedence over a lock file.
     let named = package["packageManager"].as_str().and_then(|named| named.split('@').next());
     let named = named.filter(|named| RUNNERS.contains(named));
     let runner = named.or(locked).unwrap_or("npm");
@@ -129,7 +129,7 @@ fn cargo(text: &str) -> Option<Suggestion> {
     suggest("Cargo.toml", &name, "cargo run --release".to_owned())
 }
 
-/// Renames suggestions of equal names.
+/// Renames suggestions with equal names.
 fn rename_duplicates(found: &mut [Suggestion]) {
     for at in 0..found.len() {
         let (before, rest) = found.split_at_mut(at);

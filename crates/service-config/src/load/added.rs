@@ -1,7 +1,7 @@
-//! Definitions of added services, given as values.
+//! Definitions of added services, which are given as values.
 //!
-//! Each is written as TOML and read as `services.toml` is: a key has the same meaning and the same errors in both. The place of
-//! an error is a row and a column.
+//! Each definition is written as TOML and read like `services.toml`, so that a key has the same meaning and the same
+//! errors in both. The location of an error is a row and a column.
 
 use super::file::parse_services;
 use super::key_map::{KeyMap, KeyPaths};
@@ -16,9 +16,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
-/// The number of problems of one request that are reported.
+/// The maximum number of problems that are reported for one request.
 const MAX_PROBLEM_COUNT: usize = 100;
-/// The error if nothing more is known.
+/// The error without a diagnostic.
 const UNREADABLE: &str = "it cannot be read";
 
 /// One definition, with the keys as the user gave them.
@@ -28,13 +28,13 @@ pub struct Addition {
     pub name: Name,
     /// The keys of `[services.NAME]`.
     pub keys: serde_json::Map<String, Value>,
-    /// Whether the definition is dropped some time after its run.
+    /// Whether the definition is deleted some time after its run.
     #[serde(default)]
     pub transient: bool,
 }
 
 impl Addition {
-    /// The beginning of each error about it: "cannot add `web`".
+    /// The beginning of each error of this definition, such as "cannot add `web`".
     pub fn error_prefix(&self) -> String {
         format!("cannot {} `{}`", if self.transient { "run" } else { "add" }, self.name)
     }
@@ -46,8 +46,9 @@ struct InvalidAddition {
     path: Vec<String>,
 }
 
-/// Adds the added services that fit to a plan. The file may have changed since: a service that it defines by now is the
-/// file's, and an added service that depends on one that is gone is left out until that is back.
+/// Adds the valid added services to a plan. The file may have changed since they were added: a service that the file
+/// defines now is not added, and an added service with a missing dependency is left out until the dependency exists
+/// again.
 pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> Plan {
     let read = |addition: &Addition| match parse_addition(addition, defaults) {
         Ok(service) => Some(service),
@@ -78,7 +79,7 @@ pub(super) fn merge(plan: Plan, additions: &[Addition], defaults: &Service) -> P
     plan
 }
 
-/// These services and all of `added` that depend on one of them, directly or not.
+/// These services, and all services in `added` that depend on one of them, directly or indirectly.
 fn with_dependents<'n>(names: impl Iterator<Item = &'n Name>, added: &[Service]) -> BTreeSet<Name> {
     let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
     for service in added {
@@ -98,7 +99,7 @@ fn with_dependents<'n>(names: impl Iterator<Item = &'n Name>, added: &[Service])
     gone
 }
 
-/// Checks services that are to be added, beside `others` that were added before.
+/// Checks services that are to be added to the plan and to `others`, which were added before.
 ///
 /// # Errors
 /// Every problem, with its row among `fresh` and the path of its key.
@@ -119,7 +120,7 @@ pub fn check(
     }
     let mut count = problems.len();
     if problems.is_empty() {
-        // A problem of a service that was added before is not reported here.
+        // Problems of services that were added before are not reported here.
         let base = merge(plan.clone(), others, defaults);
         let errors = Plan::compile(with(&base, services.iter().cloned())).err().unwrap_or_default();
         let rows: BTreeMap<&Name, usize> =
@@ -142,7 +143,7 @@ pub fn check(
     }
 }
 
-/// A problem between services, in the row of the service that causes it.
+/// A problem between services, in the row of the service that caused it.
 fn problem_between(error: &PlanError, fresh: &[Addition], rows: &BTreeMap<&Name, usize>) -> Problem {
     let row = offending_services(error).into_iter().filter_map(|name| rows.get(name).copied()).min();
     let cannot =
@@ -195,7 +196,7 @@ fn parse_addition(addition: &Addition, defaults: &Service) -> Result<Service, Ve
     }
 }
 
-/// Sets the origin and drops the spans, which point into a text that the user does not see.
+/// Sets the origin and drops the spans, because they refer to a text that the user has not written.
 fn with_origin(mut service: Service, addition: &Addition) -> Service {
     service.origin = if addition.transient { Origin::Transient } else { Origin::Added };
     service.span = Span::default();
@@ -206,7 +207,7 @@ fn with_origin(mut service: Service, addition: &Addition) -> Service {
 fn column_path(key_paths: &KeyPaths<'_>, diagnostic: &Diagnostic) -> Vec<String> {
     match diagnostic.missing {
         Some(missing) => vec![missing.to_owned()],
-        // Below `services.NAME`.
+        // The path without `services.NAME`.
         None => key_paths.path(&diagnostic.span).into_iter().skip(2).collect(),
     }
 }
@@ -254,7 +255,7 @@ fn toml(text: &mut String, value: &Value) {
             }
             text.push(']');
         }
-        // TOML has no null. The reader of the key reports the wrong type.
+        // TOML has no null. With another value, the reader of the key reports a wrong type.
         Value::Null => text.push_str("false"),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             scalar(text, value);

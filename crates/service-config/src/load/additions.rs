@@ -1,7 +1,7 @@
 //! [`Additions`]: `additions.json`, the definitions of added services.
 //!
-//! The file is replaced atomically. Only its owner can read it, because it has environments. It has the keys as the user
-//! wrote them, so that a later version of this program reads them as it reads `services.toml`.
+//! The file is replaced atomically. Only its owner can read it, because it has environments. It has the keys as the
+//! user wrote them, so that a later version of this program reads them like `services.toml`.
 //!
 //! The first line has the number of definitions that follow. Each definition is one line with a checksum. (Version 1 was
 //! one JSON object.)
@@ -47,11 +47,11 @@ struct Found {
 }
 
 impl Additions {
-    /// Reads the file. Transient services of an earlier boot are left out, and so is an entry that cannot be read. A damaged
-    /// file is set aside, and the version before it is used.
+    /// Reads the file. Transient services of an earlier boot and unreadable entries are left out. A damaged file is set
+    /// aside, and its previous version is used.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// The file cannot be read.
     pub fn open(state_dir: &Path, boot_id: &str, disk: Disk) -> io::Result<Self> {
         let path = state_dir.join("additions.json");
         let written = match std::fs::read(&path) {
@@ -62,7 +62,7 @@ impl Additions {
         Ok(Self { path, boot_id: boot_id.to_owned(), disk, all: with_rest_of(&written, boot_id, whole) })
     }
 
-    /// The added services. The file is not changed.
+    /// Reads the added services without changing the file.
     pub fn current(state_dir: &Path, boot_id: &str) -> Vec<Addition> {
         let path = state_dir.join("additions.json");
         let written = std::fs::read(&path).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Additions {
         &self.path
     }
 
-    /// All of them, in the order in which they were added.
+    /// All added services, in the order in which they were added.
     pub fn all(&self) -> &[Addition] {
         &self.all
     }
@@ -94,7 +94,7 @@ impl Additions {
     /// Replaces all added services.
     ///
     /// # Errors
-    /// If the file cannot be written; the added services stay as they were.
+    /// The file cannot be written. The added services are unchanged then.
     pub fn replace(&mut self, all: Vec<Addition>) -> io::Result<()> {
         let head = AdditionsHeader { version: VERSION, boot_id: &self.boot_id, count: all.len() };
         let mut text = disk::append_checksum(serde_json::to_vec(&head)?);
@@ -111,7 +111,7 @@ impl Additions {
 /// All definitions of a file.
 ///
 /// # Errors
-/// If some are missing.
+/// Some definitions are missing.
 fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
     let (found, entries) = entries(bytes)?;
     if entries.len() < found.count {
@@ -123,7 +123,7 @@ fn parse(bytes: &[u8], boot_id: &str) -> io::Result<Vec<Addition>> {
     Ok(read(&found, entries, boot_id))
 }
 
-/// The readable definitions of a damaged file, together with those of its previous version.
+/// The readable definitions of a damaged file, together with the definitions of its previous version.
 fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> Vec<Addition> {
     let mut all = whole.unwrap_or_default();
     if parse(written, boot_id).is_err()
@@ -137,7 +137,7 @@ fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> 
 }
 
 fn entries(bytes: &[u8]) -> io::Result<(Found, Vec<Value>)> {
-    // A file system may extend a file with zeros before its content reaches the disk.
+    // After a power failure, a file system may have zeros in place of content.
     let mut lines = without_zeros(bytes).split(|byte| *byte == b'\n');
     let mut found: Found = disk::verify_checksum(lines.next().unwrap_or_default())?;
     let mut entries = std::mem::take(&mut found.services);

@@ -1,4 +1,4 @@
-//! [`check`]: every error and every warning about a file, one row each.
+//! [`check`]: finds every error and every warning about a file, one row each.
 
 use super::file::{analyze, read};
 use super::key_map::{KeyMap, KeyPaths};
@@ -9,7 +9,8 @@ use service_api::{Finding, Severity, redact};
 use service_core::config::Service;
 use std::path::Path;
 
-/// Reads the file and returns its errors and warnings, in the order of the file. `obstacles` inspects the machine.
+/// Reads the file and returns its errors and warnings, in the order of the file. `obstacles` finds obstacles on this
+/// machine.
 pub fn check(path: &Path, obstacles: impl Fn(&Service) -> Vec<Obstacle>) -> Vec<Finding> {
     let text = match read(path) {
         Ok(text) => text,
@@ -67,7 +68,7 @@ fn finding(severity: Severity, diagnostic: &Diagnostic, text: &Text, key_paths: 
     }
 }
 
-/// The help, with the other lines of the same problem.
+/// The help, which also names the other lines of the problem.
 fn help(diagnostic: &Diagnostic, text: &Text, line: usize) -> Option<String> {
     let mut lines: Vec<usize> = diagnostic.also.iter().map(|span| text.line_number(span)).collect();
     lines.retain(|other| *other != line);

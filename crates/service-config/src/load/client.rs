@@ -1,10 +1,10 @@
-//! Clients of other supervisors, such as `systemctl`. With a `stop_command`, a `start_command` that runs such a client
-//! implies `manager = "command"`.
+//! Recognizes clients of other supervisors, such as `systemctl`. A `start_command` that runs such a client implies
+//! `manager = "command"`, if there is a `stop_command`.
 
 use std::path::Path;
 use toml::de::DeValue;
 
-/// Programs that always hand the service to another supervisor.
+/// Programs that always start the service under another supervisor.
 const CLIENTS: [&str; 15] = [
     "systemctl",
     "service",
@@ -22,7 +22,7 @@ const CLIENTS: [&str; 15] = [
     "machinectl",
     "virsh",
 ];
-/// Programs that do so with certain arguments.
+/// Programs that start the service under another supervisor with certain arguments.
 const ENGINES: [&str; 6] = ["docker", "podman", "nerdctl", "docker-compose", "podman-compose", "brew"];
 /// Programs that run the command that follows them.
 const WRAPPERS: [&str; 4] = ["sudo", "doas", "env", "exec"];
@@ -50,7 +50,7 @@ pub(super) fn is_client<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     }
     let rest: Vec<&str> = words.collect();
     let has = |wanted: &[&str]| rest.iter().any(|word| wanted.contains(word));
-    // Short options may be written together: `-dit`.
+    // Short options may be combined: `-dit`.
     let is_short = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.contains('d');
     let detached = has(&["--detach", "--detach=true"]) || rest.iter().any(|word| is_short(word));
     let attached = has(&["--attach", "-a", "-i"]);
@@ -60,8 +60,8 @@ pub(super) fn is_client<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     }
 }
 
-/// Whether these words run such a client, which exits while the service continues. A program of the same name in a
-/// private directory does not count.
+/// Whether these words run a client that exits while the service continues. A program of the same name in a private
+/// directory does not count.
 pub(super) fn leaves_service<'a>(words: impl Iterator<Item = &'a str> + Clone) -> bool {
     let is_own =
         |word: &str| word.contains('/') && !SYSTEM_DIRECTORIES.iter().any(|place| word.starts_with(place));

@@ -81,7 +81,7 @@ fn list(
     read_all
 }
 
-/// Whether this can be the name of an image or a network: without spaces, and not an option.
+/// Whether this can be the name of an image or a network: it has no spaces and does not look like an option.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
@@ -106,7 +106,7 @@ fn port(value: &DeValue<'_>) -> Option<String> {
     let (outside, inside) =
         ports.split_once(':').map_or((None, ports), |(outside, inside)| (Some(outside), inside));
     let is_address = |text: &str| text.is_empty() || text.parse::<std::net::IpAddr>().is_ok();
-    // An empty host port is any free port.
+    // An empty host port means any free port.
     let good = is_range(inside)
         && outside.is_none_or(|outside| is_range(outside) || (outside.is_empty() && address.is_some()))
         && address.is_none_or(is_address)
@@ -120,7 +120,7 @@ fn is_range(text: &str) -> bool {
     number(first).zip(number(last)).is_some_and(|(first, last)| first <= last)
 }
 
-/// `[source:]target[:options]`, the target a whole path in the container.
+/// `[source:]target[:options]`. The target is an absolute path in the container.
 fn volume(value: &DeValue<'_>) -> Option<String> {
     let text = value.as_str().filter(|text| !text.starts_with(['-', '~']) && !text.contains(['\n', '\0']))?;
     let parts: Vec<&str> = text.split(':').collect();

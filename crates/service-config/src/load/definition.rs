@@ -15,7 +15,7 @@ use url::Url;
 
 /// A service with the built-in defaults. Its name is replaced.
 pub(super) fn template() -> Service {
-    Service::new(Name::new("default").expect("this is a name"))
+    Service::new(Name::new("default").expect("`default` is a valid name"))
 }
 
 /// Reads `[orchestrator.service_defaults]`.
@@ -52,7 +52,7 @@ pub(super) fn service(
     section.flag("oneshot", &mut service.oneshot);
     policies(&mut section, &mut service);
     if service.oneshot && section.span_of("restart").is_none() {
-        // Only a one-shot's own `restart` makes it run again; a default does not.
+        // A one-shot runs again only by its own `restart`, not by a default.
         service.restart = Restart::No;
     }
     limits::report_contradictions(&section, &service);
@@ -60,7 +60,7 @@ pub(super) fn service(
     service
 }
 
-/// Reads the keys that `service_defaults` may have as well.
+/// Reads the keys that `service_defaults` may also have.
 fn policies(section: &mut Section<'_>, service: &mut Service) {
     section.string("working_dir", |text| service.working_dir = Some(text));
     service.env.extend(section.environment("env"));
@@ -103,7 +103,7 @@ fn policies(section: &mut Section<'_>, service: &mut Service) {
 fn manager(section: &mut Section<'_>, service: &Service) -> Manager {
     let start = section.get("start_command").map(Value::get_ref);
     let by_commands = match service.stop_command {
-        // The client of another supervisor is not the process of the service.
+        // The process of such a client is not the service.
         Some(_) if start.is_some_and(client::starts_client) => Manager::BuiltIn("command".to_owned()),
         Some(_) | None => Manager::Process,
     };

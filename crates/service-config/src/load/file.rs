@@ -1,4 +1,4 @@
-//! Analyzes a file: reads its text, the services that can be read, and every error.
+//! Analyzes a file: returns the valid services and every error.
 
 use super::key_map::KeyMap;
 use super::section::{Diagnostic, Key, Section};
@@ -56,7 +56,7 @@ fn describe_remedy(error: &std::io::Error) -> &'static str {
 
 /// The result of reading a file, which may have errors.
 pub(super) struct Analysis {
-    /// Every service that could be read, also one with errors.
+    /// Every service that could be read, including services with errors.
     pub(super) services: Vec<Service>,
     /// The `service_defaults`.
     pub(super) defaults: Service,
@@ -73,7 +73,7 @@ pub(super) fn analyze(text: &Text) -> Analysis {
     match Plan::compile(config) {
         Ok(compiled) => plan = Some(compiled).filter(|_| diagnostics.is_empty()),
         Err(errors) => {
-            // A dependency on a service that the file names is no error, even if that service has errors of its own.
+            // A dependency on a service of the file is not an error, even if that service has errors.
             let known =
                 if diagnostics.is_empty() { Vec::new() } else { KeyMap::parse(text.as_str()).services() };
             let known: BTreeSet<String> = known.into_iter().collect();
@@ -90,7 +90,7 @@ pub(super) fn parse(text: &Text) -> Result<Config, Vec<Diagnostic>> {
     if diagnostics.is_empty() { Ok(config) } else { Err(diagnostics) }
 }
 
-/// Reads all that can be read, with the errors within each service.
+/// Reads all valid parts, with the errors within each service.
 fn parse_leniently(text: &Text) -> (Config, Service, Vec<Diagnostic>) {
     let mut defaults = definition::template();
     let root = match DeTable::parse(text.as_str()) {
@@ -132,7 +132,7 @@ pub(super) fn parse_services(services: Section<'_>, defaults: &Service) -> Vec<S
 /// Parses the name of a service.
 ///
 /// # Errors
-/// The rule that the text breaks.
+/// The rule that the text violates.
 pub fn parse_service_name(text: &str) -> Result<Name, String> {
     if service_api::routes::RESERVED_NAMES.contains(&text) {
         return Err(format!("`{text}` cannot be a service's name: it is part of an API path"));
@@ -140,7 +140,7 @@ pub fn parse_service_name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
-/// A command that starts a daemon sends its first request within this time.
+/// The minimum idle timeout. A command that starts a daemon sends its first request within this time.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
@@ -177,7 +177,7 @@ fn parse_settings(orchestrator: &mut Section<'_>, settings: &mut Settings) {
     }
 }
 
-/// At most this many related places of a diagnostic are reported.
+/// The maximum number of related locations of a diagnostic.
 const MAX_PLACES: usize = 16;
 
 pub(super) fn to_diagnostic(error: &PlanError) -> Diagnostic {

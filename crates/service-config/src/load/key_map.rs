@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The keys of a file. Empty for one that is not TOML.
+/// The keys of a file. Without keys if the file is not TOML.
 pub(super) struct KeyMap<'t>(Option<Spanned<DeTable<'t>>>);
 
 impl<'t> KeyMap<'t> {
@@ -40,7 +40,7 @@ impl<'t> KeyMap<'t> {
         services.get_key_value(service).map(|(key, _)| key.span())
     }
 
-    /// The names of all services, also of those with errors.
+    /// The names of all services, including services with errors.
     pub(super) fn services(&self) -> Vec<String> {
         let root = self.0.as_ref().map(Spanned::get_ref);
         let services = root.and_then(|root| root.get("services")?.get_ref().as_table());
@@ -68,7 +68,7 @@ impl<'m> KeyPaths<'m> {
         }
     }
 
-    /// Visits every table: the span of a table with a header does not enclose its content.
+    /// Visits every value, because the span of a table with a header does not enclose its content.
     fn value(&mut self, value: &'m Spanned<DeValue<'_>>, key: usize) {
         self.spans.push((value.span(), key, None));
         match value.get_ref() {

@@ -1,14 +1,14 @@
-//! Resource limits, and keys that are valid only together with others.
+//! Resource limits, and keys that are valid only together with other keys.
 
 use super::section::{Diagnostic, Section, integer, parse_size};
 use service_core::config::{Manager, Service};
 use toml::de::DeValue;
 
-/// The minimum memory limit. With less, hardly any program starts.
+/// The minimum memory limit. Hardly any program starts with less.
 const MIN_MEMORY_BYTES: u64 = 1_000_000;
 /// The kernel's CPU quota is at least 1 ms in each period of 100 ms.
 const MIN_CPU_CORES: f64 = 0.01;
-/// More cores than any machine has. The quota in microseconds still fits.
+/// The maximum CPU limit: more cores than any machine has. The quota in microseconds still fits into its type.
 const MAX_CPU_CORES: f64 = 100_000.0;
 
 /// `memory_limit`, in bytes.
@@ -49,7 +49,7 @@ pub(super) fn report_contradictions(section: &Section<'_>, service: &Service) {
         }
     }
     if service.manager != Manager::Process && service.container.is_none() {
-        // `user` is never ignored, not even from `service_defaults`.
+        // A `user` without effect is always an error, even in `service_defaults`.
         for (key, _) in
             [("user", &service.user), ("group", &service.group)].iter().filter(|(_, who)| who.is_some())
         {

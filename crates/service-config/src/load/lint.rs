@@ -1,5 +1,5 @@
-//! Lints for valid files: obstacles on this machine, ports claimed twice, dependencies without effect. False warnings cost
-//! trust, so there are few.
+//! Lints for valid files: obstacles on this machine, ports that two services use, dependencies without effect. There
+//! are few lints, because false warnings cost trust.
 
 mod health_check;
 mod idle_keys;
@@ -99,7 +99,7 @@ fn to_diagnostic(
             return None;
         }
         ["env_file"] | ["health", "ca_file"] => return None,
-        // Without a user it is an error of the file.
+        // A group without a user is an error of the file.
         ["group"] if service.user.is_none() => return None,
         ["working_dir"] => {
             help = service.working_dir.as_deref().and_then(shell_syntax::find_in_path).unwrap_or(help);
@@ -111,7 +111,8 @@ fn to_diagnostic(
     Some((severity, diagnostic))
 }
 
-/// The services that start after a one-shot, which may create their files. Linear in the number of dependencies.
+/// The services that start after a one-shot, which may create their files. The time is linear in the number of
+/// dependencies.
 fn after_work<'s>(services: &'s [Service], by_name: &HashMap<&str, &Service>) -> HashSet<&'s str> {
     let mut dependents: HashMap<&str, Vec<&'s str>> = HashMap::new();
     let mut to_do = Vec::new();
@@ -133,8 +134,8 @@ fn after_work<'s>(services: &'s [Service], by_name: &HashMap<&str, &Service>) ->
     found
 }
 
-/// Checks the env files. A missing one is a warning, because it may still be made. One that cannot be read is an error,
-/// because every start fails.
+/// Checks the env files. A missing file is a warning, because it may be created later. A file that cannot be read is an
+/// error, because every start fails.
 fn check_env_files(
     service: &Service,
     map: &KeyMap<'_>,
@@ -212,7 +213,7 @@ fn check_env_expansion(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic
     ))
 }
 
-/// Warns of shell syntax in commands that no shell reads.
+/// Warns of shell syntax in commands that run without a shell.
 fn check_shell_syntax(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     let mut commands = Vec::new();
     let is_split = service.manager == Manager::Process || service.container.is_some();
@@ -237,7 +238,7 @@ fn check_shell_syntax(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// Warns where `manager = "command"` is only implied by the program of `start_command`.
+/// Warns if `manager = "command"` is only implied by the program of `start_command`.
 fn check_implied_manager(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let is_said = map.value(&["services", &service.name, "manager"]).is_some();
     if is_said || service.manager != Manager::BuiltIn("command".to_owned()) {
@@ -254,7 +255,7 @@ fn check_implied_manager(service: &Service, map: &KeyMap<'_>) -> Option<Diagnost
     Some(warning(service, map, "stop_command", message.to_owned(), help))
 }
 
-/// Warns of a process that hands the service to another supervisor and exits.
+/// Warns of a process that starts the service under another supervisor and exits.
 fn check_client(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     let words = service.start_command.argv.iter().map(String::as_str);
     let program = service.start_command.argv.first()?;
@@ -275,7 +276,7 @@ fn check_client(service: &Service, map: &KeyMap<'_>) -> Option<Diagnostic> {
     Some(warning(service, map, "start_command", message, &help))
 }
 
-/// Warns of a dependency that is named again: every condition has to hold.
+/// Warns of a dependency that is named twice: both conditions have to hold.
 fn check_repeated_dependencies(service: &Service, map: &KeyMap<'_>) -> Vec<Diagnostic> {
     let mut first: HashMap<&str, &Dependency> = HashMap::new();
     let mut found = Vec::new();
@@ -298,7 +299,7 @@ fn check_repeated_dependencies(service: &Service, map: &KeyMap<'_>) -> Vec<Diagn
     found
 }
 
-/// Warns of two services that check one local port: the check passes only for the service that listens there.
+/// Warns of two services that check one local port: the check passes only for the service that listens on it.
 fn check_shared_port<'s>(
     service: &'s Service,
     before: &mut HashMap<(&'static str, u16), &'s Service>,
@@ -322,7 +323,7 @@ fn check_shared_port<'s>(
     ))
 }
 
-/// The transport and port of a check that requires a listener of the service itself.
+/// The transport and port of a check that requires the service's own listener.
 fn checked_port(service: &Service) -> Option<(&'static str, u16)> {
     if service.health.listener == Listener::Any || service.manager != Manager::Process || service.oneshot {
         return None;
@@ -395,8 +396,8 @@ fn check_dependency(
     Some(diagnostic)
 }
 
-/// Why `healthy` waits for more or less than it says, for a service without a check. A manager other than `command`
-/// reports health itself.
+/// Why the condition `healthy` has an unexpected meaning for a service without a check. A manager other than `command`
+/// reports the health itself.
 fn explain_unchecked(need: &Service) -> Option<(String, &'static str)> {
     let name = &need.name;
     if need.manager == Manager::Process {

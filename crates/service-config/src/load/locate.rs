@@ -1,4 +1,4 @@
-//! [`locate_keys`]: the places of services' keys in the file.
+//! [`locate_keys`]: finds the locations of services' keys in the file.
 
 use super::file::{analyze, read};
 use super::key_map::KeyMap;
@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The place of each key of each service, or else the place of the service's name. A service that the file does not define,
-/// or defines differently by now, has no place.
+/// The location of each key of each service; without the key, the location of the service's name. A service that the
+/// file does not define, or defines differently now, has no location.
 pub fn locate_keys(file: &Path, keys: Vec<(Arc<Service>, &[&str])>) -> Vec<Option<SourceLocation>> {
     let Ok(text) = read(file) else { return keys.iter().map(|_| None).collect() };
     let map = KeyMap::parse(text.as_str());
@@ -24,11 +24,11 @@ pub fn locate_keys(file: &Path, keys: Vec<(Arc<Service>, &[&str])>) -> Vec<Optio
     keys.into_iter().map(place).collect()
 }
 
-/// The place of a key of a service: its own, that in `service_defaults`, or else the service's name.
+/// The span of a service's key: in the service, else in `service_defaults`, else of the service's name.
 pub(super) fn span(map: &KeyMap<'_>, service: &Service, key: &[&str]) -> Option<Range<usize>> {
     let own = |key: &[&str]| map.value(&[&["services", &*service.name], key].concat());
     let default = |key: &[&str]| map.value(&[&["orchestrator", "service_defaults"], key].concat());
-    // With `shell`, the program that is started is the shell.
+    // With `shell`, the program of `start_command` is the shell.
     let shell = || own(&["shell"]).or_else(|| default(&["shell"])).filter(|_| key == ["start_command"]);
     shell().or_else(|| own(key)).or_else(|| default(key)).or_else(|| map.name(&service.name))
 }

@@ -1,5 +1,5 @@
-//! Secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. An error shows
-//! lines of the file without them, because other users may read the error.
+//! Finds the secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. They
+//! are masked in the lines that an error shows, because other users may read the error.
 
 use service_api::redact::{is_secret, joined, secrets};
 use std::ops::Range;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 /// The spans of all secrets of a file.
 pub(super) struct SecretSpans {
-    /// In order, without overlap.
+    /// The spans, in order and without overlap.
     values: Vec<Range<usize>>,
     is_toml: bool,
 }
@@ -69,7 +69,7 @@ fn secret_in_invalid_line(text: &str, start: usize, line: &str) -> Option<Range<
     None
 }
 
-/// `env`, `services.web.env`.
+/// Whether the key is `env`, or ends with it, such as `services.web.env`.
 fn is_env(key: &str) -> bool {
     key.rsplit('.').next().is_some_and(|last| last.trim().trim_matches(['"', '\'']) == "env")
 }
@@ -78,7 +78,7 @@ fn is_env(key: &str) -> bool {
 mod tests {
     use crate::load::config_from_str;
 
-    /// The line that the first error shows, and the marked part of it.
+    /// The line that the first error shows, and its marked part.
     fn shown(text: &str) -> (String, String) {
         let place = config_from_str(text, "f").unwrap_err().place.unwrap();
         let mark = place.snippet.chars().skip(place.column - 1).take(place.width).collect();

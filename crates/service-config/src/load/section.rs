@@ -1,4 +1,5 @@
-//! [`Section`]: one TOML table. Each accessor names the key that it reads; a key that no accessor names is unknown.
+//! [`Section`]: one TOML table. Each accessor has the name of the key that it reads. A key that no accessor reads is
+//! unknown.
 
 use jiff::SignedDuration;
 use service_api::redact::cut;
@@ -23,7 +24,7 @@ pub(super) struct Diagnostic {
     pub(super) also: Vec<Range<usize>>,
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// The key that is missing, where the problem is a missing key.
+    /// The missing key, if the problem is a missing key.
     pub(super) missing: Option<&'static str>,
 }
 
@@ -55,23 +56,23 @@ impl<'t> Section<'t> {
         Self { table, path: path.into(), known: Vec::new(), diagnostics }
     }
 
-    /// A table in a list below `outer`.
+    /// The section of a table in a list below `outer`.
     pub(super) fn within(outer: &Self, table: &'t DeTable<'t>, key: &str) -> Self {
         Self::new(table, outer.child_path(key), outer.diagnostics)
     }
 
-    /// The value of a key, which becomes a known key.
+    /// The value of a key, which is recorded as known.
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
         self.known.push(key);
         self.table.get(key)
     }
 
-    /// The spelling of a key that this table uses: `key` itself, or its `alias` alone.
+    /// The spelling of a key that this table uses: `alias` if only the alias is given, else `key`.
     pub(super) fn spelling(&self, key: &'static str, alias: &'static str) -> &'static str {
         if self.table.contains_key(alias) && !self.table.contains_key(key) { alias } else { key }
     }
 
-    /// Reads a value if the key is given. A value that `read` refuses is reported with `expected`, the description of
+    /// Reads a value if the key is given. A value that `read` rejects is reported with `expected`, the description of
     /// valid values.
     pub(super) fn read<T>(
         &mut self,
@@ -106,7 +107,7 @@ impl<'t> Section<'t> {
         self.table.get(key).map(Value::span)
     }
 
-    /// Reports a value of the right type that makes no sense. A value from the defaults is reported where they are read.
+    /// Reports an impossible value of the right type. A value from `service_defaults` is reported when they are read.
     pub(super) fn report_contradiction(&self, key: &str, value: &str, help: &str) {
         if let Some(span) = self.span_of(key) {
             let mut diagnostic = Diagnostic::new(span, format!("`{key}` cannot be {value}"));
@@ -141,14 +142,14 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A whole number that `T` can hold.
+    /// Reads a whole number that fits into `T`.
     pub(super) fn number<T: TryFrom<u64>>(&mut self, key: &'static str, target: &mut T) {
         if let Some(value) = self.read(key, "a whole number in range", |value| integer(value)) {
             *target = value;
         }
     }
 
-    /// One of a fixed set of strings.
+    /// Reads one of a fixed set of strings.
     pub(super) fn choice<T: Copy, const N: usize>(
         &mut self,
         key: &'static str,
@@ -173,7 +174,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// An environment: a table of strings. A name or a value that the kernel cannot pass on is refused.
+    /// Reads an environment: a table of strings. A name or a value that the kernel cannot pass on is reported.
     pub(super) fn environment(&mut self, key: &'static str) -> Vec<(String, String)> {
         let expected = "a table of strings";
         let Some(table) = self.read(key, expected, DeValue::as_table) else { return Vec::new() };
@@ -200,7 +201,7 @@ impl<'t> Section<'t> {
         pairs
     }
 
-    /// A string or a list of strings.
+    /// Reads a string or a list of strings.
     pub(super) fn list(&mut self, key: &'static str) -> Vec<String> {
         self.read(key, "a string or a list of strings", |value| match value {
             DeValue::Array(values) => {
@@ -212,7 +213,7 @@ impl<'t> Section<'t> {
         .unwrap_or_default()
     }
 
-    /// Whether the text has no NUL, which the kernel would cut it at. A text with one is reported.
+    /// Whether the text has no NUL, at which the kernel would truncate it. A NUL is reported.
     pub(super) fn has_no_nul(&self, key: &str, text: &str) -> bool {
         let fits = !text.contains('\0');
         if !fits {
@@ -221,13 +222,13 @@ impl<'t> Section<'t> {
         fits
     }
 
-    /// A table within this one.
+    /// The section of a table within this one.
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
         let table = self.read(key, "a table", DeValue::as_table)?;
         Some(Self::new(table, self.child_path(key), self.diagnostics))
     }
 
-    /// As [`Section::section`], for a key that is known already.
+    /// Like [`Section::section`], for a key that is already known.
     pub(super) fn inner(&self, key: &str) -> Option<Self> {
         let table = self.table.get(key)?.get_ref().as_table()?;
         Some(Self::within(self, table, key))
@@ -249,7 +250,7 @@ impl<'t> Section<'t> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Reports every key that no accessor named.
+    /// Reports every key that no accessor has read.
     pub(super) fn reject_unknown_keys(self) {
         for (key, _) in self.table.iter().filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref())) {
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
@@ -260,7 +261,7 @@ impl<'t> Section<'t> {
             diagnostic.help = Some(match ours.or_else(|| nearest(key.get_ref(), known())) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => {
-                    // A key may be read twice.
+                    // A key may be recorded twice.
                     let mut seen = BTreeSet::new();
                     let keys: Vec<&str> = known().filter(|key| seen.insert(*key)).collect();
                     format!("known keys: {}", keys.join(", "))
@@ -271,7 +272,7 @@ impl<'t> Section<'t> {
     }
 }
 
-/// The key that other supervisors call by this name: Compose, systemd, supervisord, process-compose, pm2.
+/// The key for a name that other supervisors use: Compose, systemd, supervisord, process-compose, pm2.
 fn own_name(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase().replace(['-', '_'], "");
     Some(match &*key {
@@ -292,12 +293,12 @@ fn own_name(key: &str) -> Option<&'static str> {
     })
 }
 
-/// A duration in jiff's "friendly" format, such as `1m 30s`. A negative one is refused.
+/// Parses a duration in jiff's "friendly" format, such as `1m 30s`. A negative one is rejected.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
 }
 
-/// Bytes: `10MB` is ten million, `10MiB` ten times 1,048,576; the unit's case does not matter.
+/// Parses a size in bytes: `10MB` is 10,000,000 and `10MiB` is 10 × 1,048,576. The case of the unit does not matter.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
@@ -322,7 +323,7 @@ pub(super) fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Option<T> {
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
-        // A variable has no base: `0x10` becomes `16`.
+        // A variable has no base, so `0x10` becomes `16`.
         DeValue::Integer(number) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
         }

@@ -1,6 +1,6 @@
-//! Finds shell syntax in a command that no shell reads: the program gets the words unchanged.
+//! Finds shell syntax in a command that runs without a shell, so that the program receives the words unchanged.
 //!
-//! The command is split as a shell splits it, because quoted characters are meant literally.
+//! The command is split like in a shell, because quoted characters are meant literally.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -10,13 +10,13 @@ const BUILTINS: [&str; 24] = [
     ".", "(", "[[", "alias", "case", "cd", "eval", "exec", "export", "for", "function", "if", "popd",
     "pushd", "set", "source", "trap", "ulimit", "umask", "unset", "until", "wait", "while", "{",
 ];
-/// Programs whose arguments may have shell syntax, or a language like it.
+/// Programs whose arguments may have shell syntax or a similar language.
 const INTERPRETERS: [&str; 14] = [
     "awk", "bash", "dash", "fish", "gawk", "ksh", "mawk", "nu", "perl", "python", "python3", "ruby", "sh",
     "zsh",
 ];
 
-/// A piece of shell syntax that the program would get as text.
+/// Shell syntax that the program would receive as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellSyntax {
     /// The message, such as "`&&` is passed on as a word".
@@ -36,7 +36,7 @@ enum Quoting {
 /// One word of a command.
 type Word = Vec<(char, Quoting)>;
 
-/// The first shell syntax in a command. Further ones are not reported: `shell` mends them all.
+/// The first shell syntax in a command. Further occurrences are not reported, because `shell` solves all of them.
 pub fn find(command: &str) -> Option<ShellSyntax> {
     let words = split(command);
     let program = words.first().map(text).unwrap_or_default();
@@ -127,7 +127,7 @@ fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
         });
     }
     let bare: String = word.iter().filter(|(_, quoting)| *quoting == Quoting::None).map(|(c, _)| c).collect();
-    // A program that knows `**` expands patterns itself, and so does one that takes them in an option or a URL.
+    // A program expands `**` itself, and also a pattern in an option or a URL.
     let is_pattern = bare.contains(['.', '/']) && bare.contains('*') && !bare.contains("**");
     (is_pattern && !bare.starts_with('-') && !bare.contains("://"))
         .then(|| ShellSyntax { message: format!("`{}` is not expanded to file names", text(word)), help })
@@ -139,7 +139,8 @@ fn begins_with_home(word: &Word) -> bool {
         && characters.next().is_none_or(|next| *next == ('/', Quoting::None))
 }
 
-/// Whether a shell would expand `$` and back-ticks there. An interpreter expands those between double quotes itself.
+/// Whether a shell would expand `$` and back-ticks in this quoting. An interpreter itself expands them in double
+/// quotes.
 fn expands(quoting: Quoting, interprets: bool) -> bool {
     match quoting {
         Quoting::None => true,
@@ -170,7 +171,7 @@ fn text(word: &Word) -> String {
     word.iter().map(|(c, _)| c).collect()
 }
 
-/// Splits a command into words. A quote that is never closed ends with the text.
+/// Splits a command into words. An unclosed quotation ends with the text.
 fn split(command: &str) -> Vec<Word> {
     let (mut words, mut word, mut begun) = (Vec::new(), Word::new(), false);
     let mut rest = command.char_indices().peekable();

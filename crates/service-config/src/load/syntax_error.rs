@@ -1,5 +1,5 @@
-//! Errors of text that is not TOML, each with the next step. The parser says where it stopped; the reason is often another
-//! format, or a character that looks like the expected one.
+//! Explains errors of text that is not TOML, with the next step. The parser reports the position; the cause is often
+//! another format, or a character that looks like the expected one.
 
 use super::section::Diagnostic;
 use std::ops::Range;
@@ -24,8 +24,8 @@ fn explain(text: &str, span: &Range<usize>, message: &str) -> (String, &'static 
     if message == "duplicate key" {
         let key = text.get(span.clone()).unwrap_or_default().trim();
         return (
-            format!("the key `{key}` stands twice"),
-            "keep one of them; a table such as `[services.NAME]` stands once",
+            format!("the key `{key}` occurs twice"),
+            "keep one of them; a table such as `[services.NAME]` may occur only once",
         );
     }
     if text.contains('\0') {
@@ -65,13 +65,13 @@ fn explain(text: &str, span: &Range<usize>, message: &str) -> (String, &'static 
     if message.contains("basic string") || message.contains("literal string") {
         return (
             said(),
-            "close the quotation marks on the same line; text of several lines stands between \"\"\" and \"\"\"",
+            "close the quotation marks on the same line; write text of several lines between \"\"\" and \"\"\"",
         );
     }
     if message.contains("unclosed table") {
         return (
             said(),
-            "close the bracket; a name with a space or a dot stands in quotation marks: [services.\"my.web\"]",
+            "close the bracket; write a name with a space or a dot in quotation marks: [services.\"my.web\"]",
         );
     }
     if message.contains("unclosed array") {
@@ -89,11 +89,11 @@ fn explain(text: &str, span: &Range<usize>, message: &str) -> (String, &'static 
     )
 }
 
-/// The next step for another format.
+/// The help for another format.
 const TOML: &str =
     "write TOML: a line `[services.NAME]`, and below it lines like `start_command = \"program\"`";
 
-/// Whether a character looks like a quotation mark or a space of TOML and is another one.
+/// Whether a character looks like a quotation mark or a space of TOML but is a different character.
 fn is_lookalike(character: char) -> bool {
     matches!(character, '“' | '”' | '„' | '‘' | '’' | '‚' | '«' | '»' | '\u{200b}' | '\u{feff}')
         || (character.is_whitespace() && !character.is_ascii())
@@ -133,7 +133,7 @@ mod tests {
             assert!(help.contains(expected), "{text:?}: {message} / {help}");
         }
         let (message, _) = diagnose("[services.a]\nstart_command = 'x'\nstart_command = 'y'\n");
-        assert_eq!(message, "this is not TOML: the key `start_command` stands twice");
+        assert_eq!(message, "this is not TOML: the key `start_command` occurs twice");
         let (message, _) = diagnose("[services.a]\nstart_command = “x”\n");
         assert!(message.contains("`“` (U+201C)"), "{message}");
     }

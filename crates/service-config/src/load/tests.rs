@@ -1,4 +1,4 @@
-//! Valid files, and the errors of invalid ones.
+//! Tests of valid files, and of the errors of invalid ones.
 
 use super::{DEFAULTS, config_from_str};
 use service_api::Problem;

@@ -1,4 +1,4 @@
-//! [`Text`]: the text of a file, for turning byte offsets into places.
+//! [`Text`]: the text of a file, which converts byte offsets to locations.
 
 use super::secret::SecretSpans;
 use super::section::Diagnostic;
@@ -7,12 +7,12 @@ use service_api::{Code, Problem, SourceLocation};
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 
-/// A longer line is cut where it is shown.
+/// The maximum length of a shown line. A longer one is truncated.
 const MAX_SNIPPET_BYTES: usize = 1_000;
-/// At most this many problems of a file are reported at once.
+/// The maximum number of problems that are reported for a file.
 const MAX_PROBLEM_COUNT: usize = 100;
 
-/// The name and the text of a file, with indices that the first lookup of a place builds.
+/// The name and the text of a file, with indices that the first lookup builds.
 #[expect(clippy::struct_field_names, reason = "the field holds the text itself")]
 pub(super) struct Text {
     file: String,
@@ -71,7 +71,7 @@ impl Text {
         (number, lines[number - 1]..end)
     }
 
-    /// The number of characters before a byte in its line. Fast if offsets come in order.
+    /// The number of characters before a byte in its line. This is fast if offsets ascend.
     fn count_characters(&self, start: usize, at: usize) -> usize {
         let (last, known) = self.last.get();
         let (from, known) = if (start..=at).contains(&last) { (last, known) } else { (start, 0) };
@@ -100,7 +100,7 @@ impl Text {
         let mut hidden =
             self.secrets.get_or_init(|| SecretSpans::find(&self.text)).within_line(&self.text, shown.clone());
         hidden.retain(|part| part.end <= place.snippet.len());
-        // A span beyond the part that is shown cannot be marked.
+        // A span after the shown part cannot be marked.
         if start < shown.end || shown.end == line.end {
             place = place.hiding(&hidden);
         } else {

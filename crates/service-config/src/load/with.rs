@@ -1,12 +1,12 @@
-//! `with`: a table for the manager of a service. The manager gets it as JSON, unchanged. The keys of the built-in managers
-//! are checked here.
+//! `with`: a table for the manager of a service. The manager receives the table unchanged, as JSON. Only the keys of
+//! built-in managers are checked here.
 
 use super::section::{Section, integer};
 use serde_json::{Map, Value};
 use service_core::config::Manager;
 use toml::de::{DeTable, DeValue};
 
-/// Reads the table. A service whose manager reads no `with` gets an error.
+/// Reads the table. If the manager of the service has no `with`, an error is reported.
 pub(super) fn read(section: &mut Section<'_>, manager: &Manager) -> Option<String> {
     let table = section.read("with", "a table", DeValue::as_table)?;
     let who = match manager {
@@ -23,7 +23,7 @@ pub(super) fn read(section: &mut Section<'_>, manager: &Manager) -> Option<Strin
     None
 }
 
-/// Checks the keys of a built-in manager; its module lists them as `WITH`.
+/// Checks the keys of a built-in manager, which its module lists as `WITH`.
 fn check_keys(section: &Section<'_>, manager: &str) {
     let Some(mut with) = section.inner("with") else { return };
     match manager {
@@ -31,7 +31,7 @@ fn check_keys(section: &Section<'_>, manager: &str) {
             with.string("unit", drop);
             with.choice("scope", &[("system", ()), ("user", ())], &mut ());
         }
-        // A container engine.
+        // The manager is a container engine.
         _ => drop(with.list("options")),
     }
     with.reject_unknown_keys();

@@ -1,6 +1,6 @@
-//! [`LogMerger`]: the lines of many logs merged by time, with at most one block of each in memory.
+//! [`LogMerger`]: merges the lines of many logs by time, with at most one block of each log in memory.
 //!
-//! The lines of one service keep their order, also if the clock was set back between them.
+//! The lines of one service keep their order, even if the clock was set back between them.
 
 use jiff::Timestamp;
 use service_api::view::LogLine;
@@ -15,7 +15,7 @@ use std::io;
 pub(super) enum Source {
     Tail(Tail),
     Follower(Follower),
-    /// The lines that the service's manager returned.
+    /// The lines that the manager returned.
     Manager(Option<LogFile>),
 }
 
@@ -50,7 +50,7 @@ impl FromIterator<(Name, Source)> for LogMerger {
 }
 
 impl LogMerger {
-    /// The next of the lines that existed at the start.
+    /// The next line among the lines that existed at the start.
     pub(super) fn next(&mut self) -> io::Result<Option<LogLine>> {
         for log in &mut self.0 {
             log.fill()?;

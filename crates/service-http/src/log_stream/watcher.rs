@@ -1,6 +1,6 @@
 //! [`LogWatcher`]: wakes a follower of logs when the directory of one of its logs changes.
 //!
-//! All followers share one inotify instance: a user has only 128 of them, which other programs need too.
+//! All followers share one inotify instance, because a user has only 128 instances for all programs.
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -64,7 +64,7 @@ impl Instance {
     fn wake(&self, directory: WatchDescriptor, what: AddWatchFlags) {
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         if what.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            // The event does not name the directory.
+            // The event does not name the directory, for example after an overflow.
             return followers.values().flatten().for_each(|follower| follower.notify_one());
         }
         followers.get(&directory).into_iter().flatten().for_each(|follower| follower.notify_one());
@@ -95,14 +95,14 @@ impl WatchedLogs {
     pub(super) fn watch(&mut self, directory: &Path) -> io::Result<()> {
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
         let mut followers = self.instance.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        // One directory has one descriptor, also if it is added several times.
+        // A directory that is added several times has one watch descriptor.
         let watched = self.instance.inotify.add_watch(directory, events)?;
         followers.entry(watched).or_default().push(Arc::clone(&self.woken));
         self.watched.push(watched);
         Ok(())
     }
 
-    /// Waits for a change; returns at once if there was one since the last call.
+    /// Waits for a change. Returns at once if there was a change since the last call.
     pub(super) async fn changed(&self) {
         self.woken.notified().await;
     }
@@ -116,7 +116,7 @@ impl Drop for WatchedLogs {
             others.retain(|other| !Arc::ptr_eq(other, &self.woken));
             if others.is_empty() {
                 followers.remove(watched);
-                // If the directory was removed, its watch is gone too.
+                // This fails if the directory was removed, because its watch was removed as well.
                 let _ = self.instance.inotify.rm_watch(*watched);
             }
         }

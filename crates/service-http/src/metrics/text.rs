@@ -1,7 +1,7 @@
-//! [`TextWriter`]: metrics as text, in both formats that Prometheus reads.
+//! [`TextWriter`]: writes metrics as text, in both formats that Prometheus reads.
 //!
-//! The formats differ in how a counter and an info are announced, and in the end of the text. The crate `prometheus-client` writes
-//! only one of them and needs a registry; here the snapshot of the fleet has all values.
+//! The formats differ in the declaration of a counter and an info, and in the end of the text. The crate
+//! `prometheus-client` writes only one format and needs a registry; here the snapshot of the fleet has all values.
 
 use crate::accept::weight;
 use std::fmt::{Display, Write};
@@ -19,10 +19,10 @@ pub(super) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gauge,
-    /// The names of its samples end in `_total`.
+    /// A counter. The names of its samples end with `_total`.
     Counter,
     Histogram,
-    /// The name of its one sample ends in `_info`; the labels have the values.
+    /// An info. The name of its only sample ends with `_info`, and the labels have the values.
     Info,
 }
 
@@ -86,7 +86,7 @@ impl TextWriter {
         std::mem::take(&mut self.text).into_bytes()
     }
 
-    /// Announces a family, whose name has no `_total` or `_info`. Returns the name of its samples.
+    /// Declares a family, whose name is without `_total` or `_info`. Returns the name of its samples.
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) -> String {
         let sample_name = kind.sample_name(name);
         let announced = match self.format {
@@ -99,7 +99,7 @@ impl TextWriter {
         sample_name
     }
 
-    /// One sample.
+    /// Writes one sample.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (number, (label, value)) in labels.iter().enumerate() {
@@ -122,11 +122,11 @@ impl TextWriter {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        let _ = writeln!(self.text, "{line}"); // a String takes everything
+        let _ = writeln!(self.text, "{line}"); // writing to a string cannot fail
     }
 }
 
-/// The value of a label.
+/// Writes the value of a label.
 fn escape(text: &mut String, value: &str) {
     for character in value.chars() {
         match character {

@@ -35,7 +35,10 @@ fn docs_openapi_json_is_the_document_that_is_served() {
         std::fs::write(path, router::document()).unwrap();
     }
     let copy = std::fs::read(path).unwrap_or_default();
-    assert!(copy == router::document(), "docs/openapi.json is old: SERVICE_REWRITE_GOLDEN=1 writes it anew");
+    assert!(
+        copy == router::document(),
+        "docs/openapi.json is outdated: SERVICE_REWRITE_GOLDEN=1 rewrites it"
+    );
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn what_is_a_time_is_one_for_who_generates_types() {
 fn it_says_that_a_token_may_be_asked_for() {
     let document = document();
     assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
-    assert_eq!(document["security"], json!([{}, {"token": []}]), "the socket wants none");
+    assert_eq!(document["security"], json!([{}, {"token": []}]), "the socket requires no token");
 }
 
 #[test]
@@ -161,5 +164,5 @@ fn every_row_has_an_example_of_its_own() {
     fits::<ActionRequest>(rows, "ActionRequest");
     fits::<ApplyRequest>(rows, "ApplyRequest");
     rows.retain(|name, _| !["ServiceActionRequest", "Definitions"].contains(&name.as_str()));
-    assert!(rows.is_empty(), "nobody has heard of {rows:?}");
+    assert!(rows.is_empty(), "{rows:?} are not types of the document");
 }

@@ -8,7 +8,7 @@ use service_host::ca_file::check_ca_file;
 use service_host::fs::MAX_SOCKET_NAME_BYTES;
 use std::path::Path;
 
-/// The maximum length of a path (`PATH_MAX` without its NUL), and of a name in it (`NAME_MAX`).
+/// The maximum length of a path (`PATH_MAX` without its NUL), and of a name in a path (`NAME_MAX`).
 const MAX_PATH_BYTES: usize = 4095;
 const MAX_FILE_NAME_BYTES: usize = 255;
 
@@ -30,7 +30,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
         let help = "give the socket a shorter path";
         warnings.push(warning(
             &["health_check_endpoint"],
-            format!("`unix://{name}` is no possible socket: {why}"),
+            format!("`unix://{name}` cannot be a socket: {why}"),
             help,
         ));
     }
@@ -60,7 +60,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
     warnings
 }
 
-/// Why no socket can have this name.
+/// Why no socket can have this name; `None` if one can.
 fn impossible_socket(name: &str) -> Option<String> {
     if name.contains('\0') {
         return Some("it contains a NUL".to_owned());

@@ -1,5 +1,5 @@
-//! Lints for keys without effect, because another key of the service overrides them, or not with the one that was meant. Keys from `service_defaults` are not
-//! reported: they have an effect for other services.
+//! Lints for keys that have no effect, or not the intended one, because of other keys of the service. Keys from
+//! `service_defaults` are not reported, because they have an effect on other services.
 
 use super::super::key_map::KeyMap;
 use super::super::section::Diagnostic;
@@ -120,11 +120,11 @@ fn check_ready_log(service: &Service, span: Option<Range<usize>>) -> Option<Diag
     let span = span.filter(|_| service.ready.log.as_deref() == Some(""))?;
     let message = "`ready.log` is empty: the first line of output makes the service ready".to_owned();
     let mut diagnostic = Diagnostic::new(span, message);
-    diagnostic.help = Some("write a pattern of the line that says that it is ready, or remove it".to_owned());
+    diagnostic.help = Some("write a pattern of the line that reports readiness, or remove it".to_owned());
     Some(diagnostic)
 }
 
-/// Warns of a check that may take longer than the start that waits for it.
+/// Warns of a check timeout that exceeds the start timeout.
 fn check_timeouts(service: &Service, span: Option<Range<usize>>) -> Option<Diagnostic> {
     let limit = service.start_timeout()?;
     if service.endpoint.is_none() || !service.has_startup_probe() || service.health.timeout <= limit {
