@@ -1,8 +1,8 @@
 //! [`EventStream`]: events as they happen, across daemon restarts.
 //!
-//! The number of the last event is the position from which the next daemon continues. Server-sent events carry that
-//! number also while nothing happens to the requested services. Without a daemon nothing happens, so the stream waits
-//! for the next daemon and does not start one.
+//! The next daemon continues after the number of the last event. Heartbeats of server-sent events have the latest
+//! number too, also if the requested services have no events. Without a daemon there are no new events, so the stream
+//! waits for the next daemon and does not start one.
 
 use crate::session::Session;
 use nu_protocol::{LabeledError, ShellError, Value};
@@ -15,20 +15,21 @@ use std::time::Duration;
 
 /// The delay before a reconnection.
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
-/// The limit of consecutive errors from a daemon, as one that is being killed returns them.
+/// The maximum number of consecutive errors of a daemon. A daemon that is exiting may return some.
 const MAX_ODD_ANSWERS: u32 = 20;
 
-/// A delivery of the reading thread.
+/// A message of the reading thread.
 pub(crate) enum Delivered {
     /// An event.
     Event(Box<Event>),
-    /// No event. It is sent when the request is accepted, and later to check that the call still waits.
+    /// A message without an event. It is sent when the request is accepted, and later to check that the call still
+    /// waits.
     Heartbeat,
     /// The stream cannot continue.
     Failed(Problem),
 }
 
-/// The request, and the position that was reached.
+/// The request, and the position in the stream.
 pub(crate) struct EventStream {
     session: Session,
     names: Vec<String>,
@@ -56,7 +57,7 @@ impl EventStream {
         Self { session, names, since, by, last: None, accepted: false }
     }
 
-    /// Returns the rows once the request is accepted.
+    /// Sends the request. Returns the rows once the request is accepted.
     pub(crate) fn rows(self, long: bool) -> Result<EventRows, LabeledError> {
         let session = self.session.clone();
         let work = move |sender: &EventSender<Delivered>| {
@@ -64,7 +65,7 @@ impl EventStream {
                 sender.send(Delivered::Failed(problem));
             }
         };
-        // A consumer that reads no more is noticed only with the next row, which may come late.
+        // A plugin notices only with its next row that its stream is not read any more, and that row may be late.
         let worker = match session.is_in_foreground() {
             true => Worker::until_prompt(&session.engine, work),
             false => Worker::spawn(&session.engine, work),
@@ -118,7 +119,7 @@ impl EventStream {
             return Ok(Receiver::Closed);
         }
         let mut id = None;
-        // On a cut-off line, or if this client was too slow, the next request continues from the last number.
+        // After an incomplete line, or if this client was too slow, the next request continues after the last number.
         for line in lines.map_while(Result::ok) {
             match line.split_once(": ") {
                 Some(("id", seq)) => id = seq.parse().ok(),
@@ -129,7 +130,7 @@ impl EventStream {
                         return Ok(Receiver::Closed);
                     }
                 }
-                // The end of an event, or of a heartbeat.
+                // An empty line ends an event or a heartbeat.
                 None if line.is_empty() => {
                     self.last = id.take().or(self.last);
                     if !sender.send(Delivered::Heartbeat) {
@@ -192,7 +193,7 @@ impl Iterator for EventRows {
                     let error = ShellError::from(self.session.error(&problem));
                     return Some(Value::error(error, self.session.head));
                 }
-                // Without an error Nushell would show an empty table.
+                // If there were no error, Nushell would show an empty table.
                 event @ WorkerEvent::Interrupted if !self.any_returned => {
                     self.over = true;
                     let error = ShellError::from(self.session.explain_no_answer(&event));

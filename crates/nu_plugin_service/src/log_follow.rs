@@ -1,8 +1,8 @@
 //! [`LogFollower`]: log lines from the daemon, across daemon restarts, without gaps or repeated lines.
 //!
-//! Logs outlive the daemon, and so does following them. When the daemon ends, the next one is asked for the lines after
-//! the last one. The follower waits for the next daemon and does not start one: the user may have stopped it on
-//! purpose.
+//! Logs outlive the daemon, and so does a follower. When the daemon ends, the follower requests the following lines
+//! from the next daemon. It waits for the next daemon and does not start one, because the user may have stopped the
+//! daemon on purpose.
 
 use crate::session::Session;
 use jiff::Timestamp;
@@ -18,25 +18,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec;
 
-/// The limit for a restart of the daemon.
+/// The time limit for a restart of the daemon.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The interval of attempts to reconnect.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The limit of an unfinished line that is remembered. No line is longer.
+/// The maximum length of a retained unfinished line. No line is longer.
 const MAX_OPEN_LINE_BYTES: usize = 1 << 20;
 
-/// The limit of lines that are handed over together.
+/// The maximum number of lines in one batch.
 const MAX_BATCH_LINES: usize = 256;
 
 /// The requested lines.
 #[derive(Clone)]
 pub(crate) struct LogRequest {
-    /// Joined by commas; empty: all services.
+    /// The names of the services, joined by commas; empty: all services.
     pub(crate) names: String,
     /// The number of last lines of each service; empty: all.
     pub(crate) tail: String,
-    /// A time; empty: from the beginning.
+    /// The time of the first line; empty: from the beginning.
     pub(crate) since: String,
     pub(crate) follow: bool,
 }
@@ -44,12 +44,12 @@ pub(crate) struct LogRequest {
 /// The lines of one call. Dropping it shuts the connection down.
 pub(crate) struct LogFollower {
     worker: Worker<Batch>,
-    /// Lines that were received and not returned yet.
+    /// Lines that were received but not returned yet.
     batch: vec::IntoIter<view::LogLine>,
     state: Arc<Mutex<ReaderState>>,
 }
 
-/// Lines that were read together. Sending each by itself would take longer than the line.
+/// Lines that were read together, because sending each line separately would take longer than reading it.
 type Batch = Result<Vec<view::LogLine>, Problem>;
 
 /// The connection of the reading thread.
@@ -66,7 +66,7 @@ impl LogFollower {
     pub(crate) fn open(session: &Session, client: Client, request: LogRequest) -> Result<Self, LabeledError> {
         let (first, again) = (request.clone(), session.clone());
         let (follow, shutdown) = session.with_timeout(move || match open_stream(&client, &first) {
-            // The daemon was exiting: connect to the next one, and start it if needed.
+            // The daemon was exiting. The next one is started if needed.
             Err(problem) if problem.code == Code::DaemonUnreachable => {
                 open_stream(&again.reach_or_start()?, &first)
             }
@@ -80,7 +80,7 @@ impl LogFollower {
             delivered: DeliveredLines::new(Timestamp::now()),
         };
         let work = move |sender: &EventSender<_>| reader.read(follow, sender);
-        // As with events, a consumer that reads no more is noticed only with the next line.
+        // As with events, a plugin notices only with its next line that its stream is not read any more.
         let worker = match session.is_in_foreground() {
             true => Worker::until_prompt(&session.engine, work),
             false => Worker::spawn(&session.engine, work),
@@ -129,7 +129,7 @@ fn open_stream(
     NdjsonStream::open(client, routes::LOGS, &query)
 }
 
-/// How reading a response ended.
+/// How the reading of a response ended.
 enum ReadEnd {
     All,
     Failed(Box<Problem>),
@@ -211,7 +211,7 @@ impl Reader {
                     *state = ReaderState::Connected { _shutdown: shutdown };
                     return Ok(Some(follow));
                 }
-                // A daemon that is exiting may answer with other errors.
+                // A daemon that is exiting may respond with other errors.
                 Err(problem)
                     if !matches!(problem.code, Code::DaemonUnreachable | Code::Internal | Code::Timeout) =>
                 {
@@ -230,16 +230,17 @@ impl Reader {
     }
 }
 
-/// The lines that were delivered. Lines of one read have the same time, so the lines of the last time are counted.
+/// The delivered lines of each service. Lines of one read have the same time, so the lines with the last time are
+/// counted.
 struct DeliveredLines {
-    /// The start of the request. A service without delivered lines is resumed from there.
+    /// The start of the request, where a service without delivered lines is resumed.
     began: Timestamp,
     last: HashMap<String, (Timestamp, usize)>,
-    /// The lines of the last time that the next daemon repeats.
+    /// After a reconnection: the lines with the last time, which the next daemon repeats.
     again: Option<HashMap<String, (Timestamp, usize)>>,
-    /// By service and stream: the unfinished line, as far as it was delivered.
+    /// By service and stream: the delivered part of the unfinished line.
     open: HashMap<(String, String), String>,
-    /// The unfinished lines at the moment of a reconnection, until the next daemon has repeated them.
+    /// The unfinished lines at a reconnection, until the next daemon has repeated them.
     reopened: HashMap<(String, String), String>,
 }
 
@@ -293,7 +294,7 @@ impl DeliveredLines {
         true
     }
 
-    /// The time from which the next daemon is asked for lines.
+    /// The time from which lines are requested from the next daemon.
     fn resume_time(&mut self) -> Timestamp {
         self.again = Some(self.last.clone());
         self.reopened.extend(std::mem::take(&mut self.open));
@@ -331,7 +332,7 @@ mod tests {
         );
         assert_eq!(part(&mut delivered, 107, "all", true, false), row("all", false));
         delivered.resume_time();
-        assert_eq!(part(&mut delivered, 108, "all", false, false), None, "it has ended, which shows nothing");
+        assert_eq!(part(&mut delivered, 108, "all", false, false), None, "the end of the line adds no text");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 fn main() {
-    // Nushell ends a plugin for another version without naming a remedy.
+    // Nushell rejects a plugin for another version without naming a remedy.
     if let Some(message) = std::env::var("NU_VERSION").ok().and_then(|version| mismatch(&version)) {
         eprintln!("{message}");
     }
@@ -17,8 +17,9 @@ fn main() {
     serve_plugin(&ServicePlugin::default(), MsgPackSerializer);
 }
 
-/// Exits when Nushell exits. A call that waits learns of that only with its next row, which may never come, and until
-/// then it holds its output open. A death signal would not do: it is sent when the thread that started the plugin ends.
+/// Exits when Nushell exits. A waiting call would notice this only with its next row, which may never come, and would
+/// keep its output open until then. A parent death signal is not suitable, because the kernel sends it when the thread
+/// that started the plugin ends.
 fn exit_with_shell() {
     let shell = getppid();
     std::thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! [`Printable`]: a command whose results and errors contain no control characters for the terminal.
 //!
-//! `commands::all` wraps every command in it, so text from services, files and other users is made printable in one
-//! place, at the last step. A byte stream (`service logs --raw`) passes unchanged.
+//! `commands::all` wraps every command in this type, so that text from services, files and other users is made
+//! printable in one place, as the last step. A byte stream (`service logs --raw`) passes unchanged.
 
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
@@ -148,9 +148,9 @@ mod tests {
         let bad = LabeledError::new(BAD).with_help(BAD).with_label(BAD, Span::test_data());
         let error = ShellError::from(bad);
         let Value::Error { error, .. } = printable_value(Value::error(error, Span::test_data())) else {
-            panic!("it is an error still")
+            panic!("an error must remain an error")
         };
-        let ShellError::LabeledError(error) = *error else { panic!("of the same kind") };
+        let ShellError::LabeledError(error) = *error else { panic!("the kind of the error must not change") };
         assert_eq!((error.msg.as_str(), error.help.as_deref()), ("red", Some("red")));
         assert_eq!(error.labels[0].text, "red");
     }

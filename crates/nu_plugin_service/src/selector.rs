@@ -3,7 +3,7 @@
 use nu_protocol::{LabeledError, PipelineData, Span, Spanned, Value};
 use service_nushell::error::invalid_call;
 
-/// Nushell pipes the item of a closure into the first command of the closure.
+/// The help for a call in a closure: Nushell pipes the item of a closure into its first command.
 pub(crate) const IN_A_CLOSURE: &str = "in a closure, whose item comes through the pipe: `null | service ...`";
 
 /// The services that a command acts on.
@@ -18,7 +18,7 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    /// `known` returns all services. It is called only if names and pipe differ.
+    /// Chooses between names and pipe. `known` returns all services; it is called only if names and pipe differ.
     pub(crate) fn choose(
         names: Vec<Spanned<String>>,
         input: PipelineData,
@@ -27,8 +27,8 @@ impl Selection {
     ) -> Result<Self, LabeledError> {
         let piped = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
-            // In `1..9 | each { service status }` Nushell pipes the number into the command. A number selects no
-            // service.
+            // In `1..9 | each { service status }` Nushell pipes the number into the command, so a number does not count
+            // as a selection.
             PipelineData::Value(Value::Int { .. }, _) => None,
             input => Some(input.into_value(head)?),
         };
@@ -39,9 +39,9 @@ impl Selection {
             (Some(_), None) => Ok(Self::Named(names)),
             // In `each {|name| service start $name }` Nushell pipes the name into the command as well.
             (Some(_), Some(Ok(piped))) if same(&piped, &names) => Ok(Self::Named(names)),
-            // A piped item that cannot be a service does not contradict the names,
+            // A piped item that cannot be a service is ignored if names are given.
             (Some(_), Some(Err(_))) => Ok(Self::Named(names)),
-            // nor does one that names no service.
+            // A piped item that is not the name of a service is ignored as well.
             (Some(first), Some(Ok(piped))) => {
                 let known = known()?;
                 match piped.iter().find(|name| known.contains(&name.item)) {
@@ -52,14 +52,14 @@ impl Selection {
         }
     }
 
-    /// For commands that change something: a selection without names needs `--all`, which excludes names.
+    /// The selection of a command that changes services: without names it needs `--all`, which excludes names.
     pub(crate) fn or_all(self, all: Option<Span>, head: Span) -> Result<Self, LabeledError> {
         match (&self, all) {
             (Self::Unspecified, None) => {
                 Err(invalid_call("no_names", "no service is named", "which services?", head)
                     .with_help("name services, pipe them in (a number names none), or use `--all`"))
             }
-            // Every project of the piped rows was selected, and there was none.
+            // The pipe was empty, so no service is selected.
             (Self::Piped(names), Some(_)) if names.is_empty() => Ok(self),
             (Self::Named(_) | Self::Piped(_), Some(flag)) => Err(invalid_call(
                 "ambiguous_input",
@@ -80,7 +80,7 @@ impl Selection {
         }
     }
 
-    /// The names as the API takes them; empty for all services.
+    /// The names in the form of the API; empty for all services.
     pub(crate) fn joined(&self) -> String {
         let names: Vec<_> = self.names().iter().map(|name| name.item.as_str()).collect();
         names.join(",")
@@ -119,7 +119,7 @@ fn same(one: &[Spanned<String>], other: &[Spanned<String>]) -> bool {
 fn name(row: &Value) -> Result<Spanned<String>, LabeledError> {
     let span = row.span();
     let name = match row {
-        // Rows about services, such as those of logs, have the name in another column.
+        // Some rows, such as rows of logs, have the name in the column `service`.
         Value::Record { val, .. } => val.get("name").or_else(|| val.get("service")),
         Value::Error { error, .. } => return Err(LabeledError::from((**error).clone())),
         row => Some(row),
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(code(read(&["a"], Some(Value::test_string("b")))), "service::ambiguous_input");
         assert_eq!(code(read(&["a"], Some(Value::test_list(vec![])))), "service::ambiguous_input");
         let none = Value::test_string("ready");
-        assert_eq!(names(&read(&["a"], Some(none)).unwrap()), ["a"], "that is no service");
+        assert_eq!(names(&read(&["a"], Some(none)).unwrap()), ["a"], "the item is not a service");
         let all = Some(Span::test_data());
         assert_eq!(
             code(read(&["a"], None).unwrap().or_all(all, Span::test_data())),

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limit for a response, except where a command waits on purpose.
+/// The time limit for a response, unless a command waits on purpose.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The daemon enforces the time limit of an action or a wait; its response may arrive this much later.
+/// The daemon enforces the time limit of an action or a wait. Its response may arrive later by this time.
 pub(crate) const RESPONSE_GRACE: Duration = Duration::from_secs(10);
 
 /// The state of one call.
@@ -28,7 +28,7 @@ pub(crate) struct Session {
     pub(crate) head: Span,
     /// The names of the services, for labels in errors.
     pub(crate) names: Vec<Spanned<String>>,
-    /// Whether the names came through the pipe, as the item of a closure does.
+    /// Whether the names came through the pipe, like the item of a closure.
     piped: bool,
     target: Target,
     clients: Arc<Clients>,
@@ -54,7 +54,7 @@ impl Selection {
         Self::with_names(plugin, engine, call, call.rest(0)?, input)
     }
 
-    /// Selects these names, or those of the pipe.
+    /// Selects these names, or the names in the pipe.
     pub(crate) fn with_names(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -68,8 +68,8 @@ impl Selection {
 }
 
 impl Session {
-    /// Finds the daemon of this call: that of the project, unless the shell is configured for another machine and
-    /// `--config` is absent.
+    /// Finds the daemon of this call. This is the project's daemon, unless the shell is configured for another machine
+    /// and `--config` is absent.
     pub(crate) fn open(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -82,7 +82,8 @@ impl Session {
         }
     }
 
-    /// The project of this machine, also if the shell is configured for another machine: for commands about its file.
+    /// Opens the project on this machine, even if the shell is configured for another machine; for commands about the
+    /// file.
     pub(crate) fn open_here(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -94,7 +95,7 @@ impl Session {
         Self::open_at(plugin, engine, call, selection, config.as_deref(), mark)
     }
 
-    /// As [`Session::open`]; without a project, it opens the user's own.
+    /// Like [`Session::open`], but opens the user's own project if there is no project.
     pub(crate) fn open_anywhere(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -110,7 +111,7 @@ impl Session {
         Ok(Self::at(plugin, engine, call, &Selection::Unspecified, Target::Local(project)))
     }
 
-    /// The project of this file, which is named at `mark`.
+    /// Opens the project of this file, which is named at `mark`.
     pub(crate) fn open_at(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -140,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Whether the daemon runs on another machine, where local directories mean nothing.
+    /// Whether the daemon runs on another machine, where local directories have no meaning.
     pub(crate) fn is_remote(&self) -> bool {
         matches!(self.target, Target::Remote(_))
     }
@@ -162,7 +163,7 @@ impl Session {
         self.with_timeout(move || question(&session.reach_or_start()?))
     }
 
-    /// Sends a request for each selected service, all at the same time.
+    /// Sends a request for each selected service, concurrently.
     pub(crate) fn request_each<T: Send + 'static>(
         &self,
         selection: &Selection,
@@ -186,7 +187,7 @@ impl Session {
         }
     }
 
-    /// The daemon, started if it does not run on this machine. Blocks as well.
+    /// The daemon; a daemon of this machine is started if it does not run. Blocks as well.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
         match &self.target {
             Target::Local(project) => {
@@ -222,7 +223,7 @@ impl Session {
         })
     }
 
-    /// As [`Session::request_running`], but `None` if no daemon runs on this machine.
+    /// Like [`Session::request_running`], but `None` if no daemon runs on this machine.
     pub(crate) fn request_if_running<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Client) -> Result<T, Problem> + Send + 'static,
@@ -292,7 +293,7 @@ impl Session {
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
             Target::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
-            // Its files are on the other machine; this error has the reason why its daemon cannot be reached.
+            // The files are on the other machine, so the connection is tried for an error with the reason.
             Target::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))
             }
@@ -326,7 +327,7 @@ impl Session {
         }
     }
 
-    /// The error for an event that is no response.
+    /// The error for an event that is not a response.
     pub(crate) fn explain_no_answer<T>(&self, event: &WorkerEvent<T>) -> LabeledError {
         match event {
             WorkerEvent::Interrupted => ShellError::Interrupted { span: self.head }.into(),
@@ -368,7 +369,7 @@ fn all_names(client: &Client) -> Result<Vec<String>, Problem> {
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-/// A worker thread panicked; its message is on standard error.
+/// The error after a panic of a worker thread, whose message is on standard error.
 fn lost_answer() -> Problem {
     Problem::new(Code::Internal, "the plugin lost the daemon's answer")
 }

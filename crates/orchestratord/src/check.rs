@@ -1,4 +1,4 @@
-//! `orchestratord check`: the errors and warnings of a file, with obstacles of a start on this machine.
+//! `orchestratord check`: finds the errors and warnings of a file, and obstacles to a start on this machine.
 
 use service_api::{Finding, Project, Severity};
 use service_config::load::{self, Obstacle};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The errors and warnings of the file. `nu` runs the modules, provided they are accepted.
+/// The errors and warnings of the file. `nu` runs the modules, if they are accepted.
 pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
     let unfit = unfit_modules(project, nu);
     let paths = paths(project, None);
@@ -34,7 +34,8 @@ pub(crate) fn check(project: &Project, nu: Option<PathBuf>) -> Vec<Finding> {
     })
 }
 
-/// A missing file is only a warning, because the check may run on another machine than the services.
+/// Converts an obstacle. A missing file is only a warning, because the check may run on another machine than the
+/// services.
 fn to_obstacle(fails_start: bool, blocker: StartObstacle) -> Obstacle {
     let StartObstacle { key, why, help, may_be_made, is_missing } = blocker;
     let severity = if fails_start && !is_missing { Severity::Error } else { Severity::Warning };
@@ -53,7 +54,7 @@ fn paths(project: &Project, nu: Option<PathBuf>) -> Paths {
     }
 }
 
-/// The services whose module cannot run them. A module is run for this check only if it was accepted.
+/// The services whose module cannot run them. Only accepted modules are run for this check.
 fn unfit_modules(project: &Project, nu: Option<PathBuf>) -> BTreeMap<Name, String> {
     let mut found = BTreeMap::new();
     let acceptance = Arc::new(Acceptance::open(&project.state_dir, &project.config, Disk::default()));

@@ -1,5 +1,5 @@
-//! The number of running containers of projects without a daemon. Only the container engines of a project's last runs are
-//! queried, all at the same time, with a short timeout.
+//! Counts the running containers of projects without a daemon. Only the container engines of a project's last runs are
+//! queried, concurrently and with a short timeout.
 
 use serde::Deserialize;
 use service_core::config::Manager;
@@ -11,15 +11,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The timeout for an engine's answer.
+/// The timeout for an engine's response.
 const ENGINE_TIMEOUT: Duration = Duration::from_millis(300);
 /// The interval between two checks for the exit of the process.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The managers whose containers have the labels of a project.
 pub(crate) const ENGINES: [&str; 2] = ["podman", "docker"];
 
-/// The number of running containers of each of these projects, each given by its file and its state directory; `None` if an
-/// engine did not answer.
+/// The number of running containers of each of these projects, which are given by file and state directory; `None` if
+/// an engine did not respond.
 pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
     let count_all = |(file, state_dir): (&str, &Path)| {
         engines(state_dir).iter().map(|engine| count_containers(engine, file)).sum::<Option<usize>>()
@@ -65,7 +65,7 @@ fn count_containers(engine: &str, file: &str) -> Option<usize> {
     descriptors::as_meant(&mut ask);
     let mut child = match ask.spawn() {
         Ok(child) => child,
-        // Without the engine no container runs.
+        // Without the engine's program, no container runs.
         Err(error) if error.kind() == ErrorKind::NotFound => return Some(0),
         Err(_) => return None,
     };

@@ -1,5 +1,5 @@
-//! `orchestratord run`: one daemon for one project. It locks the project, starts the orchestrator, binds the socket and prints
-//! its startup message; then it serves until it is asked to stop.
+//! `orchestratord run`: one daemon for one project. The daemon locks the project, starts the orchestrator, binds the
+//! socket and prints its startup message. Then it serves until it is asked to stop.
 //!
 //! The lock decides which process is the daemon; the socket is only its address. Services outlive the daemon.
 
@@ -43,9 +43,9 @@ use tokio::sync::watch;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout for the start of a daemon's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-/// The maximum time for which an ending daemon holds the lock after its last response.
+/// The time limit for an ending daemon to release the lock after its last response.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The interval between two tries of another daemon's lock and socket.
+/// The interval between two attempts on another daemon's lock and socket.
 const HANDOVER_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The parameters of a daemon's start.
@@ -53,11 +53,12 @@ const HANDOVER_POLL_INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) struct DaemonOptions {
     /// The path of the Nushell that runs manager modules.
     pub nu: Option<PathBuf>,
-    /// The systemd unit of this process, and the services that it starts with a session.
+    /// The systemd unit of this process, and the services that start with a session.
     pub unit: Option<(String, StartSet)>,
     /// The variables that systemd has set.
     pub systemd: SystemdEnv,
-    /// Whether the daemon ends when it is idle: a command has started it, and the next command can start another daemon.
+    /// Whether the daemon ends when it is idle. This is set if a command has started it, because the next command can
+    /// start another daemon.
     pub idle_exit: bool,
 }
 
@@ -68,7 +69,7 @@ enum Start {
     AlreadyRunning,
 }
 
-/// A listening daemon. It holds the lock until it is dropped.
+/// A listening daemon. Dropping this releases the lock.
 struct Running {
     api: Arc<ApiState>,
     listener: UnixListener,
@@ -77,12 +78,12 @@ struct Running {
 
 /// Runs until a signal or a request ends the daemon. The first line of standard output is the startup message.
 pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<()> {
-    // Fails for a process group leader, which needs no session of its own.
+    // This fails for a process group leader, which needs no new session.
     let _ = nix::unistd::setsid();
     let notifier = Notifier::new(&options.systemd);
     let mut began = start(project.clone(), &options).await;
     if let (Ok(Start::AlreadyRunning), Some(_)) = (&began, &options.unit) {
-        // A command has started the other daemon. This one, of the unit, replaces it without an effect on services.
+        // A command has started the other daemon. This daemon, which is the unit's, replaces it; services keep running.
         stop_other(&project).await;
         began = start(project, &options).await;
     }
@@ -104,18 +105,18 @@ pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<
             notifier.status(&problem.message);
             let ended = io::Error::other(problem.message.clone());
             print_startup_message(&StartupMessage::Failed(problem))?;
-            // A supervisor reads the exit status.
+            // The error becomes the exit status, for a supervisor.
             Err(ended)
         }
     }
 }
 
-/// Binds the socket again if its file is missing or is not `own`: other processes cannot reach this daemon then.
+/// Binds the socket again if its file is missing or is not `own`, because clients cannot reach this daemon then.
 fn rebind(api: &Arc<ApiState>, own: &mut Option<(u64, u64, u32)>) {
     let socket = &api.project.socket;
     if own.is_none() || identity(socket) != *own {
         match bind(socket) {
-            // This listener ends with the process, so nothing waits for it.
+            // This listener ends with the process, so its end is not awaited.
             Ok(listener) => {
                 *own = identity(socket);
                 drop(tokio::spawn(http::serve(listener, Arc::clone(api), std::future::pending())));
@@ -127,12 +128,12 @@ fn rebind(api: &Arc<ApiState>, own: &mut Option<(u64, u64, u32)>) {
     write_record(&api.project, &message);
 }
 
-/// The inode of a file and its mode.
+/// The device, the inode and the mode of a file.
 fn identity(path: &Path) -> Option<(u64, u64, u32)> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino(), file.mode()))
 }
 
-/// Writes the path of the socket, for clients that compute another path.
+/// Saves the path of the socket, for clients that compute another path.
 fn write_record(project: &Project, message: &StartupMessage) {
     let record = serde_json::to_vec(message).map_err(io::Error::from);
     if let Err(error) = record.and_then(|record| write_private(&project.record(), &record)) {
@@ -173,9 +174,9 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         .map_err(|error| cannot("read what was added in", &project.state_dir, error))?;
     let (plan, read) = match load::plan_for(&acceptance, &project.config, additions.all()) {
         Ok(plan) => (plan, Ok(())),
-        // The file may be valid: a start with more descriptors can read it.
+        // The file may be valid, but reading it needs a free descriptor.
         Err(problem) if lacks_descriptors(&project.config) => return Err(problem),
-        // Without a valid file, running services are still shown and can be stopped.
+        // Even without a valid file, running services are shown and can be stopped.
         Err(problem) if offline::is_anything_running(&project.state_dir) => {
             tracing::error!(%problem, "cannot read the file; supervising the running services");
             let nothing = Plan::compile(Config::default())
@@ -203,7 +204,8 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     Ok(Start::Running(Running { api, listener, lock }))
 }
 
-/// Creates the directory of the socket, in which also states and records are stored that cannot be written elsewhere.
+/// Creates the directory of the socket. It also has the fallback files of states and records that cannot be written
+/// elsewhere.
 fn check_socket_directory(socket: &Path) -> Result<(), Problem> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     private_dir(directory).map_err(|error| {
@@ -217,7 +219,8 @@ fn check_socket_directory(socket: &Path) -> Result<(), Problem> {
     })
 }
 
-/// Replaces the error of a missing file by one that the project is gone: its definition is not invalid.
+/// Replaces the error of a missing file: the project was deleted, and the error must not say that its definitions are
+/// invalid.
 fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
     match FilePresence::check(&project.config, &project.state_dir) {
         FilePresence::Present => problem,
@@ -231,12 +234,12 @@ fn explain_missing_file(project: &Project, problem: Problem) -> Problem {
 
 /// Whether a file cannot be read because no descriptor is free.
 fn lacks_descriptors(file: &Path) -> bool {
-    // Non-blocking, for the case of a pipe at this path.
+    // This does not block, even if there is a pipe at this path.
     read_regular(file, 0).is_err_and(|error| service_host::descriptors::is_short(&error))
 }
 
-/// Acquires the lock, unless another daemon runs. A daemon that responds runs, also without the lock: its state directory was
-/// deleted. A daemon that holds the lock without responding is ending, and its end is awaited.
+/// Acquires the lock, unless another daemon runs. A daemon that responds but does not hold the lock runs as well: its
+/// state directory was deleted. A daemon that holds the lock and does not respond is ending, and its end is awaited.
 async fn acquire_lock(project: &Project) -> io::Result<Option<Lock>> {
     let deadline = clock::now().plus(HANDOVER_TIMEOUT);
     loop {
@@ -254,7 +257,8 @@ async fn acquire_lock(project: &Project) -> io::Result<Option<Lock>> {
     }
 }
 
-/// Whether a daemon responds at a socket. A connection is no proof: the kernel accepts it for a moment after a kill.
+/// Whether a daemon responds at a socket. A connection proves nothing, because the kernel accepts it for a moment after
+/// a kill.
 async fn answers(socket: &Path) -> bool {
     let ask = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -265,7 +269,7 @@ async fn answers(socket: &Path) -> bool {
     tokio::time::timeout(ANSWER_TIMEOUT, ask).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Requests a stop of the project's daemon, whatever its socket path.
+/// Requests a stop of the project's daemon, at the recorded socket or, without a record, at the usual one.
 async fn stop_other(project: &Project) {
     let record = std::fs::read(project.record()).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let socket = match record {
@@ -304,7 +308,7 @@ fn request_rebind(pid: Option<i32>) -> io::Result<()> {
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
     private_dir(directory)?;
-    // The socket gets its name after its mode.
+    // The socket is renamed to its path after its mode is set.
     let fresh = idle::hidden_path(socket);
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -327,7 +331,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let (ended, mut end) = watch::channel(());
-    // The value never changes; the channel ends when its sender is dropped.
+    // The value never changes; dropping the sender ends the server.
     let server = http::serve(listener, Arc::clone(&api), async move { drop(end.changed().await) });
     let server = tokio::spawn(server);
     let remote = tokio::spawn(remote_api::serve(Arc::clone(&api), ended.subscribe()));
@@ -369,7 +373,7 @@ async fn serve(
     transient_gc.abort();
     lock_name.abort();
     trimmer.abort();
-    // Requests that wait for a service get their response first, so that they can end.
+    // The shutdown answers requests that wait for a service, so that their connections can end.
     api.orchestrator.shutdown().await;
     drop(ended);
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(server, remote) }).await;

@@ -1,4 +1,4 @@
-//! `orchestratord`: the daemon of one project, and the commands that read its files without one.
+//! `orchestratord`: the daemon of one project, and commands that read the project's files without a daemon.
 
 mod check;
 mod containers;
@@ -39,9 +39,10 @@ Usage: orchestratord <command> [--config FILE] [names...]
 
 All but run and defaults print JSON, and need no daemon. The project is --config, else $SERVICES_CONFIG, else the nearest services.toml upward.";
 
-/// Threads for blocking work: files, names, processes. Readers of logs and of the journal have permits of their own.
+/// The maximum number of threads for blocking work: files, names, processes. Readers of logs and of the journal have
+/// separate limits.
 const MAX_BLOCKING_THREADS: usize = 64;
-/// The maximum time for which the process waits for these threads at its end.
+/// The time limit for these threads to end when the process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The command line.
@@ -84,7 +85,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
             Long("limit") => arguments.asked.limit = Some(parser.value()?.parse()?),
             Long("by") => arguments.asked.by = Some(parser.value()?.string()?),
             Long("unit") => arguments.unit = Some(parser.value()?.string()?),
-            // The default is the services with `auto`.
+            // `--auto` is the default: the services with `auto = true`.
             Long("auto") => {}
             Long("idle-exit") => arguments.idle_exit = true,
             Long("all") => arguments.all = true,
@@ -159,7 +160,7 @@ fn dispatch(arguments: Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A file with an error is a failure, for CI.
+/// Prints the findings. An error in the file makes the exit code 1, for CI.
 fn check(arguments: &Arguments) -> ExitCode {
     let findings = project(arguments).map(|project| check::check(&project, arguments.nu.clone()));
     let is_error = |finding: &Finding| finding.severity == Severity::Error;
@@ -173,7 +174,7 @@ fn project(arguments: &Arguments) -> Result<Project, Problem> {
 }
 
 fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
-    // The kernel has no path for a removed directory; the variable may still name it.
+    // The kernel has no path for a deleted directory, but the variable may still have it.
     let named = || std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
     let cwd = std::env::current_dir().ok().or_else(|| named().filter(|named| !named.exists()));
     let env = |name: &str| {
@@ -195,7 +196,8 @@ fn run(arguments: Arguments) -> ExitCode {
         .with_env_filter(filter)
         .with_writer(|| Redacting(std::io::stderr()))
         .with_ansi(colours)
-        // An error of the log would be reported on the same standard error, and the next error would end the process.
+        // A failed write of the log would be reported on standard error as well, where a second failure would end the
+        // process.
         .log_internal_errors(false)
         .init();
     let project = match project(&arguments) {
@@ -217,7 +219,7 @@ fn run(arguments: Arguments) -> ExitCode {
         .build();
     let ended = runtime.and_then(|runtime| {
         let ended = runtime.block_on(daemon::run(project, options));
-        // A search that still runs has no reader.
+        // The result of blocking work that still runs is not needed any more.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         ended
     });
@@ -230,7 +232,7 @@ fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Reports to the parent process that another daemon has the project.
+/// Reports to the parent process that another daemon of the project runs.
 fn report_already_running() -> ExitCode {
     match serde_json::to_string(&StartupMessage::AlreadyRunning) {
         Ok(line) => println!("{line}"),
@@ -251,7 +253,7 @@ fn print<T: serde::Serialize>(result: Result<T, Problem>) -> ExitCode {
     code
 }
 
-/// Standard error without secrets and terminal escapes. Each write is one complete line.
+/// Standard error, without secrets and terminal escapes. Each write is one complete line.
 struct Redacting(std::io::Stderr);
 
 impl std::io::Write for Redacting {
@@ -266,12 +268,12 @@ impl std::io::Write for Redacting {
     }
 }
 
-/// Limits the arenas of glibc, which would otherwise retain one for each short-lived thread.
+/// Limits the number of glibc's arenas: glibc retains an arena for each short-lived thread otherwise.
 fn limit_malloc_arenas() {
     #[cfg(target_env = "gnu")]
     {
         const MAX_ARENAS: i32 = 2;
-        #[expect(unsafe_code, reason = "nix does not know it")]
+        #[expect(unsafe_code, reason = "nix has no function for mallopt")]
         // SAFETY: the arguments are two numbers, and there is no other thread yet.
         unsafe {
             nix::libc::mallopt(nix::libc::M_ARENA_MAX, MAX_ARENAS)

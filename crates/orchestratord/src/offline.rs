@@ -81,14 +81,15 @@ pub(crate) fn starts(project: &Project, asked: &RowSelection) -> Result<Vec<Star
     journal::starts(&project.state_dir, &asked.event_query(project)?)
 }
 
-/// These services with all their dependencies, or all services, with their states as far as known without a daemon.
+/// The graph of these services with all their dependencies, or of all services. It has the states that are known
+/// without a daemon.
 pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
     let plan = plan(project)?;
     let ids = resolve(&plan, names)?;
     let boot = boot();
     let state = |id: Id| {
         let service = plan.service(id);
-        // A service with a manager or a shim may be in any state: nothing was checked.
+        // The state of a service with a manager or a shim is unknown, because it was not queried.
         let supervised =
             || has_shim(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
         if service.manager != Manager::Process || supervised() { "unknown" } else { "stopped" }
@@ -107,7 +108,7 @@ pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
         || manager_services(state_dir).map_or(true, |names| !names.is_empty())
 }
 
-/// The services of managers that were up when the last daemon ended, according to its state file.
+/// The services of managers that were active when the last daemon ended, according to its state file.
 pub(crate) fn manager_services(state_dir: &Path) -> io::Result<Vec<Name>> {
     let boot = service_shim::process::boot_id()?;
     let mut found = Vec::new();
@@ -127,8 +128,8 @@ pub(crate) fn runs(state_dir: &Path) -> bool {
     inspect_state_directories(vec![state_dir.to_path_buf()]).iter().any(view::ProjectSummary::runs)
 }
 
-/// The projects of this user with a daemon, shims or containers, those without a file, and those whose state directory cannot be
-/// read.
+/// The projects of this user that have a daemon, shims or containers, that have no file, or whose state directory
+/// cannot be read.
 pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSummary>, Problem> {
     let mut found =
         inspect_state_directories(entries(&project::states(around)?).filter(|path| path.is_dir()).collect());
@@ -140,7 +141,7 @@ pub(crate) fn projects(around: &Environment<'_>) -> Result<Vec<view::ProjectSumm
     Ok(found)
 }
 
-/// The summaries of these state directories, with the containers of lost projects according to their engines.
+/// The summaries of these state directories. The container engines report the containers of projects without a daemon.
 pub(crate) fn inspect_state_directories(state_dirs: Vec<PathBuf>) -> Vec<view::ProjectSummary> {
     let boot = boot();
     let mut found: Vec<view::ProjectSummary> =

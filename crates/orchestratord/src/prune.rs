@@ -1,7 +1,7 @@
 //! `orchestratord projects --prune`: removes the state of projects without a file and without running services.
 //!
-//! A state is kept in case of doubt: if the disk is not mounted, a lock is held or cannot be read, a manager did not answer, a
-//! service was up when the last daemon ended, or the project has a unit of systemd.
+//! The state is kept if it may still be needed: the disk is not mounted, a lock is held or cannot be read, a manager
+//! did not respond, a service was active when the last daemon ended, or the project has a systemd unit.
 
 use crate::daemon::try_lock;
 use crate::offline;
@@ -19,15 +19,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// The maximum time for which a daemon or a shim holds its lock after its work.
+/// The time limit for a daemon or a shim to release its lock after its work.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// The interval between two tries of a lock.
+/// The interval between two attempts to acquire a lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Removes the state, and returns what was removed.
+/// Removes the state of these projects, and returns a row for each.
 ///
 /// # Errors
-/// The parent of state directories is unknown.
+/// The parent of the state directories is unknown.
 pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let found = offline::projects(around)?;
     let may_go =
@@ -35,14 +35,14 @@ pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;
-        // The state must belong to this spelling of the path.
+        // The state directory must be the one of this spelling of the path.
         let is_its = project.state_dir == Path::new(&trace.state_dir) && !systemd::is_enabled(&project);
         is_its.then(|| remove_state(&project, trace)).flatten()
     });
     Ok(pruned.collect())
 }
 
-/// Removes the state of one project, unless a service of it runs.
+/// Removes the state of one project, unless one of its services runs.
 fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     let state_dir = &project.state_dir;
     if !std::fs::symlink_metadata(state_dir).ok()?.is_dir() {
@@ -69,12 +69,12 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     })
 }
 
-/// Whether the daemon with the lock is not ending: its record is removed before the lock is released.
+/// Whether the daemon that holds the lock serves. An ending daemon removes its record before it releases the lock.
 fn serves(state_dir: &Path) -> bool {
     state_dir.join(RECORD).exists()
 }
 
-/// Tries a lock until an ending process has released it.
+/// Tries to acquire a lock until an ending process has released it.
 fn wait_for_lock<T>(acquire: impl Fn() -> Option<T>) -> Option<T> {
     let deadline = clock::now().plus(LOCK_TIMEOUT);
     loop {
@@ -105,7 +105,7 @@ fn lock_services(services: &Path) -> io::Result<Option<Vec<File>>> {
     Ok(Some(locks))
 }
 
-/// The size of all files, links not followed.
+/// The size of all files. Symbolic links are not followed.
 fn directory_size(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries

@@ -1,5 +1,5 @@
-//! The daemon as a unit of systemd: the environment that systemd sets, `sd_notify`, sessions, and the commands that write and
-//! remove the unit.
+//! The daemon as a systemd unit: the environment that systemd sets, `sd_notify`, sessions, and the commands that write
+//! and remove the unit.
 
 mod enable;
 mod notify;

@@ -1,8 +1,8 @@
 //! [`Client`]: blocking HTTP over the daemon's Unix socket, or over TCP to the daemon of another machine. Only this
-//! file names reqwest.
+//! file uses reqwest.
 //!
-//! It distinguishes a socket without a listener ([`Code::DaemonUnreachable`]) from every other failure, because only
-//! that is a reason to start a daemon.
+//! A socket without a listener ([`Code::DaemonUnreachable`]) is distinguished from every other failure, because only
+//! then a daemon is started.
 
 use crate::connection::{CONNECT_TIMEOUT, Connection, tls_config};
 use crate::daemon_address::DaemonAddress;
@@ -22,11 +22,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A Unix socket accepts at once or has no listener.
+/// The time limit for connecting to a Unix socket, which accepts at once or has no listener.
 const UNIX_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The clients of a plugin process, one per daemon: building a client takes longer than a request. The mutex is held
-/// for a lookup only.
+/// only for a lookup.
 #[derive(Default)]
 pub struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
@@ -34,7 +34,7 @@ impl Clients {
     /// The client for this socket. It is not connected yet.
     ///
     /// # Errors
-    /// As [`Clients::for_address`].
+    /// The errors of [`Clients::for_address`].
     pub fn for_socket(&self, socket: &Path) -> Result<Client, Problem> {
         self.for_address(&DaemonAddress::local(socket))
     }
@@ -67,11 +67,13 @@ pub struct Client {
 impl Client {
     fn new(address: &DaemonAddress) -> Result<Self, Problem> {
         let http = Http::builder()
-            // A start may take any time; the limit of a call is in [`Worker`](service_nushell::interruptible::Worker).
+            // A start may take any time; [`Worker`](service_nushell::interruptible::Worker) enforces the limit of a
+            // call.
             .timeout(None)
-            // Connecting is cheaper than detecting that a pooled connection belonged to a daemon that has exited.
+            // Connections are not pooled: connecting is cheaper than detecting a connection to a daemon that has
+            // exited.
             .pool_max_idle_per_host(0)
-            // A token is meant for one daemon and must not be sent elsewhere.
+            // A token is for one daemon and must not be sent to another server.
             .redirect(Policy::none())
             .no_proxy();
         let (http, tls) = match &address.endpoint {
@@ -102,13 +104,13 @@ impl Client {
         matches!(self.address.endpoint, Endpoint::Unix(_))
     }
 
-    /// The same client with a limit for each request.
+    /// The same client with a time limit for each request.
     #[must_use]
     pub fn with_timeout(&self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self.clone() }
     }
 
-    /// The same client with the name of the program that sends the request.
+    /// The same client with the kind of the caller, which it sends with each request.
     #[must_use]
     pub fn acting_as(self, caller: Option<String>) -> Self {
         Self { caller, ..self }
@@ -117,7 +119,7 @@ impl Client {
     /// Opens a bare connection. Also returns the headers that each request on it needs.
     ///
     /// # Errors
-    /// [`Code::DaemonUnreachable`] if no daemon answers.
+    /// [`Code::DaemonUnreachable`] if no daemon responds.
     pub fn connect(&self) -> Result<(Connection, String), Problem> {
         let connection = Connection::connect(&self.address, self.tls.as_ref())
             .map_err(|error| self.connection_error(&error))?;
@@ -132,7 +134,7 @@ impl Client {
     /// Sends a GET request.
     ///
     /// # Errors
-    /// The problem in the answer; [`Code::DaemonUnreachable`] if no daemon answers.
+    /// The problem in the response; [`Code::DaemonUnreachable`] if no daemon responds.
     pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.get(self.url(path, query)?))?)
     }
@@ -165,7 +167,7 @@ impl Client {
     /// Sends a POST request whose response is a stream of rows. Returns once the daemon has accepted it.
     ///
     /// # Errors
-    /// As [`Client::get`], if the daemon refuses the request.
+    /// The errors of [`Client::get`], if the daemon refuses the request.
     pub fn stream<T: DeserializeOwned, B: Serialize>(
         &self,
         path: &str,
@@ -182,7 +184,7 @@ impl Client {
     /// Requests server-sent events and returns their lines, until the daemon ends.
     ///
     /// # Errors
-    /// As [`Client::get`], if the daemon refuses the request.
+    /// The errors of [`Client::get`], if the daemon refuses the request.
     pub fn follow(
         &self,
         path: &str,
@@ -209,7 +211,7 @@ impl Client {
         Ok(response)
     }
 
-    /// A daemon never redirects, and the token is meant for the daemon alone.
+    /// The error of a redirect. A daemon never redirects, and the token must not be sent to another server.
     fn redirect_error(&self, status: StatusCode) -> Problem {
         let address = match &self.address.endpoint {
             Endpoint::Unix(socket) => socket.display().to_string(),
@@ -220,7 +222,7 @@ impl Client {
             .help("something else answers there, such as a proxy or a login page: correct the address")
     }
 
-    /// A host name of valid characters may still be invalid, such as `256.1.1.1`.
+    /// The URL of a request. A host name of valid characters may still be invalid, such as `256.1.1.1`.
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Problem> {
         let base = match &self.address.endpoint {
             Endpoint::Unix(_) => "http://localhost".to_owned(),
@@ -232,7 +234,7 @@ impl Client {
         })
     }
 
-    /// The response, or the problem of an error response.
+    /// Returns the response, or the problem of an error response.
     fn accepted(&self, response: Response) -> Result<Response, Problem> {
         let status = response.status();
         if status.is_success() {
@@ -259,7 +261,8 @@ impl Client {
             Endpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
                 daemon_ended().help("write `https://` if its [orchestrator.api] has `tls`")
             }
-            // A daemon that exits closes its open connections, and one that was just killed still accepts some.
+            // An exiting daemon closes its open connections. The socket of a daemon that was just killed may still
+            // accept some.
             _ if error.is_request() || error.is_body() => daemon_ended(),
             _ => Problem::new(Code::Internal, format!("cannot talk to the daemon: {cause}")),
         }
@@ -290,8 +293,8 @@ impl Client {
         Problem::new(Code::DaemonUnreachable, format!("cannot {what} `{remote}`: {why}")).help(help)
     }
 
-    /// Rewrites a problem for a remote user: the daemon names its own token file, but the wrong token is in a file
-    /// here.
+    /// Rewrites a problem for a remote user: the daemon names its own token file, but the wrong token is in a file of
+    /// this machine.
     pub fn localize(&self, problem: Problem) -> Problem {
         match (&self.address.endpoint, problem.code) {
             (Endpoint::Tcp(remote), Code::Unauthorized) => {
@@ -317,13 +320,13 @@ pub fn service_path(route: &str, service: &str) -> String {
     route.replace("{name}", &encode(service))
 }
 
-/// Percent-encodes characters that would end a path segment or a query value.
+/// Percent-encodes all characters that may end a path segment or a query value.
 fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
             encoded.push(char::from(byte));
         } else {
-            let _ = write!(encoded, "%{byte:02X}"); // a String never fails
+            let _ = write!(encoded, "%{byte:02X}"); // writing to a string cannot fail
         }
         encoded
     })
@@ -353,7 +356,7 @@ fn daemon_ended() -> Problem {
 /// Extracts the data, or the problem, from an envelope.
 ///
 /// # Errors
-/// The problem in the answer; [`Code::Internal`] if the answer is no envelope.
+/// The problem in the response; [`Code::Internal`] if the response is not an envelope.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     open::<T>(json)?.into_result()
 }

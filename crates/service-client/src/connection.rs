@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limit for connecting to another machine.
+/// The time limit for connecting to another machine.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to a daemon.
@@ -39,7 +39,7 @@ pub enum ShutdownHandle {
 
 impl Drop for ShutdownHandle {
     fn drop(&mut self) {
-        // The daemon may have closed it before.
+        // The daemon may have closed the connection already.
         let _ = match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -48,10 +48,10 @@ impl Drop for ShutdownHandle {
 }
 
 impl Connection {
-    /// Connects. The TLS handshake happens with the first read or write.
+    /// Connects to the daemon. The TLS handshake follows with the first read or write.
     ///
     /// # Errors
-    /// If nothing listens there, or the TLS handshake fails.
+    /// There is no listener, or the TLS handshake fails.
     pub fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let remote = match &address.endpoint {
             Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
@@ -68,7 +68,7 @@ impl Connection {
     /// A handle with which another thread ends the connection.
     ///
     /// # Errors
-    /// If the socket cannot be duplicated.
+    /// The socket cannot be duplicated.
     pub fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
         match self {
             Self::Unix(stream) => stream.try_clone().map(ShutdownHandle::Unix),
@@ -77,10 +77,10 @@ impl Connection {
         }
     }
 
-    /// Sets the limit for the next reads.
+    /// Sets the time limit for the next reads.
     ///
     /// # Errors
-    /// If the kernel refuses the limit, such as zero.
+    /// The kernel refuses the limit, such as zero.
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_read_timeout(limit),
@@ -129,7 +129,8 @@ impl Write for Connection {
     }
 }
 
-/// The TLS configuration. It trusts the authority in `ca_file` alone, or else those that the machine trusts.
+/// The TLS configuration. It trusts only the authority in `ca_file`; without a file, the authorities that the machine
+/// trusts.
 ///
 /// # Errors
 /// [`Code::BadRequest`] if the `ca_file` cannot be read or has no certificate.

@@ -1,7 +1,7 @@
 //! Connects to the project's daemon, and starts it if it does not run.
 //!
-//! A daemon starts with the environment of the shell, not of this plugin, and reports the result on its first line of
-//! output ([`StartupMessage`]). It detaches itself. Of two daemons that start at once, one exits.
+//! A daemon starts with the environment of the shell and not of the plugin, reports the result in its first line of
+//! output ([`StartupMessage`]), and detaches itself. If two daemons start at the same time, one exits.
 
 use crate::Caller;
 use crate::client::{Client, Clients};
@@ -20,13 +20,13 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The limit for a daemon's first line, and for its version.
+/// The time limit for a daemon's first line, and for its version.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// The limit for a daemon that another shell is starting.
+/// The time limit for a daemon that another shell is starting.
 const OTHER_START_TIMEOUT: Duration = Duration::from_secs(5);
-/// The limit for a daemon to end after its last response.
+/// The time limit for a daemon to exit after its last response.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The size at which the daemon's log is rotated on the next start.
+/// The size above which the daemon's log is rotated at the next start.
 const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// The number of log lines that explain a failed start.
 const LOG_EXCERPT_LINES: usize = 5;
@@ -48,7 +48,7 @@ pub fn client_at(socket: &Path, clients: &Clients) -> Result<Client, Problem> {
     clients.for_socket(socket)
 }
 
-/// In a directory of another user, any process of that user may own the socket.
+/// Refuses a socket in a directory of another user, because a process of that user may have created the socket.
 fn check_socket_owner(socket: &Path) -> Result<(), Problem> {
     let Some(directory) = socket.parent() else { return Ok(()) };
     let owner = std::fs::symlink_metadata(directory).map_or(0, |directory| directory.uid());
@@ -71,7 +71,7 @@ pub fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> 
 /// The daemon at this address, if its version matches. It is never started, because it runs on another machine.
 ///
 /// # Errors
-/// As [`connect`].
+/// The errors of [`connect`].
 pub fn reach(address: &DaemonAddress, clients: &Clients) -> Result<Client, Problem> {
     check_version(clients.for_address(address)?)
 }
@@ -89,10 +89,10 @@ fn check_version(client: Client) -> Result<Client, Problem> {
         .help("run `service daemon stop` (services keep running), then the command again"))
 }
 
-/// The daemon; it is started if it does not run.
+/// The daemon, which is started if it does not run.
 ///
 /// # Errors
-/// As [`connect`], and the problem with which the daemon ended at its start.
+/// The errors of [`connect`], and the problem with which the daemon ended at its start.
 pub fn connect_or_start(
     project: &Project,
     clients: &Clients,
@@ -112,10 +112,10 @@ pub fn connect_or_start(
 }
 
 /// Stops the running daemon and returns its last status. Waits until its process has ended, so that the next command
-/// reaches neither its socket nor its lock. Another shell may already have started the next daemon.
+/// finds neither its socket nor its lock. Another shell may have started the next daemon by then.
 ///
 /// # Errors
-/// The problem in the answer; [`Code::Timeout`] if the process has not ended after 10 seconds.
+/// The problem in the response; [`Code::Timeout`] if the process has not ended after 10 seconds.
 pub fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Problem> {
     let daemon: view::Daemon = client.post(routes::DAEMON_STOP, options)?;
     // The pid of a remote daemon belongs to another machine.
@@ -136,8 +136,8 @@ pub fn end(client: &Client, options: &[(&str, &str)]) -> Result<view::Daemon, Pr
     Ok(daemon)
 }
 
-/// When a process started, in ticks since the boot; `None` if it has ended. A zombie has ended: the kernel has released
-/// its locks.
+/// When a process started, in ticks since the boot; `None` if the process has ended. A zombie counts as ended, because
+/// the kernel has released its locks.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -147,7 +147,7 @@ fn start_time(pid: u32) -> Option<u64> {
     (!matches!(state, "Z" | "X")).then_some(started)
 }
 
-/// The socket that the daemon has recorded: it may have been started in another environment.
+/// The socket that the daemon has recorded, because the daemon may have been started in another environment.
 fn socket(project: &Project) -> Result<PathBuf, Problem> {
     let record = match std::fs::read(project.record()) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -191,7 +191,7 @@ fn open_log(project: &Project) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(log)
 }
 
-/// Parses the daemon's first line. If there is none, the new lines of its log explain the failure.
+/// Parses the daemon's first line. Without one, the error contains the new lines of the daemon's log.
 fn message(child: Child, log: &Path, already_there: u64) -> Result<StartupMessage, Problem> {
     let silent = |how: String| {
         let problem = Problem::new(Code::DaemonUnreachable, format!("cannot start the daemon: {how}"));
@@ -217,7 +217,7 @@ fn message(child: Child, log: &Path, already_there: u64) -> Result<StartupMessag
     }
 }
 
-/// What a daemon has written first.
+/// The first output of a daemon.
 enum Greeting {
     Line(String),
     /// The daemon has exited without a line.
@@ -242,7 +242,8 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }
 
-/// The daemon's first line. The thread then waits for the process, so that it does not become a zombie.
+/// Reads the daemon's first line on a thread. The thread then waits for the process, so that it does not become a
+/// zombie.
 fn first_line(mut child: Child) -> Receiver<Greeting> {
     let (say, line) = channel();
     std::thread::spawn(move || {
@@ -258,7 +259,7 @@ fn first_line(mut child: Child) -> Receiver<Greeting> {
     line
 }
 
-/// Connects to a daemon that another shell is starting, as soon as it listens.
+/// Connects to a daemon that another shell is starting, once the daemon listens.
 fn wait_for_other_daemon(project: &Project, clients: &Clients) -> Result<Client, Problem> {
     let deadline = Instant::now() + OTHER_START_TIMEOUT;
     let mut pause = Duration::from_millis(2);
@@ -346,7 +347,7 @@ mod tests {
         assert!(problem.help.unwrap().contains("ulimit -f"));
     }
 
-    /// The next daemon answers at once, so that only the process id differs.
+    /// The next daemon responds at once, so that only the process id differs.
     #[test]
     fn a_daemon_has_ended_when_its_process_has_and_not_when_its_socket_is_closed() {
         let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();

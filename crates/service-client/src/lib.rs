@@ -1,6 +1,6 @@
-//! A client of the daemon of a project: it connects, starts the daemon if needed, sends requests and reads streams of rows.
+//! A client of a project's daemon: it connects, starts the daemon if needed, sends requests and reads streams of rows.
 //!
-//! Nothing here knows Nushell. A front passes the environment of its caller ([`Caller`]).
+//! This crate does not depend on Nushell. A front passes the environment of its caller ([`Caller`]).
 
 #![warn(clippy::missing_errors_doc)]
 
@@ -16,7 +16,7 @@ pub mod orchestratord;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// The shell or program on whose behalf a client runs programs.
+/// The shell or program for which a client runs programs.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The environment of the programs.

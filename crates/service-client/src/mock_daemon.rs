@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
-/// A special row: the daemon ends there.
+/// A special row, at which the daemon ends.
 pub const CRASH: &str = "crash";
 
 /// The response to one request.
@@ -44,7 +44,7 @@ pub struct MockDaemon {
 }
 
 impl MockDaemon {
-    /// Listens on a temporary socket and answers each request, given as its head.
+    /// Listens on a temporary socket and responds to each request. `reply` receives the head of the request.
     pub fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = Self::serving_at(&dir.path().join("d.sock"), reply);
@@ -75,7 +75,8 @@ impl MockDaemon {
     }
 }
 
-/// Writes a program. Another process does it, because a file that is open for writing here could not be executed.
+/// Writes a program. Another process writes it, because a file that is open for writing in this process cannot be
+/// executed.
 pub fn program(path: &Path, script: &str) {
     let written = Command::new("sh")
         .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod +x "$0""#])
@@ -115,7 +116,7 @@ fn read_request(stream: &UnixStream) -> Option<String> {
 }
 
 fn answer(mut stream: UnixStream, reply: Reply) {
-    // A client that has hung up is no failure of the test.
+    // A client that has hung up is not a failure of the test.
     let _ = match reply {
         Reply::Json(status, body) => {
             let length = body.len();
@@ -128,7 +129,7 @@ fn answer(mut stream: UnixStream, reply: Reply) {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
             for row in rows {
                 if row == CRASH {
-                    return; // without the last chunk the response counts as cut off
+                    return; // without the last chunk the response is incomplete
                 }
                 let _ = write!(stream, "{:x}\r\n{row}\n\r\n", row.len() + 1);
             }

@@ -1,8 +1,7 @@
-//! [`NdjsonStream`]: a response of one JSON object per line, which may be endless and which another thread can shut
-//! down.
+//! [`NdjsonStream`]: a response of one JSON object per line. It may be endless, and another thread can shut it down.
 //!
-//! The blocking client of reqwest cannot be interrupted while it reads, so this is a client of its own. The daemon
-//! answers in chunks; the last chunk distinguishes a complete response from one that was cut off.
+//! The blocking client of reqwest cannot be interrupted while it reads, so this is a separate client. The daemon
+//! responds in chunks; the last chunk distinguishes a complete response from an interrupted one.
 
 use crate::client::{Client, decode, target};
 use crate::connection::{Connection, ShutdownHandle};
@@ -12,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// The limit for the response head.
+/// The time limit for the response head.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The size of the read buffers. Log lines can be long.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -29,7 +28,8 @@ impl<T: DeserializeOwned> NdjsonStream<T> {
     /// Sends the request. Returns once the daemon has accepted it.
     ///
     /// # Errors
-    /// The problem in the answer, if the daemon refuses the request; [`Code::DaemonUnreachable`] if no daemon answers.
+    /// The problem in the response, if the daemon refuses the request; [`Code::DaemonUnreachable`] if no daemon
+    /// responds.
     pub fn open(
         client: &Client,
         path: &str,
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned> NdjsonStream<T> {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     Problem::new(Code::Timeout, "the daemon did not answer in time")
                 }
-                // TLS rejected the certificate.
+                // The TLS handshake failed.
                 io::ErrorKind::InvalidData => client.connection_error(&error),
                 _ => daemon_ended(),
             }
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> NdjsonStream<T> {
 }
 
 impl<T> NdjsonStream<T> {
-    /// Whether the next row is buffered already and can be read without waiting.
+    /// Whether the next row is buffered, so that it can be read without waiting.
     pub fn has_next(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.buffer().contains(&b'\n'))
     }
@@ -110,7 +110,7 @@ fn daemon_ended() -> Problem {
         .help("services keep running; `service status` shows their states")
 }
 
-/// Parses one row. Most rows are successes, and there may be many, so these are parsed only once.
+/// Parses one row. A successful row, the usual case, is parsed only once.
 fn parse_row<T: DeserializeOwned>(line: &[u8]) -> Result<T, Problem> {
     match serde_json::from_slice::<Envelope<T>>(line) {
         Ok(envelope) => envelope.into_result(),
@@ -118,8 +118,8 @@ fn parse_row<T: DeserializeOwned>(line: &[u8]) -> Result<T, Problem> {
     }
 }
 
-/// A chunked body. Each chunk is its length in hexadecimal, a line end, the bytes and a line end; the last chunk is
-/// empty.
+/// A chunked body. Each chunk consists of its length in hexadecimal, a line end, the bytes and a line end; the last
+/// chunk is empty.
 struct Chunks {
     reader: BufReader<Connection>,
     left: usize,
@@ -131,7 +131,7 @@ impl Chunks {
         let mut length = String::new();
         self.reader.read_line(&mut length)?;
         let digits = length.split([';', '\r', '\n']).next().unwrap_or_default();
-        // An empty length means that the connection was closed.
+        // The length is empty if the connection was closed.
         self.left = usize::from_str_radix(digits, 16).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         self.over = self.left == 0;
         Ok(())
@@ -183,7 +183,7 @@ mod tests {
         let (mut stream, shutdown) = open(&daemon).unwrap();
         let reader = std::thread::spawn(move || stream.next().is_some_and(|row| row.is_err()));
         drop(shutdown);
-        assert!(reader.join().unwrap(), "it ended, and not as an answer ends");
+        assert!(reader.join().unwrap(), "the response ended without its last chunk");
         assert!(daemon.requests()[0].starts_with("GET /api/v1/wait?names=a%20b HTTP/1.1\r\n"));
     }
 

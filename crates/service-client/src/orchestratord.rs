@@ -1,4 +1,4 @@
-//! The program `orchestratord`: how it is found, and one-shot commands without a daemon.
+//! Finds the program `orchestratord`, and runs one-shot commands without a daemon.
 
 use crate::Caller;
 use crate::client::decode;
@@ -35,7 +35,7 @@ pub fn projects(caller: Caller) -> Result<Vec<view::ProjectSummary>, Problem> {
     answer(command)
 }
 
-/// Removes the state of projects that are gone.
+/// Removes the state of deleted projects.
 ///
 /// # Errors
 /// The problem in the answer; [`Code::DaemonUnreachable`] if the program is not found or cannot be run.

@@ -1,5 +1,5 @@
-//! The effect of a changed configuration on running services: which keys differ, and whether a service must be
-//! restarted for them or can continue under its new definition.
+//! The effect of a changed configuration on running services: the keys that differ, and whether a service must be
+//! restarted or can continue under its new definition.
 
 use crate::config::{Backoff, Container, Dependency, Health, Log, Ready, Service};
 use crate::name::Name;
@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 /// The change of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The service is new, or a running service newly depends on it.
+    /// The service is new, or a running service has a new dependency on it.
     Add,
     /// The service is no longer defined, and is stopped.
     Remove,
@@ -19,7 +19,7 @@ pub enum ChangeKind {
     Restart,
     /// The service continues under its new definition.
     Update,
-    /// Nothing.
+    /// The service does not change.
     None,
 }
 
@@ -56,15 +56,15 @@ pub struct Change {
 pub enum ApplyMode {
     /// At once, or at its next use.
     Live,
-    /// At the start of the service, since the process received it.
+    /// At the next start of the service, because the process has received the old value.
     NeedsRestart,
 }
 
-/// The services that are up or meant to be, each with the definition of its last run.
+/// The services that run or have goal up, each with the definition of its last run.
 pub type RunningDefinitions = BTreeMap<Name, Arc<Service>>;
 
-/// Compares running and defined services: first the defined ones in start order, then the removed ones, dependents
-/// first. `known` are the services that are not new.
+/// Compares running and defined services. Returns the defined services in start order, then the removed ones,
+/// dependents first. `known` are the services that are not new.
 pub fn compare(present: &RunningDefinitions, known: &BTreeSet<Name>, next: &Plan) -> Vec<Change> {
     let up: Vec<Id> = present.keys().filter_map(|name| next.id(name)).collect();
     let needed = mask(&next.with_dependencies(&up), next);
@@ -123,7 +123,7 @@ fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     }
     let mut free: BTreeSet<&Name> = left.keys().copied().filter(|name| needed_by[name] == 0).collect();
     let mut changes = Vec::new();
-    // Definitions of different times may form a dependency cycle, which is broken anywhere.
+    // Definitions from different times may form a dependency cycle, which is broken at any service.
     while let Some(name) = free.pop_first().or_else(|| left.keys().next().copied()) {
         for need in left.remove(name).into_iter().flat_map(needs) {
             let Some(count) = needed_by.get_mut(need) else { continue };
@@ -138,15 +138,15 @@ fn removed(present: &RunningDefinitions, next: &Plan) -> Vec<Change> {
     changes
 }
 
-/// The names of a service's dependencies, apart from itself.
+/// The names of a service's dependencies, without the service itself.
 fn needs(service: &Service) -> impl Iterator<Item = &Name> {
     service.dependencies.iter().map(|need| &need.name).filter(|name| **name != service.name)
 }
 
-/// The keys in which two definitions of a service differ, as they stand in the file.
+/// The keys in which two definitions of a service differ, as written in the file.
 pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMode)> {
     use ApplyMode::{Live, NeedsRestart};
-    // Taken apart in full, so that a new key is noticed here.
+    // The patterns name every field, so that a new field is a compile error here.
     let Service {
         name: _,
         span: _,
@@ -193,7 +193,7 @@ pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMod
         ("memory_limit", NeedsRestart, limits.memory == new.limits.memory),
         ("cpu_limit", NeedsRestart, limits.cpu == new.limits.cpu),
         ("oneshot", NeedsRestart, *oneshot == new.oneshot),
-        // Shells request it, not the daemon.
+        // Only shells use `auto`.
         ("auto", Live, *auto == new.auto),
         ("description", Live, *description == new.description),
         ("stop_command", Live, *stop_command == new.stop_command),
@@ -255,7 +255,7 @@ fn ready_keys(old: &Ready, new: &Ready) -> [Key; 4] {
     let Ready { log, notify, timeout, delay } = old;
     [
         ("ready.log", ApplyMode::Live, *log == new.log),
-        // The socket is created at the start.
+        // The notify socket is created at the start.
         ("ready.notify", ApplyMode::NeedsRestart, *notify == new.notify),
         ("ready.timeout", ApplyMode::Live, *timeout == new.timeout),
         ("ready.delay", ApplyMode::Live, *delay == new.delay),
@@ -274,7 +274,7 @@ fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
     ]
 }
 
-/// The shim receives the limits of its log at the start. They are not worth a restart.
+/// The keys of the log. The shim receives them at the start, but a change does not cause a restart.
 fn log_keys(old: &Log, new: &Log) -> [Key; 2] {
     let Log { max_size, max_files } = old;
     [

@@ -30,9 +30,9 @@ pub struct Config {
 /// `[orchestrator]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// `idle_timeout`: after how long an unused daemon exits that a command has started; zero for never.
+    /// `idle_timeout`: the time after which an unused daemon that a command has started exits; zero for never.
     pub idle_timeout: Duration,
-    /// `services.manager_enabled`: whether anything may be started or stopped.
+    /// `services.manager_enabled`: whether services may be started and stopped.
     pub manager_enabled: bool,
     /// `services.auto_start_dependencies`: whether a start includes dependencies.
     pub auto_start_dependencies: bool,
@@ -43,16 +43,16 @@ pub struct Settings {
     pub nu: Option<String>,
     /// `managers.timeout`: the time limit of a manager's call.
     pub manager_timeout: Duration,
-    /// `managers.parallel`: how many calls of managers may be at work at once.
+    /// `managers.parallel`: the maximum number of concurrent calls of a manager that use the processor.
     pub manager_parallel: u32,
-    /// `api`: where the API is answered beside the socket of this user; absent: nowhere.
+    /// `api`: the TCP listener of the API; absent: only the Unix socket.
     pub api: Option<Box<Api>>,
 }
 
 /// `[orchestrator.api]` with a `listen`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Api {
-    /// Where.
+    /// The address of the listener.
     pub listen: SocketAddr,
     /// Accepted values of `Host`, in addition to names of this machine.
     pub hosts: Vec<String>,
@@ -86,7 +86,7 @@ impl Default for Settings {
     }
 }
 
-/// Where something stands in the file.
+/// A range of bytes in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Span {
     /// First byte.
@@ -100,9 +100,9 @@ pub struct Span {
 pub struct Service {
     /// The name.
     pub name: Name,
-    /// Where the name stands.
+    /// The span of the name.
     pub span: Span,
-    /// The origin of its definition.
+    /// The origin of the definition.
     #[serde(default)]
     pub origin: Origin,
     /// The purpose.
@@ -111,29 +111,29 @@ pub struct Service {
     pub manager: Manager,
     /// The start command; for a container, the replacement of the image's command.
     pub start_command: Command,
-    /// `image` and the keys beside it.
+    /// The keys of a container: `image`, `pull`, `ports`, `volumes` and `networks`.
     #[serde(default)]
     pub container: Option<Container>,
     /// The stop command of a manager.
     pub stop_command: Option<String>,
     /// The status command of `manager = "command"`. Exit code 0 means that the service runs.
     pub status_command: Option<String>,
-    /// Options for its manager, as JSON.
+    /// Options for the manager, as JSON.
     #[serde(default)]
     pub with: Option<String>,
     /// The dependencies.
     pub dependencies: Vec<Dependency>,
-    /// The endpoint of its health checks; `None` is a process check.
+    /// The endpoint of the health checks; `None` for a process check.
     pub endpoint: Option<Endpoint>,
     /// The working directory, absolute or relative to the file's directory; absent: the file's directory.
     pub working_dir: Option<String>,
     /// Variables on top of the daemon's environment.
     pub env: Vec<(String, String)>,
-    /// Files of `NAME=value` lines, read at each start; `env` wins over them.
+    /// Files of `NAME=value` lines, read at each start. `env` takes precedence.
     pub env_file: Vec<String>,
-    /// The user that it runs as; requires root.
+    /// The user of the process; requires root.
     pub user: Option<String>,
-    /// Group to run as; absent: the user's own.
+    /// The group of the process; absent: the user's own.
     pub group: Option<String>,
     /// `env_clear`, `pass_env` and `no_new_privileges`.
     #[serde(default)]
@@ -141,19 +141,19 @@ pub struct Service {
     /// `memory_limit` and `cpu_limit`.
     #[serde(default)]
     pub limits: Limits,
-    /// Whether it completes its work and ends.
+    /// Whether the service does its work and exits.
     pub oneshot: bool,
-    /// Whether a shell that enters the project's directory may start it, if the user allows that.
+    /// Whether a shell that enters the project's directory may start the service, if the user allows that.
     #[serde(default)]
     pub auto: bool,
-    /// The policy after an end by itself.
+    /// The policy after the service has ended by itself.
     pub restart: Restart,
-    /// The signal that requests its end (a number of `signal(7)`).
+    /// The signal that requests the end (a number of `signal(7)`).
     pub stop_signal: i32,
     /// The processes that receive the signal.
     #[serde(default)]
     pub kill_mode: KillMode,
-    /// How long it may take to end before it is killed.
+    /// How long the service may take to end before it is killed.
     pub stop_timeout: Duration,
     /// `health`.
     pub health: Health,
@@ -166,7 +166,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service with every default; only the command is missing.
+    /// A service with all defaults, without a command.
     pub fn new(name: Name) -> Self {
         Self {
             name,
@@ -201,12 +201,12 @@ impl Service {
         }
     }
 
-    /// Whether it cannot gain privileges by executing a program.
+    /// Whether the service cannot gain privileges by executing a program.
     pub fn has_no_new_privileges(&self) -> bool {
         self.environment.no_new_privileges.unwrap_or(self.user.is_some())
     }
 
-    /// The sign that a start is complete.
+    /// The condition that completes a start.
     pub fn readiness(&self) -> Readiness {
         if self.oneshot {
             Readiness::Exit
@@ -224,7 +224,8 @@ impl Service {
         self.ready.timeout.or((!self.oneshot).then_some(START_TIMEOUT))
     }
 
-    /// Whether the end of a start is determined by a probe: a one-shot of a manager ends outside the daemon's view.
+    /// Whether a probe determines the end of a start. This also holds for a one-shot of a manager, whose exit the
+    /// daemon cannot see.
     pub fn has_startup_probe(&self) -> bool {
         match self.readiness() {
             Readiness::Probe => true,
@@ -242,8 +243,8 @@ impl Service {
             && self.health.insecure == other.health.insecure
     }
 
-    /// Whether it may be started externally, and its manager can detect that. For `manager = "command"`, only a
-    /// `status_command` can.
+    /// Whether the service may be started externally in a way that its manager detects. `manager = "command"` needs a
+    /// `status_command` for this.
     pub fn may_start_externally(&self) -> bool {
         match &self.manager {
             Manager::Process => false,
@@ -252,12 +253,12 @@ impl Service {
         }
     }
 
-    /// Whether its health is probed. A process without an endpoint is only checked for its existence.
+    /// Whether the health is probed. A process without an endpoint is only checked for existence.
     pub fn is_probed(&self) -> bool {
         self.endpoint.is_some() || self.manager != Manager::Process
     }
 
-    /// Whether it is run by a manager instead of a shim.
+    /// Whether a manager runs the service, instead of a shim.
     pub fn is_managed(&self) -> bool {
         self.manager != Manager::Process
     }
@@ -267,7 +268,7 @@ impl Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// `services.toml`.
+    /// The definition is in `services.toml`.
     #[default]
     File,
     /// The service was added, and remains until it is removed.
@@ -302,7 +303,7 @@ pub struct Command {
 /// The manager of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manager {
-    /// None: the start command is the service, supervised by a shim.
+    /// No manager: the start command is the service, supervised by a shim.
     Process,
     /// A built-in Nushell module: `command`, `systemd` ...
     BuiltIn(String),
@@ -324,16 +325,16 @@ impl Manager {
     }
 }
 
-/// One edge.
+/// One edge of the dependency graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
-    /// The service needed.
+    /// The dependency.
     pub name: Name,
-    /// Where that stands in the file.
+    /// The span of the dependency in the file.
     pub span: Span,
     /// The condition on the dependency before this service starts.
     pub condition: Condition,
-    /// The policy when the condition ceases to hold.
+    /// The policy when the dependency is lost.
     pub when_lost: WhenLost,
 }
 
@@ -364,7 +365,7 @@ impl Condition {
 /// The policy of a running service after the loss of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum WhenLost {
-    /// Nothing.
+    /// The dependent continues.
     #[default]
     Keep,
     /// The dependent is stopped, and started again when the dependency is back.
@@ -389,7 +390,7 @@ pub enum Restart {
     OnFailure,
     /// The service is restarted.
     Always,
-    /// As [`Always`](Self::Always): requested stops persist in either case.
+    /// Equal to [`Always`](Self::Always), because a requested stop always persists.
     UnlessStopped,
 }
 

@@ -8,29 +8,30 @@ use serde::{Deserialize, Serialize};
 /// The endpoint of a health check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Endpoint {
-    /// `http://host[:port]/path`: a GET answered with an accepted status.
+    /// `http://host[:port]/path`: passes if a GET is answered with an accepted status.
     Http(String),
-    /// `https://...`: the same over TLS.
+    /// `https://...`: like `http://`, over TLS.
     Https(String),
-    /// `tcp://host:port`: a connection that is accepted.
+    /// `tcp://host:port`: passes if the connection is accepted.
     Tcp(String),
-    /// `unix:///path` or `unix://@name`: the same on a Unix socket, with a path or an abstract name.
+    /// `unix:///path` or `unix://@name`: passes if the Unix socket with this path or abstract name accepts the
+    /// connection.
     Unix(String),
-    /// `dns://server:port/name`: an answer with at least one record.
+    /// `dns://server:port/name`: passes if the answer has at least one record.
     Dns {
         /// Address and port of the server.
         server: String,
         /// The queried name.
         name: String,
     },
-    /// `exec:command`: a command that ends with code 0.
+    /// `exec:command`: passes if the command ends with code 0.
     Exec(String),
 }
 
-/// Why something is not an endpoint.
+/// Why a text is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// No scheme that we know.
+    /// The scheme is unknown.
     #[error("`{0}` is not an endpoint")]
     Scheme(String),
     /// The scheme requires further parts.
@@ -44,7 +45,7 @@ pub enum InvalidEndpoint {
 }
 
 impl InvalidEndpoint {
-    /// The schemes there are.
+    /// The help with all schemes.
     pub const HELP: &str = "use http://, https://, tcp://host:port, unix:///path, unix://@name, dns://server:port/name or exec:command";
 }
 
@@ -52,7 +53,7 @@ impl InvalidEndpoint {
 const DNS_PORT: u16 = 53;
 
 impl Endpoint {
-    /// Reads an endpoint.
+    /// Parses an endpoint.
     pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
         let incomplete = |form| InvalidEndpoint::Incomplete { endpoint: text.to_owned(), form };
         if let Some(command) = text.strip_prefix("exec:") {
@@ -83,7 +84,7 @@ impl Endpoint {
         }
     }
 
-    /// The name of its kind.
+    /// The name of the endpoint's kind.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",

@@ -18,7 +18,7 @@ use alloc::string::{String, ToString};
 
 /// The exit code of `sh` and of many servers for a port in use (`EADDRINUSE`).
 const ADDRESS_IN_USE: i32 = 98;
-/// A shell adds this to the signal that ended its command.
+/// The offset that a shell adds to the signal of its command, for an exit code.
 const BY_SIGNAL: i32 = 128;
 
 impl<'a> ExplainContext<'a> {
@@ -40,7 +40,7 @@ impl<'a> ExplainContext<'a> {
     }
 }
 
-/// The state of a service in one sentence; and the command that would help, if any.
+/// The state of a service in one sentence, and the command that helps, if any.
 pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) -> (String, Option<String>) {
     let owned = |text: &str| text.to_string();
     let run = |command: &str| Some(format!("run `service {command} {name}`"));
@@ -138,7 +138,8 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
     }
 }
 
-/// The interpreter of a service: the output of Python stays in a buffer unless the definition says otherwise.
+/// The interpreter of a service. It matters for Python, whose output stays in a buffer unless the definition prevents
+/// this.
 fn runtime(service: &Service) -> Runtime {
     let command = &service.start_command;
     let is_python = |word: &str| {
@@ -188,7 +189,7 @@ fn free_the_port(holder: &str) -> String {
     format!("end {holder}, or change one of the two ports")
 }
 
-/// The holder of its port, which is the most likely reason of its end.
+/// Names the holder of the port, which is the most likely reason of the service's end.
 fn describe_port_conflict(context: &ExplainContext<'_>) -> String {
     context.holder.map(|holder| format!("; its port is held by {holder}")).unwrap_or_default()
 }
@@ -196,7 +197,7 @@ fn describe_port_conflict(context: &ExplainContext<'_>) -> String {
 fn describe_failure(failure: &Failure, context: &ExplainContext<'_>) -> String {
     match failure {
         Failure::Exited(exit) => {
-            // The check of a manager's service is the status that the manager reported.
+            // For a manager's service, the check has the message that the manager reported.
             let reported = context.check.filter(|_| *exit == Exit::Unreported);
             let reported = reported.map(|message| format!(": {message}")).unwrap_or_default();
             format!("it {}{reported}{}", describe_exit(*exit), describe_leftover(context))
@@ -225,7 +226,7 @@ fn starting(context: &ExplainContext<'_>) -> String {
     format!("it is starting{why}{left}")
 }
 
-/// The end of its previous run, if that is why it starts again.
+/// The end of the previous run, if it is the reason of this start.
 fn describe_previous_exit(snapshot: &Snapshot) -> String {
     match snapshot.last_exit {
         Some(exit) if snapshot.restarts > 0 && snapshot.ended.is_none() && !exit.is_success() => {
@@ -235,7 +236,7 @@ fn describe_previous_exit(snapshot: &Snapshot) -> String {
     }
 }
 
-/// The missing sign of readiness.
+/// Describes the missing condition of readiness.
 pub fn missing_sign(context: &ExplainContext<'_>) -> Option<String> {
     if let Some(pattern) = context.ready {
         if context.lines == 0 {

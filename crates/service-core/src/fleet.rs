@@ -1,13 +1,13 @@
-//! [`Fleet`]: all services together. It propagates requests and events along the graph and returns effects.
+//! [`Fleet`]: all services of a project. It propagates requests and events along the graph, and returns effects.
 //!
-//! Two steps, as in dinit: a request first sets goals, then every unblocked service moves. Whenever a service changes,
-//! it and its neighbours become *dirty*, and each dirty service is then reconciled once:
+//! As in dinit, there are two steps: a request first sets goals, and then every unblocked service starts or stops. When
+//! a service changes, it and its neighbours become *dirty*, and each dirty service is then reconciled once:
 //!
-//! - goal up, stopped, every dependency satisfied: it is unblocked to start;
-//! - goal not up, running, no running dependent left to stop before it: it is unblocked to stop;
+//! - goal up, stopped, and every dependency satisfied: the service may start;
+//! - goal not up, running, and no running dependent that must stop first: the service may stop;
 //! - running, and a dependency is no longer satisfied: `when_lost` decides.
 //!
-//! So a service starts the moment its own conditions hold, whatever its level.
+//! A service therefore starts as soon as its own dependencies are satisfied, whatever its level.
 
 mod changed;
 mod describe;
@@ -42,11 +42,11 @@ pub struct Fleet {
     asking: Asking,
 }
 
-/// The order that is being carried out.
+/// The request that is being carried out.
 #[derive(Debug, Clone, Default)]
 struct Asking {
     requester: Option<Requester>,
-    /// For each included service the named one that includes it.
+    /// For each included service, the named service that includes it.
     named: BTreeMap<Id, Id>,
 }
 
@@ -64,9 +64,9 @@ pub struct ServiceEffect {
 /// Whether a request includes related services: dependencies of a start, dependents of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagate {
-    /// The request includes them.
+    /// The request includes related services.
     Yes,
-    /// Only the named services.
+    /// The request includes only the named services.
     No,
 }
 
@@ -93,7 +93,7 @@ impl Fleet {
         fleet
     }
 
-    /// The graph.
+    /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
@@ -103,12 +103,12 @@ impl Fleet {
         &self.machines[id.index()]
     }
 
-    /// When [`Fleet::handle_timeouts`] should be called.
+    /// When [`Fleet::handle_timeouts`] must be called next.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The effects in order; empties the list.
+    /// Returns the effects in order, and empties the list.
     pub fn take_effects(&mut self) -> Vec<ServiceEffect> {
         core::mem::take(&mut self.orders)
     }
@@ -118,7 +118,7 @@ impl Fleet {
         self.changed.drain()
     }
 
-    /// A fleet of another plan. A service in both plans keeps its state.
+    /// Replaces the plan. A service in both plans keeps its state.
     pub fn replan(&mut self, plan: Arc<Plan>, now: Moment) {
         let mut next = Self::new(plan, self.random);
         for id in next.plan.ids() {
@@ -139,7 +139,7 @@ impl Fleet {
         self.machines[id.index()].set_running_definition(definition);
     }
 
-    /// Continues services under the definitions of the plan, as far as their changes allow it.
+    /// Updates running services to the definitions of the plan, if only live keys differ.
     pub fn update(&mut self, ids: &[Id], now: Moment) {
         for id in ids {
             self.machines[id.index()].update(self.plan.service(*id), now);
@@ -148,7 +148,7 @@ impl Fleet {
         self.reconcile(now);
     }
 
-    /// Makes the present run of a service its last one.
+    /// Makes the present run of a service its last run: the service is not started again.
     pub fn decommission(&mut self, id: Id) {
         self.machines[id.index()].decommission();
         self.mark_dirty(id);
@@ -163,7 +163,7 @@ impl Fleet {
         let is_left = machine.state().is_alive();
         match found {
             Discovered::Exited { run: ended, event } if ended == run => self.step(id, event, now),
-            // The record of an earlier run does not tell how this one has ended.
+            // The record of an earlier run does not have the exit of this one.
             Discovered::Exited { .. } | Discovered::Absent if is_left => {
                 self.step(id, Event::TreeExited(Exit::Unknown), now);
             }
@@ -174,12 +174,12 @@ impl Fleet {
         }
     }
 
-    /// Lets recalled services go on.
+    /// Reconciles the restored services.
     pub fn resume(&mut self, now: Moment) {
         self.reconcile(now);
     }
 
-    /// The first dependency of one of `ids` that is neither satisfied nor among them.
+    /// The first service in `ids` with a dependency that is neither satisfied nor in `ids`; and this dependency.
     pub fn missing_dependency(&self, ids: &[Id]) -> Option<(Id, Id)> {
         let among: BTreeSet<Id> = ids.iter().copied().collect();
         ids.iter()
@@ -188,8 +188,8 @@ impl Fleet {
             .map(|(id, need)| (id, need.on))
     }
 
-    /// Requests that these services run. Returns all included services in start order. A completed one-shot is as
-    /// requested; a restart runs it again.
+    /// Requests that these services run. Returns all included services in start order. A completed one-shot counts as
+    /// started; a restart runs it again.
     pub fn start(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let wanted = match relatives {
             Propagate::Yes => self.plan.with_dependencies(ids),
@@ -219,9 +219,8 @@ impl Fleet {
         wanted
     }
 
-    /// Requests that these services restart, with their running dependents. Inactive services are started, with their
-    /// dependencies. A completed one-shot is run again only if it is named. Returns all included services in start
-    /// order.
+    /// Requests that these services and their running dependents restart. Inactive services are started with their
+    /// dependencies. A completed one-shot runs again only if it is named. Returns all included services in start order.
     pub fn restart(&mut self, ids: &[Id], relatives: Propagate, now: Moment) -> Vec<Id> {
         let (again, wanted) = self.restarted(ids, relatives);
         self.trace(ids, &again);
@@ -238,8 +237,8 @@ impl Fleet {
         wanted
     }
 
-    /// The services that a restart of these would stop and start, and all services that it would start; both in start
-    /// order.
+    /// The services that a restart of these would both stop and start, and all services that it would start; each in
+    /// start order.
     pub fn restarted(&self, ids: &[Id], relatives: Propagate) -> (Vec<Id>, Vec<Id>) {
         let mut again = self.stop_set(ids, relatives);
         let named: BTreeSet<Id> = ids.iter().copied().collect();
@@ -255,14 +254,14 @@ impl Fleet {
         (again, wanted)
     }
 
-    /// Marks requested services as changed, so that a waiter is answered about an unchanged service, too.
+    /// Marks requested services as changed, so that a waiter gets a row for an unchanged service, too.
     fn answer(&mut self, wanted: &[Id]) {
         for id in wanted {
             self.changed.insert(*id);
         }
     }
 
-    /// The named services and their dependents that run or should run, in start order.
+    /// The named services, and their dependents that run or have goal up, in start order.
     fn stop_set(&self, ids: &[Id], relatives: Propagate) -> Vec<Id> {
         match relatives {
             Propagate::No => self.plan.sorted(ids.iter().copied()),
@@ -279,7 +278,7 @@ impl Fleet {
         }
     }
 
-    /// Whether it is a completed one-shot.
+    /// Whether the service is a completed one-shot.
     pub fn is_done(&self, id: Id) -> bool {
         let machine = self.machine(id);
         machine.definition().oneshot
@@ -349,14 +348,14 @@ impl Fleet {
     fn reconcile(&mut self, now: Moment) {
         let mut looked_at = BTreeSet::new();
         loop {
-            // First goals propagate along the graph, so that a service notices a loss before the lost dependency is
-            // started again, and waits for dependents that stop before it.
+            // Goals propagate along the graph first. A service therefore notices a lost dependency before the
+            // dependency is started again, and waits for dependents that must stop first.
             while let Some(id) = self.dirty.pop() {
                 looked_at.insert(id);
                 self.changed.insert(id);
                 self.apply_lost_dependencies(id);
             }
-            // Then one unblocked service moves.
+            // Then one service that may start or stop does so.
             let Some(id) = looked_at.pop_first() else { break };
             if self.can_start(id) || self.can_stop(id) {
                 self.step(id, Event::Unblocked, now);
@@ -385,7 +384,7 @@ impl Fleet {
             && !self.plan.dependents(id).iter().any(|id| holds_back(&id))
     }
 
-    /// Whether the condition of an edge holds now, with a goal that keeps it.
+    /// Whether the condition of an edge holds now, and the dependency's goal keeps it so.
     pub fn is_satisfied(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
         let wanted = machine.goal() == Goal::Up || machine.is_unmanaged();
@@ -401,8 +400,8 @@ impl Fleet {
         }
     }
 
-    /// Whether the condition of an edge held and no longer does. A starting dependency is not lost, so that a new
-    /// daemon, which checks its services again, disturbs nothing. A dependency in an unknown state is not lost either.
+    /// Whether the condition of an edge no longer holds. A starting dependency is not lost, because a new daemon checks
+    /// its services again, which must not affect dependents. A dependency in an unknown state is not lost either.
     fn is_lost(&self, need: DependencyEdge) -> bool {
         let machine = self.machine(need.on);
         match (machine.state(), machine.goal()) {
@@ -420,7 +419,7 @@ impl Fleet {
         self.plan.dependencies(id).iter().copied().find(|need| !self.is_satisfied(*need))
     }
 
-    /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: it spreads delays, and is not for security.
+    /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>: used to spread delays, not for security.
     fn jitter(&mut self) -> u32 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -7,20 +7,20 @@ use crate::time::Moment;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// How a service is now.
+/// The health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Nothing runs, so nothing is healthy or not.
+    /// The service does not run.
     #[default]
     None,
-    /// The service runs, and no check has decided yet.
+    /// The service runs, and no check has determined the health yet.
     Pending,
     /// The process exists, and no check is defined.
     Alive,
     /// The last checks passed.
     Healthy,
-    /// `retries` checks in a row have failed.
+    /// `retries` consecutive checks have failed.
     Unhealthy,
 }
 
@@ -36,18 +36,18 @@ impl Health {
         }
     }
 
-    /// Whether every defined check passes.
+    /// Whether the service runs and all of its checks, if any, pass.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Alive | Self::Healthy)
     }
 }
 
-/// What keeps a check from passing, beside the health of the service.
+/// A cause of a failed check that has its own help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckFault {
     /// There was no answer within `health.timeout`.
     Timeout,
-    /// The certificate of the server, or the file of `health.ca_file`.
+    /// The server's certificate is not trusted, or `health.ca_file` cannot be used.
     Certificate,
 }
 
@@ -58,24 +58,25 @@ pub enum ProbeResult {
     Success,
     /// The check failed or took too long.
     Failure,
-    /// A manager that counts failures itself reports it unhealthy.
+    /// A manager, which counts failures itself, reports the service as unhealthy.
     ConfirmedFailure,
     /// The result is unknown.
     Unknown,
 }
 
-/// Counts the results of one run. A single failure does not make it unhealthy; a single success makes it healthy.
+/// Counts the results of one run. A single success makes the service healthy; only several consecutive failures make it
+/// unhealthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tracker {
     health: Health,
     failures: u32,
-    /// A former check had decided: failures of the new one count at once.
+    /// Whether failures count during `start_period`, because an earlier check has determined the health.
     #[serde(default)]
     has_started: bool,
 }
 
 impl Tracker {
-    /// For a run that begins.
+    /// A run that begins.
     pub fn pending() -> Self {
         Self { health: Health::Pending, failures: 0, has_started: false }
     }
@@ -96,17 +97,17 @@ impl Tracker {
         Self { has_started: self.has_started || self.health != Health::Pending, ..Self::pending() }
     }
 
-    /// The state so far.
+    /// The health so far.
     pub fn health(self) -> Health {
         self.health
     }
 
-    /// Failures in a row.
+    /// The number of consecutive failures.
     pub fn failures(self) -> u32 {
         self.failures
     }
 
-    /// Counts a verdict, `age` after the launch.
+    /// Counts a result, `age` after the launch.
     pub fn count(&mut self, verdict: ProbeResult, rules: &config::Health, age: Duration) {
         match verdict {
             ProbeResult::Success => *self = Self::healthy(),
@@ -127,13 +128,13 @@ impl Tracker {
     }
 }
 
-/// Shortest pause between two checks while a service starts.
+/// The minimum delay between two checks while a service starts.
 const MIN_STARTUP_PROBE_INTERVAL: Duration = Duration::from_millis(2);
-/// Longest pause between two checks while a service starts.
+/// The maximum delay between two checks while a service starts.
 const MAX_STARTUP_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time of the next check of a starting service: after a tenth of its starting time, so that polling delays a start
-/// by at most a tenth; at least 2 ms, at most 1 s.
+/// The time of the next check of a starting service. The delay is a tenth of the time since the launch, so that polling
+/// delays a start by at most a tenth; but at least 2 ms and at most 1 s.
 pub fn next_startup_probe(since: Moment, now: Moment) -> Moment {
     now.plus((now.since(since) / 10).clamp(MIN_STARTUP_PROBE_INTERVAL, MAX_STARTUP_PROBE_INTERVAL))
 }

@@ -1,8 +1,9 @@
-//! Decides: the meaning of the configuration, the start order, and when a service is ready, healthy, due or given up.
+//! The decisions: the meaning of the configuration, the start order, and when a service is ready, healthy, restarted or
+//! given up.
 //!
-//! Pure: `no_std`, no clock, no process, no file, no socket. Time comes in as a [`Moment`] and goes out as a deadline
-//! ([`Fleet::next_deadline`]); events come in as [`Event`](service::Event)s, and actions go out
-//! as [`Effect`](service::Effect)s.
+//! This crate is pure: `no_std`, without clocks, processes, files and sockets. The input is the time as a [`Moment`],
+//! and [`Event`](service::Event)s; the output is [`Effect`](service::Effect)s, and a deadline
+//! ([`Fleet::next_deadline`]).
 //!
 //! ```text
 //! Config --Plan::compile--> Plan --Fleet::new--> Fleet <-- requests, events

@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, string::String};
 use core::{borrow::Borrow, fmt, ops::Deref};
 use serde::{Deserialize, Serialize};
 
-/// Longest name, in bytes.
+/// The maximum length of a name.
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// The name of a service: ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most
@@ -14,7 +14,7 @@ pub const MAX_NAME_BYTES: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
-/// Why a name cannot be.
+/// A text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` cannot be a service's name: use at most 64 letters, digits, `.`, `_` and `-`, and begin with a letter or digit"

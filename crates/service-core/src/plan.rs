@@ -1,4 +1,4 @@
-//! [`Plan`]: a valid configuration: every dependency exists, and there is no dependency cycle.
+//! [`Plan`]: a valid configuration, in which every dependency exists and there is no dependency cycle.
 
 mod graph;
 mod id;
@@ -29,7 +29,7 @@ pub struct Plan {
 /// An invalid relation between services.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Two services of one name.
+    /// Two services with the same name.
     #[error("service `{name}` is defined twice")]
     Duplicate {
         /// The name.
@@ -46,7 +46,7 @@ pub enum PlanError {
         dependency: Name,
         /// The place of the dependency.
         span: Span,
-        /// The name that may be meant.
+        /// The most similar name.
         suggestion: Option<Name>,
     },
     /// A dependency cycle.
@@ -55,7 +55,7 @@ pub enum PlanError {
         /// Each service of the cycle, with the place of its dependency on the next one.
         edges: Vec<(Name, Span)>,
     },
-    /// More services than can be numbered.
+    /// There are more services than can be numbered.
     #[error("{0} services are more than this program can number")]
     TooMany(usize),
 }
@@ -119,12 +119,12 @@ impl Plan {
         &self.settings
     }
 
-    /// How many services there are.
+    /// The number of services.
     pub fn len(&self) -> usize {
         self.services.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no services.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty()
     }
@@ -164,7 +164,7 @@ impl Plan {
         self.levels[id.index()]
     }
 
-    /// Every service after its dependencies; by level, then in the order of the file.
+    /// All services, each after its dependencies: by level, then in the order of the file.
     pub fn order(&self) -> &[Id] {
         &self.order
     }
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn each_knot_is_told_by_a_circle_of_its_own() {
-        // Two and two, each pair with the first of the next.
+        // The services form pairs. Each pair is a cycle, and also depends on the first service of the next pair.
         let pair =
             |nth: usize| if nth.is_multiple_of(2) { vec![nth + 1, (nth + 2) % 1_000] } else { vec![nth - 1] };
         let mut services: Vec<Service> = (0..998).map(|nth| needing(nth, &pair(nth))).collect();

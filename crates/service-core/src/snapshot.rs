@@ -1,4 +1,4 @@
-//! [`Snapshot`]: the outside view of one service, in the terms of users.
+//! [`Snapshot`]: the state of one service, as users see it.
 
 use crate::health::Health;
 use crate::plan::{DependencyEdge, Id};
@@ -7,7 +7,7 @@ use crate::time::Moment;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-/// One service at this moment. The daemon adds facts of the machine (pid, memory, wall clock).
+/// One service at this moment. The daemon adds facts about the machine (pid, memory, wall clock).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The service.
@@ -20,25 +20,25 @@ pub struct Snapshot {
     pub health: Health,
     /// The coarse status.
     pub status: Status,
-    /// Number of its last run.
+    /// Number of the last run.
     pub run: u64,
     /// When the process of this run was launched, while it exists.
     pub launched: Option<Moment>,
     /// The origin of that run.
     pub starter: StartedBy,
-    /// The exit status of the last run; during a run, of the run before. `None` if that run never began.
+    /// The exit status of the last run; during a run, of the previous run. `None` if that run never began.
     pub last_exit: Option<Exit>,
-    /// The number of the run that ended so.
+    /// The number of the run with this exit status.
     pub exit_run: Option<u64>,
-    /// The number of restarts by its policy since the last request.
+    /// The number of restarts by the policy since the last request.
     pub restarts: u32,
-    /// The reason of its state, if the state alone does not tell.
+    /// The reason of the state, if it is not evident from the state.
     pub reason: Option<String>,
-    /// The awaited dependency, if its goal is up and it cannot start yet.
+    /// The awaited dependency, if the goal is up and the service cannot start yet.
     pub waits_for: Option<DependencyEdge>,
-    /// The origin of its goal.
+    /// The origin of the goal.
     pub asked: Option<Arc<RequestOrigin>>,
-    /// Why the last run was ended, if it did not end by itself.
+    /// Why the orchestrator ended the last run; `None` if the run ended by itself.
     pub ended: Option<Arc<str>>,
     /// When the last run was launched, ended or not.
     pub began: Option<Moment>,
@@ -70,7 +70,7 @@ impl Status {
 }
 
 impl Snapshot {
-    /// The cause of its state; `None` if it changed by itself.
+    /// The cause of the state; `None` if the service changed by itself.
     pub fn by(&self) -> Option<&str> {
         match &self.state {
             State::Stopping { cause: Cause::Failure(failure), .. }
@@ -95,7 +95,7 @@ impl Snapshot {
         }
     }
 
-    /// The name of its state.
+    /// The name of the state.
     pub fn state_word(&self) -> &'static str {
         self.state.as_str(self.goal)
     }

@@ -1,4 +1,4 @@
-//! "did you mean": the most similar of the existing words.
+//! Finds the most similar existing word, for "did you mean".
 
 use crate::name::MAX_NAME_BYTES;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use core::mem::swap;
 const MAX_CANDIDATES: usize = 2_000;
 
 /// The word most similar to `typo` among `words`, if it is similar enough: at most a third differs, or one is a prefix
-/// of the other. A text longer than any name or key has none.
+/// of the other. `None` for a text that is longer than any name or key.
 pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if typo.len() > MAX_NAME_BYTES {
         return None;
@@ -22,7 +22,7 @@ pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
             true => MAX_NAME_BYTES,
             false => letters.len().max(other.len()) / 3,
         };
-        // A word that is no nearer is not measured further.
+        // The distance of a word that is not nearer is not computed completely.
         let most = found.map_or(most, |(nearest, _)| most.min(nearest.saturating_sub(1)));
         if found.is_some_and(|(nearest, _)| nearest == 0) {
             break;
@@ -35,7 +35,7 @@ pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; `None` for more than `most`.
-/// Libraries for it need `std`.
+/// Existing libraries need `std`.
 fn distance(one: &[char], other: &[char], most: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > most {
         return None;
@@ -55,7 +55,7 @@ fn distance(one: &[char], other: &[char], most: usize) -> Option<usize> {
             let swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
             row[j] = if swapped { plain.min(earlier[j - 2] + 1) } else { plain };
         }
-        // No later row is nearer than the nearer of two.
+        // Distances in later rows are not smaller than the minimum of two successive rows.
         if row[..=other.len()].iter().chain(&last[..=other.len()]).all(|distance| *distance > most) {
             return None;
         }

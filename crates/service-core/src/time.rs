@@ -1,4 +1,4 @@
-//! [`Moment`]: a point on a clock that only the world can read.
+//! [`Moment`]: a point on a clock outside the core.
 
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -19,13 +19,13 @@ impl Moment {
         self.0
     }
 
-    /// The moment this much later; the end of time if there is none.
+    /// The moment this much later; the last representable moment on overflow.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// The time since `earlier`; zero if it is later.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -4,7 +4,7 @@ use nu_protocol::{LabeledError, Span, Spanned};
 use service_api::{Code, Problem};
 use std::fmt::Write;
 
-/// The error for a problem. The label is at the first of `names` that the message mentions, or else at `head`.
+/// The error for a problem. The label is at the first of `names` that the message mentions; without one, at `head`.
 pub fn labeled(problem: &Problem, names: &[Spanned<String>], head: Span) -> LabeledError {
     let meant = names.iter().find(|name| problem.message.contains(&format!("`{}`", name.item)));
     labeled_at(problem, meant.map_or(head, |name| name.span))
@@ -25,7 +25,7 @@ pub fn invalid_call(code: &str, message: &str, label: &str, span: Span) -> Label
     LabeledError::new(message).with_code(format!("service::{code}")).with_label(label, span)
 }
 
-/// The problem as one cell of a table.
+/// The problem as the text of a table cell.
 pub fn cell(problem: &Problem) -> String {
     let lines = problem.log.iter().fold(String::new(), |lines, line| lines + "\n| " + line);
     match &problem.help {
@@ -35,7 +35,7 @@ pub fn cell(problem: &Problem) -> String {
     }
 }
 
-/// The code as scripts see it.
+/// The code in the form for scripts.
 pub fn code(code: Code) -> String {
     format!("service::{}", code.as_str())
 }
@@ -45,7 +45,7 @@ pub fn code(code: Code) -> String {
 fn text(problem: &Problem) -> String {
     let mut text = problem.message.clone();
     if let Some(place) = &problem.place {
-        let _ = write!(text, "\n{place}"); // a String never fails
+        let _ = write!(text, "\n{place}"); // writing to a string cannot fail
     }
     for line in &problem.log {
         let _ = write!(text, "\n  | {line}");

@@ -1,8 +1,7 @@
-//! [`Worker`]: blocking work on a thread, which a call abandons on ctrl-c or at a deadline.
+//! [`Worker`]: blocking work on a thread. A call abandons the work on ctrl-c or at a deadline.
 //!
 //! Nushell does not end a plugin's call on ctrl-c; the call itself has to return. The work therefore runs on a thread,
-//! and the call receives from one channel that carries both the items and the signal. Abandoned work ends when it sends
-//! its next item.
+//! and the call reads one channel with both the items and the signal. Abandoned work ends when it sends its next item.
 
 use crate::progress::StatusLine;
 use nu_plugin::EngineInterface;
@@ -10,10 +9,10 @@ use nu_protocol::{HandlerGuard, ShellError, SignalAction};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The limit of queued items. When it is reached the work waits, so that a slow consumer uses bounded memory.
+/// The maximum number of queued items. When it is reached, the work waits, so that a slow consumer uses bounded memory.
 const MAX_QUEUED: usize = 256;
 
-/// What the waiting call receives.
+/// An event for the waiting call.
 #[derive(Debug)]
 pub enum WorkerEvent<T> {
     /// An item of the work.
@@ -22,7 +21,7 @@ pub enum WorkerEvent<T> {
     Finished,
     /// The user pressed ctrl-c.
     Interrupted,
-    /// Nothing arrived within the limit.
+    /// No event arrived within the limit.
     TimedOut,
 }
 
@@ -33,7 +32,7 @@ pub struct EventSender<T> {
     queued: SyncSender<()>,
 }
 
-/// The receiving side of work on a thread.
+/// The receiving end of work on a thread.
 pub struct Worker<T> {
     events: Receiver<WorkerEvent<T>>,
     queued: Receiver<()>,
@@ -59,13 +58,13 @@ impl<T: Send + 'static> Worker<T> {
         engine: &EngineInterface,
         work: impl FnOnce(&EventSender<T>) + Send + 'static,
     ) -> Result<Self, ShellError> {
-        // Only an interrupt ends the call: Nushell sends a reset before every prompt, also while a background job waits
-        // here.
+        // Only an interrupt ends the call, because Nushell also sends a reset before every prompt while a background
+        // job waits here.
         Self::spawn_until(engine, &|action| action == SignalAction::Interrupt, work)
     }
 
-    /// Starts the work of a stream that could outlive its pipeline. The work also ends at the next prompt, when nothing
-    /// reads the stream any more.
+    /// Starts the work of a stream that could outlive its pipeline. The work also ends at the next prompt, when the
+    /// stream is not read any more.
     pub fn until_prompt(
         engine: &EngineInterface,
         work: impl FnOnce(&EventSender<T>) + Send + 'static,
@@ -91,8 +90,8 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { events, queued, _handler: handler })
     }
 
-    /// Waits for the next event and shows the progress meanwhile. On a timeout the progress stays on the terminal,
-    /// because most often the wait continues.
+    /// Waits for the next event and shows the progress meanwhile. After a timeout the progress remains on the terminal,
+    /// because the wait usually continues.
     pub fn receive_with_progress(&self, progress: &mut StatusLine, due: Option<Instant>) -> WorkerEvent<T> {
         loop {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -115,7 +114,7 @@ impl<T: Send + 'static> Worker<T> {
             None => self.events.recv().map_err(RecvTimeoutError::from),
         };
         if let Ok(WorkerEvent::Item(_)) = event {
-            let _ = self.queued.try_recv(); // it was queued with the item
+            let _ = self.queued.try_recv(); // the entry of the item
         }
         event.unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => WorkerEvent::TimedOut,

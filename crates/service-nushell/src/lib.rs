@@ -1,6 +1,6 @@
-//! Rows, errors and progress as Nushell shows them, and the environment and the project of the shell that makes a call.
+//! Converts rows, errors and progress for Nushell, and reads the environment and the project of the calling shell.
 //!
-//! Commands are in `nu_plugin_service`, and connections in `service-client`.
+//! The commands are in `nu_plugin_service`, and the connections in `service-client`.
 
 pub mod error;
 pub mod interruptible;

@@ -1,7 +1,7 @@
-//! [`StatusLine`]: a status line on the terminal that shows what a call waits for, and that is cleared afterwards.
+//! [`StatusLine`]: a status line on the terminal that shows the progress of a call, and that is cleared afterwards.
 //!
-//! It is drawn only on standard error, only on a terminal, and only after a moment without events: Nushell prints rows
-//! as they arrive, and each needs an empty line.
+//! The line is drawn on standard error, only on a terminal, and only after [`SHOW_DELAY`] without events, because
+//! Nushell prints rows as they arrive and needs an empty line for them.
 
 use jiff::Timestamp;
 use nu_plugin::{EngineInterface, EvaluatedCall};
@@ -20,11 +20,11 @@ use unicode_width::UnicodeWidthChar;
 const SHOW_DELAY: Duration = Duration::from_millis(300);
 /// The interval at which the line is redrawn.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
-/// The limit of services in the line; the others are counted.
+/// The maximum number of services in the line. Further ones are counted.
 const MAX_SHOWN: usize = 3;
-/// The columns that stay free: the terminal prints `^C` there, which must not wrap.
+/// The number of columns that stay free, because the terminal prints `^C` after the line.
 const MARGIN: usize = 3;
-/// The limit for the request of a service's last line.
+/// The time limit for the request of a service's last line.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The width if the terminal does not report one.
 const DEFAULT_WIDTH: usize = 80;
@@ -51,7 +51,8 @@ struct Feed {
 }
 
 impl StatusLine {
-    /// A line that is not drawn yet. `names`: the services to show, joined by commas; empty: all in transition.
+    /// A line that is not drawn yet. `names` are the services to show, joined by commas; if empty, all services in
+    /// transition.
     pub fn new(what: impl Into<String>, engine: &EngineInterface, client: Client, names: String) -> Self {
         let what = stderr().is_terminal().then(|| what.into());
         let now = Instant::now();
@@ -101,7 +102,7 @@ impl StatusLine {
         print(&format!("\r{}\x1b[K", fit_width(&line, width.saturating_sub(MARGIN))));
     }
 
-    /// Clears the line for a moment, because something is about to be printed.
+    /// Clears the line, because other output follows.
     pub fn clear(&mut self) {
         self.quiet_since = Instant::now();
         if std::mem::take(&mut self.drawn) {
@@ -109,7 +110,7 @@ impl StatusLine {
         }
     }
 
-    /// Prints, below the terminal's `^C`, that ctrl-c has ended the wait and not the action.
+    /// Prints, below the terminal's `^C`, that the action continues after the end of the wait.
     pub fn interrupted(&mut self) {
         let line = if self.drawn { "" } else { "\n" };
         self.clear();
@@ -148,7 +149,7 @@ impl Feed {
     }
 }
 
-/// Adds the last output of a service to the reason for which it waits for its next start.
+/// Adds the last output of a service to its reason, if it waits for its next start.
 fn add_last_output(status: &mut view::Status, client: &Client) {
     let why: Result<view::Why, _> = client.get(&service_path(routes::SERVICE_WHY, &status.name), &[]);
     let lines = why.map(|why| why.log).unwrap_or_default();
@@ -159,7 +160,7 @@ fn add_last_output(status: &mut view::Status, client: &Client) {
     }
 }
 
-/// Whether the call runs in a background job: the user may be typing where the line would be drawn.
+/// Whether the call runs in a background job. The line is not drawn then, because the user may be typing.
 fn is_background_job(engine: &EngineInterface) -> bool {
     let id = engine.find_decl("job id").ok().flatten().and_then(|job_id| {
         let call = EvaluatedCall::new(Span::unknown());
@@ -187,14 +188,14 @@ fn describe_progress(
         line.push_str(&describe(state, now));
     }
     if shown.len() > MAX_SHOWN {
-        let _ = write!(line, ", and {} more", shown.len() - MAX_SHOWN); // a String never fails
+        let _ = write!(line, ", and {} more", shown.len() - MAX_SHOWN); // writing to a string cannot fail
     }
     line
 }
 
 fn describe(status: &view::Status, now: Timestamp) -> String {
     let details = status.details.as_ref();
-    // The reason of a waiting service says more than its state.
+    // The reason of a waiting service is more informative than its state.
     let reason =
         details.and_then(|details| details.reason.as_deref()).and_then(|reason| reason.lines().next());
     if let ("waiting", Some(reason)) = (status.state.as_str(), reason) {
@@ -217,7 +218,7 @@ fn seconds(seconds: u64) -> String {
     }
 }
 
-/// The part of the line that fits the width, without characters that move the cursor.
+/// The part of the line that fits into the width, without characters that move the cursor.
 fn fit_width(line: &str, width: usize) -> String {
     let mut room = width;
     let line = service_api::printable(line);

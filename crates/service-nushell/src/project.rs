@@ -13,8 +13,8 @@ pub fn find(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, 
     in_environment(engine, |around| Project::find(config, around))
 }
 
-/// As [`find`]. Without a project, and without a named one, the user's own project, which is created if it does not
-/// exist.
+/// Like [`find`]. If there is no project and none is named, the result is the user's own project, which is created if
+/// missing.
 pub fn find_or_own(engine: &EngineInterface, config: Option<&Path>) -> Result<Project, Problem> {
     in_environment(engine, |around| match Project::find(config, around) {
         Err(problem) if problem.code == Code::NoProject && config.is_none() && around.named().is_none() => {

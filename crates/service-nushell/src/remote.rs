@@ -13,7 +13,7 @@ use std::path::Path;
 /// The keys of `$env.config.plugins.service`.
 const KEYS: [&str; 3] = ["url", "token_file", "ca_file"];
 
-/// The daemon of another machine that the shell is configured for; `None` if there is none.
+/// The configured daemon of another machine; `None` if there is none.
 pub fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Problem> {
     let wrong = |message: String| {
         Problem::new(Code::BadRequest, format!("cannot use $env.config.plugins.service: {message}"))

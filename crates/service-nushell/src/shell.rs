@@ -1,7 +1,6 @@
-//! The working directory and the environment of the shell that makes a call.
+//! The working directory and the environment of the calling shell.
 //!
-//! The plugin's own process has the environment of the moment at which it was started; only the engine knows the
-//! current one.
+//! The plugin's process has the environment from the time of its start; only the engine has the current one.
 
 use nu_plugin::EngineInterface;
 use nu_protocol::{ShellError, Spanned, Value};
@@ -12,12 +11,12 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Variables that describe the shell itself and are not passed on.
+/// Variables that describe the shell itself. They are not passed on.
 const SHELL_VARIABLES: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
-/// The variable in which Nushell keeps the conversions of variables to text.
+/// The variable with Nushell's conversions of variables to text.
 const CONVERSIONS: &str = "ENV_CONVERSIONS";
 
-/// The directory of the shell. If it is deleted, Nushell does not name it, but `$env.PWD` does.
+/// The directory of the shell. If the directory was deleted, Nushell does not return it, but `$env.PWD` has its path.
 pub fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     match engine.get_current_dir() {
         Ok(directory) => Ok(directory.into()),
@@ -28,14 +27,14 @@ pub fn directory(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     }
 }
 
-/// The existing directory of the shell.
+/// The directory of the shell, which must exist.
 pub fn here(engine: &EngineInterface) -> Result<PathBuf, Problem> {
     let directory = directory(engine)?;
     if directory.is_dir() { Ok(directory) } else { Err(gone::directory(&directory)) }
 }
 
-/// The environment that an external program of this shell would have: `$env.ENV_CONVERSIONS` converts values to text
-/// first, as Nushell does.
+/// The environment that an external program of this shell would have. Like in Nushell, `$env.ENV_CONVERSIONS` converts
+/// values to text first.
 ///
 /// # Errors
 /// [`Code::Internal`] if the engine does not answer, or if a conversion fails.
@@ -68,12 +67,12 @@ pub fn environment(engine: &EngineInterface) -> Result<HashMap<String, String>, 
 /// This shell as the caller of a client.
 ///
 /// # Errors
-/// As [`environment`].
+/// The errors of [`environment`].
 pub fn caller(engine: &EngineInterface) -> Result<Caller, Problem> {
     Ok(Caller { environment: environment(engine)?, nu: nu() })
 }
 
-/// A path relative to the shell's directory; `~` is its home.
+/// A path relative to the shell's directory; `~` is the home directory.
 pub fn path(engine: &EngineInterface, written: &str) -> Result<PathBuf, Problem> {
     let rest = written.strip_prefix("~/");
     let home = || {
@@ -92,8 +91,8 @@ pub fn nu() -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok()
 }
 
-/// A variable as text, with `~` in a list of directories replaced by `home`. Closures, records and similar values are
-/// left out, because only Nushell understands them.
+/// A variable as text, with `~` in a list of directories replaced by `home`. `None` for closures, records and similar
+/// values, which have no text.
 pub fn text(name: &str, value: &Value, home: Option<&str>) -> Option<String> {
     let expand = |dir: &Value| {
         let dir = dir.coerce_str().ok()?;

@@ -1,4 +1,4 @@
-//! `--since`: a duration back from now, a datetime, or the number of an event, in the form of the API.
+//! Converts `--since` to the form of the API: a duration before now, a datetime, or the number of an event.
 
 use crate::error::invalid_call;
 use jiff::{SignedDuration, Timestamp};

@@ -72,11 +72,11 @@ impl Row for view::Change {
         let mut row = record! {
             "service" => Value::string(self.service, span),
             "change" => Value::string(self.change, span),
-            // As text: a terminal of 80 columns would not show the items of a list.
+            // The keys are text, because a terminal of 80 columns would not show the items of a list.
             "because" => Value::string(self.because.join(", "), span),
             "affects" => Value::string(self.affects.join(", "), span),
         };
-        // A rare column, so it exists only where it has a value.
+        // This column exists only if it has a value, because it rarely has one.
         if !self.warnings.is_empty() {
             row.push("warning", Value::string(self.warnings.join("; "), span));
         }
@@ -126,7 +126,7 @@ impl Row for Outcome {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["error"];
 
     fn into_row(self, span: Span) -> Value {
-        // A rare column, so it exists only where it has a value.
+        // This column exists only if it has a value, because it rarely has one.
         let note = self.note.map(|note| Value::string(note, span));
         let mut row = Value::record(
             record! {
@@ -262,7 +262,7 @@ fn filesize(bytes: Option<u64>, span: Span) -> Value {
         .map_or(Value::nothing(span), |bytes| Value::filesize(i64::try_from(bytes).unwrap_or(i64::MAX), span))
 }
 
-/// A number of things as an integer.
+/// A count as an integer.
 pub fn count(number: usize, span: Span) -> Value {
     Value::int(i64::try_from(number).unwrap_or(i64::MAX), span)
 }
@@ -282,8 +282,8 @@ fn duration(nanoseconds: f64, span: Span) -> Value {
     Value::duration(nanoseconds as i64, span)
 }
 
-/// A datetime in the local time zone, as Nushell's own are. Text that is no datetime, from a newer daemon for example,
-/// stays text.
+/// A datetime in the local time zone, like Nushell's own. Text that is not a datetime, for example from a newer daemon,
+/// remains text.
 fn date(rfc3339: String, span: Span) -> Value {
     match rfc3339.parse::<chrono::DateTime<chrono::FixedOffset>>() {
         Ok(time) => Value::date(time.with_timezone(&chrono::Local).fixed_offset(), span),

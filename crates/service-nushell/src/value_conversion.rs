@@ -38,7 +38,7 @@ pub fn to_json(value: &Value) -> Result<Json, LabeledError> {
     })
 }
 
-/// In whole units, so that a message about it shows the user's own value.
+/// A duration in whole units, so that a message shows the user's own value.
 fn duration(nanoseconds: i64) -> String {
     match nanoseconds {
         whole if whole % SECOND == 0 => format!("{}s", whole / SECOND),
@@ -47,7 +47,7 @@ fn duration(nanoseconds: i64) -> String {
     }
 }
 
-/// The span of this cell, or of the nearest value around it.
+/// The span of this cell, or of the innermost existing value that contains it.
 pub fn find_span(rows: &[Value], cell: &Cell) -> Option<Span> {
     let mut value = rows.get(cell.row)?;
     for key in &cell.path {

@@ -1,8 +1,8 @@
-//! [`Across`]: a command that also accepts rows of `service projects` from the pipe, and then runs in each of those
+//! [`Across`]: a command that also accepts rows of `service projects` from the pipe, and then runs in each of these
 //! projects.
 //!
-//! Every project is called before the first row is returned: a consumer that takes only some rows still acts on all
-//! projects. An error in one project does not stop the others.
+//! Every project is called before the first row is returned, so that the command acts on all projects even if the
+//! consumer reads only some rows. An error in one project does not stop the others.
 
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface, EvaluatedCall, PluginCommand};
@@ -59,8 +59,8 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
             input => input,
         };
         let projects = match &input {
-            // An empty table of projects selects no daemon, not even this project's. The other commands check the
-            // columns themselves.
+            // An empty table of projects selects no daemon, not even the present project's. Other commands handle an
+            // empty table themselves.
             PipelineData::Value(Value::List { vals, .. }, _) if vals.is_empty() && self.is_about_daemon() => {
                 Some(Projects::Many(Vec::new()))
             }
@@ -70,7 +70,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> PluginCommand for Across<C> {
         let run = |call: &EvaluatedCall, input| self.0.run(plugin, engine, call, input);
         match projects {
             None => run(call, input),
-            // The item of a closure does not contradict a project that is named.
+            // With `--config` the piped input may be the item of a closure, so it is ignored.
             Some(_) if call.get_flag_value("config").is_some() => run(call, PipelineData::empty()),
             Some(Projects::One(path)) => run(&call_for(call, path), PipelineData::empty()),
             Some(Projects::Many(_)) if call.has_flag("follow")? => Err(invalid_call(
@@ -109,7 +109,7 @@ impl<C: PluginCommand<Plugin = ServicePlugin>> Across<C> {
         call: &EvaluatedCall,
         run: impl Fn(&EvaluatedCall, PipelineData) -> Result<PipelineData, LabeledError>,
     ) -> PipelineData {
-        // A project that is gone has nothing left, and a daemon that does not run cannot be stopped.
+        // A deleted project has no rows, and a daemon that does not run need not be stopped.
         let is_nothing = |error: &LabeledError| match error.code.as_deref() {
             Some(found) if found == code(Code::NoProject) => true,
             Some(found) if found == code(Code::DaemonUnreachable) => self.is_about_daemon(),
@@ -179,7 +179,7 @@ enum Projects {
     Many(Vec<Spanned<String>>),
 }
 
-/// The projects of these rows; `None` if they are no rows of `service projects`.
+/// The projects of these rows; `None` if they are not rows of `service projects`.
 fn projects(value: &Value) -> Option<Projects> {
     match value {
         Value::List { vals, .. } if !vals.is_empty() => {
@@ -189,7 +189,8 @@ fn projects(value: &Value) -> Option<Projects> {
     }
 }
 
-/// A row of `service projects` has no service name, but a path and either the daemon's state or the state directory.
+/// The project of a row of `service projects`. Such a row has no service name, but a path and either the daemon's state
+/// or the state directory.
 fn project(row: &Value) -> Option<Spanned<String>> {
     let Value::Record { val, .. } = row else { return None };
     let is_about_one = val.contains("daemon") || val.contains("state_dir");

@@ -10,7 +10,7 @@ pub(super) enum ActionKind {
     Restart,
     /// Apply the whole file.
     Apply,
-    /// Stop a service that was added, and remove its definition.
+    /// Stop an added service, and remove its definition.
     Remove,
 }
 

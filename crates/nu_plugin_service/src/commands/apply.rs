@@ -73,7 +73,8 @@ impl PluginCommand for Apply {
             rollback: !call.has_flag("no-rollback")?,
             timeout_ms: timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         };
-        // The daemon enforces the time limit of each step, and there may be several steps between two rows.
+        // The daemon enforces the time limit of each step. There is no limit between two rows, because several steps
+        // may run in between.
         run_action::send(ActionKind::Apply, body, session, None, true)
     }
 }

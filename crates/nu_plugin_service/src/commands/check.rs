@@ -79,13 +79,13 @@ impl PluginCommand for Check {
             )?,
             None => Session::open_here(plugin, engine, call, &Selection::Unspecified)?,
         };
-        // A module can be checked only by Nushell.
+        // Only Nushell can check a manager module.
         let nu = shell::nu().map(|nu| nu.to_string_lossy().into_owned());
         let words =
             ["check".to_owned()].into_iter().chain(nu.into_iter().flat_map(|nu| ["--nu".to_owned(), nu]));
         let findings: Vec<Finding> = session.one_shot(words.collect())?;
         match call.has_flag("strict")?.then(|| check_result(&findings)).flatten() {
-            // The error replaces the rows: Nushell shows no row of a table that ends in an error.
+            // The error replaces the rows, because Nushell shows no rows of a table that ends with an error.
             Some(problem) => Err(labeled_at(&problem, call.head)),
             None => Ok(table(findings, call.head)),
         }
@@ -103,7 +103,7 @@ fn check_result(findings: &[Finding]) -> Option<Problem> {
 fn describe(finding: &Finding) -> String {
     let mut words = format!("{}: {}", finding.severity.as_str(), finding.message);
     if let (Some(line), Some(column)) = (finding.line, finding.column) {
-        let _ = write!(words, "\n --> {}:{line}:{column}", finding.file); // a String never fails
+        let _ = write!(words, "\n --> {}:{line}:{column}", finding.file); // writing to a string cannot fail
     }
     if let Some(help) = &finding.help {
         let _ = write!(words, "\nhelp: {help}");

@@ -1,6 +1,6 @@
-//! [`CommandResult`]: decides whether the rows of a start, stop or restart amount to an error, and builds it.
+//! [`CommandResult`]: decides whether the rows of a start, stop or restart make the command fail, and builds the error.
 //!
-//! Nushell shows no row of a table that ends in an error, so the error contains what the rows would have shown.
+//! Nushell shows no rows of a table that ends with an error, so the error contains the information of the rows.
 
 use super::action::ActionKind;
 use nu_protocol::{LabeledError, Span, Spanned};
@@ -11,7 +11,7 @@ use service_nushell::error::{label, labeled_at};
 const MAX_LISTED: usize = 5;
 /// The limit of failed services whose cause an error contains.
 const MAX_CAUSE_COUNT: usize = 30;
-/// The number of rows from which a summary line is printed.
+/// The minimum number of rows for which a summary line is printed.
 const MIN_SUMMARY_ROWS: usize = 5;
 /// The limit of successful services that an error lists.
 const MAX_LISTED_OK: usize = 12;
@@ -27,7 +27,7 @@ pub(super) struct CommandResult {
 }
 
 impl CommandResult {
-    /// An empty result. `strict`: any failure is an error, and not only the failure of all named services.
+    /// An empty result. With `strict`, any failure is an error, and not only the failure of all named services.
     pub(super) fn new(action: ActionKind, strict: bool) -> Self {
         Self { action, strict, named_ok: false, failed: Vec::new(), done: Vec::new() }
     }
@@ -41,7 +41,7 @@ impl CommandResult {
         }
         let name = format!("`{}`", outcome.name);
         if outcome.action == Action::RolledBack {
-            // Its earlier action was undone.
+            // The rollback has undone the earlier action of the service.
             self.done.iter_mut().for_each(|(_, names)| names.retain(|done| *done != name));
             self.done.retain(|(_, names)| !names.is_empty());
         }
@@ -69,7 +69,8 @@ impl CommandResult {
         ))
     }
 
-    /// The error after the last row, with a label at each failed name. Failed dependencies explain it.
+    /// The error after the last row, with a label at each failed name. It also contains the problems of failed
+    /// dependencies.
     pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
         let mut error = self.failure(names, head)?;
         let done: Vec<String> =
@@ -102,7 +103,7 @@ impl CommandResult {
         }
     }
 
-    /// The problem of one service, with those of its dependencies that it does not mention.
+    /// The problem of one service, with the problems of its dependencies that its message does not mention.
     fn problem(&self, outcome: &Outcome, relatives: &[&Outcome]) -> Problem {
         let mut problem = outcome.error.clone().unwrap_or_else(|| {
             Problem::new(Code::Internal, format!("cannot {} `{}`", self.action.as_str(), outcome.name))
@@ -118,8 +119,8 @@ impl CommandResult {
         problem
     }
 
-    /// One problem for several services: a line with their names, the code of the first, and the whole problem of each with its
-    /// help.
+    /// One problem for several services: a line with their names, the code of the first one, and the problem of each
+    /// with its help.
     fn summary(&self, failed: &[&Outcome], relatives: &[&Outcome]) -> Problem {
         let names: Vec<_> =
             failed.iter().take(MAX_LISTED).map(|outcome| format!("`{}`", outcome.name)).collect();
@@ -148,7 +149,7 @@ impl CommandResult {
     }
 }
 
-/// The services of one action.
+/// The line for the services of one action.
 fn describe_done(action: Action, names: &[String]) -> String {
     let label = match action {
         Action::RolledBack => "as before",

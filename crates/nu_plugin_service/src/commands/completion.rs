@@ -1,5 +1,5 @@
-//! Completion of service names. It runs while the user types: it has a short limit, starts no daemon and shows no
-//! error.
+//! Completion of service names. It runs while the user types, so it has a short time limit, starts no daemon and shows
+//! no errors.
 
 use crate::plugin::ServicePlugin;
 use nu_plugin::{DynamicCompletionCall, EngineInterface};
@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// The limit of a completion.
+/// The time limit of a completion.
 const COMPLETION_TIMEOUT: Duration = Duration::from_millis(150);
-/// The part of the limit for the daemon, which answers within a few milliseconds unless it hangs.
+/// The part of this limit for the daemon, which responds within a few milliseconds unless it hangs.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(75);
 
-/// The services that a command applies to. They come first; the others follow with their state as the reason.
+/// The services that a command applies to. They come first; the other services follow, and their state shows why.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CompletionKind {
     All,
@@ -71,7 +71,7 @@ fn suggestions(
     if config(call).is_none()
         && let Some(address) = remote::configured(engine)?
     {
-        // Another machine may take the whole limit, and there is no other source.
+        // The daemon of another machine may use the whole limit, because there is no other source.
         return query_daemon(&plugin.clients.for_address(&address)?.with_timeout(COMPLETION_TIMEOUT), kind);
     }
     let project = project::find(engine, config(call).as_deref())?;
@@ -83,7 +83,7 @@ fn suggestions(
     })
 }
 
-/// Requests services and states from the daemon, both at once.
+/// Requests services and states from the daemon, concurrently.
 fn query_daemon(client: &Client, kind: CompletionKind) -> Result<Vec<DynamicSuggestion>, Problem> {
     std::thread::scope(|scope| {
         let status = scope.spawn(|| client.get(routes::STATUS, &[]));
@@ -110,7 +110,8 @@ fn read_definitions(
     services.recv_timeout(limit).unwrap_or_else(|_| Ok(Vec::new()))
 }
 
-/// Sorts the applicable services first. The others follow, because a missing name would look undefined.
+/// Sorts the services to which the command applies first. The others follow, because a missing name would look
+/// undefined.
 fn sort_candidates(
     services: Vec<view::Service>,
     kind: CompletionKind,
@@ -137,7 +138,7 @@ fn state<'a>(name: &str, status: &'a [view::Status]) -> Option<&'a str> {
     status.iter().find(|row| row.name == name).map(|row| row.state.as_str())
 }
 
-/// The name, with its state and its description as far as they are known.
+/// The name, with the state and the description if known.
 fn suggestion(service: view::Service, status: &[view::Status]) -> DynamicSuggestion {
     let state = state(&service.name, status).unwrap_or_default();
     let words = [state, service.description.as_str()];

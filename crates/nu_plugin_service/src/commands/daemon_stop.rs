@@ -61,8 +61,8 @@ impl PluginCommand for DaemonStop {
         let session = Session::open(plugin, engine, call, &Selection::Unspecified)?;
         let services = if call.has_flag("services")? { "true" } else { "false" };
         let end = move |client: &Client| launch::end(client, &[("services", services)]);
-        // The response decides and not an earlier check: the lock of a daemon that was killed is held for a moment
-        // longer.
+        // The response shows whether a daemon ran. An earlier check could be wrong, because the lock of a killed daemon
+        // is held for a moment longer.
         let daemon = match session.request_if_running(end)? {
             Some(daemon) => daemon,
             None if services == "true" && session.has_services() => session.request(end)?,

@@ -111,7 +111,7 @@ impl PluginCommand for Events {
         };
         let since = since(call)?;
         let by = call.get_flag::<String>("by")?.filter(|by| !by.is_empty());
-        // A filter by actor shows the actor's column.
+        // A filter by actor also shows the column `by`.
         let long = call.has_flag("long")? || by.is_some();
         if call.has_flag("follow")? {
             if let Some(tail) = call.get_flag_value("tail") {

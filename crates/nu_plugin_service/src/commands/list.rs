@@ -89,7 +89,7 @@ fn pick(all: &[view::Service], names: &[Spanned<String>]) -> Result<Vec<view::Se
     names.iter().map(find).collect()
 }
 
-/// Longer names are not compared.
+/// The maximum length of names that are compared.
 const MAX_COMPARED_CHARS: usize = 64;
 
 fn unknown(name: &str, all: &[view::Service]) -> Problem {

@@ -29,7 +29,7 @@ const ALL: &str = "all";
 const FOLLOW_TAIL: i64 = 10;
 /// The interval at which an idle stream checks that it is still read.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
-/// The approximate size of the chunks of text.
+/// The approximate size of a chunk of text.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) struct Logs;
@@ -42,7 +42,7 @@ impl PluginCommand for Logs {
     }
 
     fn signature(&self) -> Signature {
-        // With `--raw` the result is a string, so the type can only be any.
+        // With `--raw` the result is a string, so the output type is `any`.
         selecting(self.name(), &Type::Any)
             .named(
                 "tail",
@@ -65,7 +65,7 @@ impl PluginCommand for Logs {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`stream` is stdout or stderr, or shim for a message of the shim. LogRows survive the end of the \
+        "`stream` is stdout or stderr, or shim for a message of the shim. Logs survive the end of the \
          service, the daemon and the shell. With --follow new lines follow, across restarts of the service \
          and of the daemon, those of managers within two seconds; an incomplete line is shown after a short \
          silence, and its continuation as a row of its own. --raw prints text instead of rows, with the name \
@@ -160,7 +160,7 @@ impl PluginCommand for Logs {
     completes!(All);
 }
 
-/// These names, or those of all services.
+/// These names; without any, the names of all services.
 fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     if !names.is_empty() {
         return Ok(names.split(',').map(str::to_owned).collect());
@@ -169,7 +169,7 @@ fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-/// The lines as they arrive, until ctrl-c.
+/// The rows of the lines as they arrive, until ctrl-c.
 struct LogRows {
     follower: LogFollower,
     session: Session,
@@ -201,8 +201,8 @@ impl Iterator for LogRows {
 }
 
 impl LogRows {
-    /// The next line, or the end. A plugin learns that a stream is no longer read only at its next row, so an idle
-    /// stream checks that the shell still answers.
+    /// The next line, or the end. A plugin notices only at its next row that its stream is not read any more, so an
+    /// idle stream checks that the shell still responds.
     fn receive(&mut self) -> WorkerEvent<Result<view::LogLine, Problem>> {
         loop {
             match self.follower.receive(Some(LIVENESS_INTERVAL)) {
@@ -229,7 +229,7 @@ impl LogRows {
         }
     }
 
-    /// Notifies the user that the default limit has cut the result.
+    /// Notifies the user that the default limit has truncated the result.
     fn print_truncation(&mut self) {
         let counts = self.counts.take().unwrap_or_default();
         let cut: Vec<_> = counts
@@ -243,10 +243,11 @@ impl LogRows {
         }
     }
 
-    /// Appends the text of the next lines, each after its service's name if there are several; `width` is the length of
-    /// the longest name. Waits for one line and appends those that are there as well. Returns whether more may come.
+    /// Appends the text of the next lines: waits for one line, and also appends the lines that have already arrived.
+    /// With several services, each line follows its service's name; `width` is the length of the longest name. Returns
+    /// whether there may be more lines.
     fn text(&mut self, text: &mut Vec<u8>, width: Option<usize>) -> Result<bool, ShellError> {
-        // Nushell calls again after the end if there was a last chunk.
+        // Nushell calls again after the last chunk.
         if self.over {
             return Ok(false);
         }

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limit for a daemon's answer.
+/// The time limit for a daemon's response.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Projects;
@@ -123,7 +123,7 @@ struct Found {
     status: Option<Vec<view::Status>>,
 }
 
-/// Requests the status of every daemon, all at the same time.
+/// Requests the status of all daemons, concurrently.
 fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<Found> {
     let ask = |project: &view::ProjectSummary| -> Option<Vec<view::Status>> {
         let client = launch::client_at(Path::new(project.socket.as_ref()?), clients).ok()?;
@@ -138,7 +138,7 @@ fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<Found>
     })
 }
 
-/// A project with its paths, which few users need and which are wide.
+/// A project with its paths, which are wide and rarely needed.
 struct Long(Found);
 
 impl Row for Long {

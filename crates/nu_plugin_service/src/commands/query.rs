@@ -1,4 +1,4 @@
-//! [`Query`]: one call of a command that only reads about services.
+//! [`Query`]: one call of a command that only reads data of services.
 
 use crate::plugin::ServicePlugin;
 use crate::selector::Selection;
@@ -29,14 +29,14 @@ pub(super) fn keep_last<T>(tail: Option<usize>, mut rows: Vec<T>) -> Vec<T> {
     rows
 }
 
-/// The selected services, and the session.
+/// The selected services, and the session of the call.
 pub(super) struct Query {
     pub(super) selection: Selection,
     pub(super) session: Session,
 }
 
 impl Query {
-    /// Reads names and pipe; `None` for an empty pipe.
+    /// Reads the names and the pipe; `None` for an empty pipe.
     pub(super) fn open(
         plugin: &ServicePlugin,
         engine: &EngineInterface,
@@ -56,7 +56,7 @@ impl Query {
         self.selection.names().iter().map(|name| name.item.clone()).collect()
     }
 
-    /// Adds a word that an error about it can label.
+    /// Adds an argument that an error can label.
     pub(super) fn mark(&mut self, word: Spanned<String>) {
         self.session.names.push(word);
     }

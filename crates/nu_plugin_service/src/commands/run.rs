@@ -136,7 +136,7 @@ impl PluginCommand for Run {
         let command = Span::new(first.span.start, last.span.end);
         let timeout = run_action::timeout(call)?;
         let mut session = Session::open_anywhere(plugin, engine, call)?;
-        // A local directory means nothing on another machine.
+        // A local directory has no meaning on another machine.
         let here = || shell::here(engine).map_err(|problem| labeled_at(&problem, call.head));
         let here = if session.is_remote() { None } else { Some(here()?.display().to_string()) };
         let keys = definition(here.as_deref(), call, &words)?;
@@ -164,7 +164,7 @@ impl PluginCommand for Run {
     }
 }
 
-/// The words of the command. `true` and `false` are programs too.
+/// The words of the command. Nushell parses `true` and `false` as booleans, but they are programs here.
 fn words(call: &EvaluatedCall) -> Result<Vec<Spanned<String>>, LabeledError> {
     let word = |value: &Value| Ok(Spanned { item: value.coerce_string()?, span: value.span() });
     call.positional.iter().map(word).collect()

@@ -1,7 +1,7 @@
 //! The common part of `service start`, `stop` and `restart`. Rows arrive as services finish.
 //!
-//! Rows are data, also those of failed services, which come last. The stream ends in an error only if every named
-//! service failed, or with `--strict` or `--all` if any service failed.
+//! A failed service is a row as well; these rows come last. The stream ends with an error only if every named service
+//! failed, or with `--strict` or `--all` if any service failed.
 
 use super::action::ActionKind;
 use super::command_result::CommandResult;
@@ -24,7 +24,7 @@ use service_nushell::table::{Row, metadata, table};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The limit of services that the command to undo an action names.
+/// The maximum number of services in the command that undoes an action.
 const MAX_NAMED: usize = 5;
 
 /// The signature, without the flag that excludes dependencies or dependents.
@@ -84,7 +84,7 @@ pub(super) fn send(
     due: Option<Instant>,
     strict: bool,
 ) -> Result<PipelineData, LabeledError> {
-    // Connecting is a step of its own: after a ctrl-c during it, no request is sent.
+    // Connecting is a separate step, so that a ctrl-c during it prevents the request.
     let client = session.request(|client| Ok(client.clone()))?.acting_as(caller(&session.engine));
     let mut progress = StatusLine::new(action.participle(), &session.engine, client.clone(), String::new());
     progress.set_undo(undo_command(action, &session.names));
@@ -114,11 +114,11 @@ fn undo_command(action: ActionKind, names: &[Spanned<String>]) -> Option<String>
     };
     let services: Vec<&str> = names.iter().map(|name| name.item.as_str()).collect();
     let whom = if services.is_empty() { "--all".to_owned() } else { services.join(" ") };
-    // More names do not fit the line, and `--all` would stop other services too.
+    // More names do not fit into the line, and `--all` would affect other services too.
     (services.len() <= MAX_NAMED).then(|| format!("service {opposite} {whom}"))
 }
 
-/// The program that acts on behalf of the shell: `service hook` sets `$env.SERVICE_CALLER`.
+/// The kind of the caller, if the call is automatic: `service hook` sets `$env.SERVICE_CALLER`.
 fn caller(engine: &EngineInterface) -> Option<String> {
     let caller = engine.get_env_var("SERVICE_CALLER").ok()??;
     caller.as_str().ok().filter(|caller| *caller == "hook").map(str::to_owned)
@@ -141,7 +141,8 @@ enum Report {
     Broken(Problem),
 }
 
-/// Returns once the daemon has accepted the request, so that its refusal is an error of the command and not of a row.
+/// Sends the request, and returns once the daemon has accepted it, so that a refusal is an error of the command and not
+/// of a row.
 fn send_request(
     action: ActionKind,
     request: impl Serialize + Send + 'static,
@@ -182,7 +183,7 @@ fn report(
     Ok(())
 }
 
-/// The rows as they arrive, followed by those of failed services and by the error, if there is one.
+/// The rows as they arrive, followed by the rows of failed services and by the error, if any.
 struct ActionRows {
     worker: Worker<Report>,
     session: Session,
@@ -191,7 +192,7 @@ struct ActionRows {
     due: Option<Instant>,
     result: CommandResult,
     any_returned: bool,
-    /// The rows of failed services, which come last. An apply returns all rows in their order.
+    /// The rows of failed services, which come last. Not used by an apply, which returns all rows in their order.
     failed: VecDeque<Outcome>,
     has_order: bool,
     /// Whether the last event was received.
@@ -222,13 +223,13 @@ impl ActionRows {
                     }
                     self.result.error(&self.session.names, self.session.head)
                 }
-                // An error at the end of the stream could not say more: Nushell would replace it by its own and drop
-                // the rows that it has not shown.
+                // The stream ends without an error, because Nushell would replace the error by its own and drop rows
+                // that it has not shown.
                 WorkerEvent::Interrupted if self.any_returned || !self.failed.is_empty() => {
                     self.progress.interrupted();
                     None
                 }
-                // Without an error Nushell would show an empty table.
+                // If there were no error, Nushell would show an empty table.
                 event @ WorkerEvent::Interrupted => {
                     self.progress.interrupted();
                     Some(self.session.explain_no_answer(&event))

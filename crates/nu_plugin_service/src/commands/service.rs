@@ -140,18 +140,18 @@ fn unknown(words: &[&str], commands: &[String], span: Span) -> LabeledError {
         .with_help(format!("{hint} (the system's own tool is `^service`)"))
 }
 
-/// The names of these commands in other programs.
+/// Names of other programs for these commands.
 const ALIASES: [(&str, &str); 4] = [("ps", "status"), ("ls", "list"), ("rm", "remove"), ("kill", "stop")];
 
-/// The number of letters in which the first words differ from the name; `None` if they differ too much or are a prefix
-/// of it.
+/// The edit distance of the first words from the name; `None` if it is too large, or if the words are a prefix of the
+/// name.
 fn distance(words: &[&str], name: &str) -> Option<usize> {
     let count = name.split(' ').count().min(words.len());
     let said = words[..count].join(" ");
     if name.starts_with(&said) {
         return Some(0);
     }
-    // Longer words are not compared.
+    // Words of more than 64 characters are not compared.
     if said.len() > 64 {
         return None;
     }

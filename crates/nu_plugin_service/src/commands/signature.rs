@@ -2,7 +2,7 @@
 
 use nu_protocol::{Category, Signature, SyntaxShape, Type};
 
-/// A command about one project.
+/// The signature of a command about one project.
 pub(super) fn signature(name: &str) -> Signature {
     Signature::build(name).category(category()).named(
         "config",
@@ -12,20 +12,21 @@ pub(super) fn signature(name: &str) -> Signature {
     )
 }
 
-/// A command about services that are named or piped in.
+/// The signature of a command about services that are named or piped in.
 pub(super) fn selecting(name: &str, output: &Type) -> Signature {
     signature(name)
         .rest("names", SyntaxShape::String, "The services; or pipe in names, or rows with a `name` column")
         .input_output_types(inputs().map(|input| (input, output.clone())).collect())
 }
 
-/// The input types for services. `any` is accepted too: a call inside a closure gets the closure's `$in` as its input.
+/// The input types for services. `any` is accepted too, because a call inside a closure gets the closure's `$in` as its
+/// input.
 pub(super) fn inputs() -> impl Iterator<Item = Type> {
     let named = [Type::Nothing, Type::String, Type::list(Type::String), Type::record(), Type::table()];
     named.into_iter().chain([Type::Any])
 }
 
-/// A command about the daemon of a project, or of the projects in piped rows of `service projects`.
+/// The signature of a command about the daemon of one project, or of the projects in piped rows of `service projects`.
 pub(super) fn about_daemon(name: &str) -> Signature {
     signature(name).input_output_types(vec![
         (Type::Nothing, Type::record()),

@@ -1,4 +1,4 @@
-//! Examples, and whole calls from Nushell source to table against a mock daemon.
+//! Tests of the examples, and of whole calls from Nushell source to table against a mock daemon.
 
 use crate::plugin::ServicePlugin;
 use nu_plugin_test_support::PluginTest;
@@ -43,7 +43,7 @@ impl Shell {
         Project::find(None, &Environment { env: &env, cwd: dir, uid, runs: &|_| false }).unwrap()
     }
 
-    /// A daemon of this project that answers its version itself and every other request as the test says.
+    /// A daemon of this project that responds with its own version, and to every other request with `reply`.
     fn daemon(&self, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> MockDaemon {
         let socket = self.project().socket;
         std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
@@ -168,7 +168,7 @@ fn a_daemon_of_another_version_is_told_in_one_sentence_with_the_fix() {
     let daemon = MockDaemon::serving_at(&socket, |_| version(API_VERSION + 1));
     for command in ["status", "start web", "wait web", "logs -f", "why web"] {
         let Err(ShellError::LabeledError(error)) = shell.eval(&format!("service {command}")) else {
-            panic!("`{command}` spoke to a stranger");
+            panic!("`{command}` sent a request to a daemon of another version");
         };
         assert_eq!(error.code.as_deref(), Some("service::version_mismatch"), "{command}");
         assert!(error.msg.starts_with("cannot talk to the daemon: it is version 0.9.0"), "{}", error.msg);
@@ -176,7 +176,7 @@ fn a_daemon_of_another_version_is_told_in_one_sentence_with_the_fix() {
     }
     assert!(
         daemon.requests().iter().all(|request| request.contains(routes::VERSION)),
-        "nothing else is asked"
+        "no other request is sent"
     );
 }
 
@@ -239,6 +239,10 @@ fn a_mistake_in_the_call_is_told_without_asking_anyone() {
     assert_eq!(shell.error_code("[{nam: x}] | service stop"), "service::bad_row");
     assert_eq!(shell.error_code("service strat"), "service::unknown_subcommand");
     let status = shell.eval("service daemon status").unwrap();
-    assert_eq!(status.get_data_by_key("running"), Some(Value::test_bool(false)), "it is no mistake");
+    assert_eq!(
+        status.get_data_by_key("running"),
+        Some(Value::test_bool(false)),
+        "a missing daemon is not an error"
+    );
     assert_eq!(shell.error_code("service status --config /nowhere.toml"), "service::no_project");
 }

@@ -1,4 +1,4 @@
-//! `service wait`: waits until services reach a state, or can never reach it. It changes nothing.
+//! `service wait`: waits until services reach a state, or cannot reach it. It changes no service.
 
 use super::completion::completes;
 use super::run_action;
@@ -21,7 +21,7 @@ use service_nushell::table::{Row, table};
 use std::time::{Duration, Instant};
 
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];
-/// The interval at which a closure runs again without a change of state: it may use memory or time.
+/// The interval at which a closure runs again without a change of state, because it may depend on memory or time.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Wait;
 
@@ -182,7 +182,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for states; the daemon checks them.
+    /// Waits for states, which the daemon checks.
     fn states(&self, until: &str) -> Result<Vec<view::Status>, LabeledError> {
         let timeout = self.timeout.map(|limit| limit.as_millis().to_string()).unwrap_or_default();
         let query = [("names", self.names.as_str()), ("for", until), ("timeout_ms", &timeout)];
@@ -204,7 +204,7 @@ impl Waiting {
         loop {
             match worker.receive_with_progress(&mut progress, due) {
                 WorkerEvent::Item(Ok(outcome)) => match outcome.error {
-                    // Services that are late are reported together; any other problem ends the wait.
+                    // Services that time out are reported together; any other problem ends the wait.
                     Some(problem) if problem.code == Code::Timeout => late.push(problem),
                     Some(problem) => return Err(self.session.error(&problem)),
                     None => {}
@@ -221,7 +221,7 @@ impl Waiting {
         }
     }
 
-    /// Runs a closure at each change of a state, and at an interval.
+    /// Runs a closure at each change of a state, and at a fixed interval.
     fn closure(&self, closure: &Spanned<Closure>) -> Result<Vec<view::Status>, LabeledError> {
         let query = [("names", self.names.as_str()), ("follow", "true")];
         let opened = NdjsonStream::<Vec<view::Status>>::open(&self.client, routes::STATUS, &query);
@@ -274,7 +274,7 @@ impl Waiting {
             states.iter().map(|state| (state.name.clone(), state.clone().into_row(span))).collect();
         match self.session.engine.eval_closure(closure, Vec::new(), Some(Value::record(all, span)))? {
             Value::Bool { val, .. } => Ok(val),
-            // `$in.web.uptime > 1min` of a service that does not run.
+            // Null is false: the result of `$in.web.uptime > 1min` for a service that does not run.
             Value::Nothing { .. } => Ok(false),
             other => {
                 let label = format!("returns {}", other.get_type());

@@ -65,7 +65,7 @@ impl PluginCommand for Why {
         let selection = Selection::read(plugin, engine, call, input)?;
         let name = match selection.names() {
             [name] => name.item.clone(),
-            // An empty pipe must never mean "all".
+            // An empty pipe must never select all services.
             [] if selection.is_empty() => return Ok(table::<view::Why>(Vec::new(), call.head)),
             [] => {
                 let session = Session::open(plugin, engine, call, &selection)?;

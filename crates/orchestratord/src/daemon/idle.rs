@@ -1,8 +1,8 @@
-//! The end of an idle daemon that a command has started: no service runs, has goal up or is scheduled, and no client is
-//! connected. The next command starts another daemon.
+//! Ends an idle daemon that a command has started. It is idle if no service runs, has goal up or a scheduled start, and
+//! no client is connected. The next command starts another daemon.
 //!
-//! No client is refused meanwhile. First the socket loses its name, so that a later client finds no daemon and starts one. Then
-//! earlier connections are accepted; if there is one, the socket gets its name back.
+//! No client is refused meanwhile. First the socket is renamed, so that a later client finds no daemon and starts one.
+//! Then earlier connections are accepted; if there is one, the socket gets its name back.
 
 use super::transient_gc;
 use service_core::service::{Goal, State};
@@ -14,21 +14,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time within which a connection in the kernel's queue is accepted.
+/// The time limit for accepting a connection in the kernel's queue.
 const ACCEPT_GRACE: Duration = Duration::from_millis(2);
 
-/// Returns when the daemon has been idle for the time in `services.toml`, after its socket has lost its name.
+/// Returns when the daemon has been idle for the idle timeout, after its socket was renamed.
 pub(super) async fn wait_until_idle(api: &ApiState) {
     loop {
         let limit = wait_for_timeout(api).await;
         let (left, socket) = (api.connections.last_seen(), &api.project.socket);
-        // If the socket has no name, or cannot be renamed, there is no name to restore.
+        // If the socket file is missing or cannot be renamed, there is no name to restore.
         let hidden = std::fs::rename(socket, hidden_path(socket));
-        // After the first sleep queued connections have woken the listener; after the second they are accepted.
+        // The first sleep lets queued connections wake the listener; the second lets it accept them.
         tokio::time::sleep(ACCEPT_GRACE).await;
         tokio::time::sleep(ACCEPT_GRACE).await;
         let is_alone = left.is_some() && api.connections.last_seen() == left;
-        // A SIGHUP may have made the daemon bind the socket again meanwhile.
+        // The daemon may have bound the socket again meanwhile, after a SIGHUP.
         let is_hidden = hidden.is_err() || !socket.exists();
         if is_alone && is_hidden && idle_timeout(&api.orchestrator.fleet_snapshot()).is_some() {
             tracing::info!(
@@ -45,12 +45,12 @@ pub(super) async fn wait_until_idle(api: &ApiState) {
     }
 }
 
-/// The path of the socket while it has no name. A daemon that binds the socket removes this file.
+/// The path of the socket while clients must not find it. A daemon that binds the socket removes this file.
 pub(super) fn hidden_path(socket: &Path) -> PathBuf {
     socket.with_extension("new")
 }
 
-/// Returns the length of the idle timeout when it has expired.
+/// Waits until the idle timeout has expired, and returns its length.
 async fn wait_for_timeout(api: &ApiState) -> Duration {
     let mut boards = api.orchestrator.snapshots();
     let mut inactive_since = None;
@@ -73,7 +73,8 @@ async fn wait_for_timeout(api: &ApiState) -> Duration {
     }
 }
 
-/// The time of the next check: the timeout has then expired, unless a client has connected. A connection may last long.
+/// The time of the next check, when the timeout has expired unless a client has connected meanwhile. While a client is
+/// connected, the whole timeout is waited again.
 fn due(limit: Duration, inactive_since: Moment, last_seen: Option<Moment>, now: Moment) -> Moment {
     last_seen.map_or(now, |left| left.max(inactive_since)).plus(limit)
 }
@@ -110,6 +111,6 @@ mod tests {
         let (at, limit) = (|secs: u64| Moment::from_nanos(secs * 1_000_000_000), Duration::from_secs(10));
         assert_eq!(due(limit, at(5), Some(at(3)), at(6)), at(15), "the services");
         assert_eq!(due(limit, at(3), Some(at(5)), at(6)), at(15), "a client");
-        assert_eq!(due(limit, at(3), None, at(60)), at(70), "somebody is here");
+        assert_eq!(due(limit, at(3), None, at(60)), at(70), "a client is connected");
     }
 }

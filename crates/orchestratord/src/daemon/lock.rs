@@ -1,9 +1,9 @@
 //! The lock of a state directory: the process that holds it is the daemon of the project.
 //!
-//! There are two locks. The lock file is visible wherever the directory is, also in another network namespace, but it can be
-//! deleted and created again, alone or with the directory. The path is therefore also locked by a name in the abstract namespace
-//! of Unix sockets. This name cannot be deleted, and the kernel releases it when its holder ends. If another user has bound the
-//! name, the file alone decides.
+//! There are two locks. The lock file works across network namespaces, but it can be deleted and created again, alone
+//! or with the directory. A name in the abstract namespace of Unix sockets is therefore bound as well. This name cannot
+//! be deleted, and the kernel releases it when its holder ends. If another user has bound the name, only the file
+//! counts.
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
@@ -18,10 +18,10 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The delay after a connection that could not be accepted.
+/// The delay after a failed `accept`.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Both locks, held until this is dropped.
+/// Both locks. Dropping this releases them.
 #[derive(Debug)]
 pub(crate) struct Lock {
     path: PathBuf,
@@ -29,11 +29,11 @@ pub(crate) struct Lock {
     name: Option<UnixListener>,
 }
 
-/// The result of a try.
+/// The result of an attempt to acquire the lock.
 #[derive(Debug)]
 pub(crate) enum Claim {
     Acquired(Lock),
-    /// Another process holds a lock, with this pid if it is known.
+    /// Another process holds a lock; its pid, if known.
     HeldBy(Option<i32>),
 }
 
@@ -74,7 +74,7 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
         Ok(()) => {
             let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             if let Err(error) = named {
-                // The lock is held also without the abstract name.
+                // The lock is held even if the pid cannot be written.
                 tracing::warn!(%error, "cannot write the pid into the lock file");
             }
             Ok(Some(file))
@@ -123,7 +123,7 @@ fn bind_name(state_dir: &Path) -> io::Result<Name> {
 fn name_holder(name: &str) -> nix::Result<Option<i32>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    // Non-blocking: a stopped process accepts nothing, and a connection to it would wait in the kernel.
+    // The connection is non-blocking, because a stopped process does not accept it.
     connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
     let peer = getsockopt(&socket, PeerCredentials)?;
     let is_trusted = peer.uid() == 0 || peer.uid() == geteuid().as_raw();
@@ -131,7 +131,7 @@ fn name_holder(name: &str) -> nix::Result<Option<i32>> {
 }
 
 impl Lock {
-    /// Accepts and closes the connections of processes that ask which one has bound the name. Never returns.
+    /// Accepts and closes the connections of processes that look for the holder of the name. Never returns.
     pub(super) fn accept_probes(&self) -> impl Future<Output = ()> + Send + 'static {
         let name =
             self.name.as_ref().map(|name| name.try_clone().and_then(tokio::net::UnixListener::from_std));
@@ -156,7 +156,7 @@ impl Lock {
         match lock_file(&self.path) {
             Ok(Some(file)) => self.file = file,
             Ok(None) => {
-                tracing::error!(path = %self.path.display(), "another process has the lock file of this daemon");
+                tracing::error!(path = %self.path.display(), "another process holds the lock file of this daemon");
             }
             Err(error) => tracing::warn!(%error, "cannot lock the file again, which was deleted"),
         }
@@ -185,7 +185,7 @@ mod tests {
         first.relock_file();
         assert!(has_file(&state_dir));
         first.name = None;
-        assert!(is_held(), "the file alone holds it, too");
+        assert!(is_held(), "the lock file alone suffices");
         drop(first);
         assert!(try_lock(&state_dir).unwrap().acquired().is_some());
     }

@@ -1,4 +1,4 @@
-//! Returns unused heap to the kernel after startup and after bursts, once neither services nor connections change.
+//! Returns unused heap to the kernel after startup and after bursts, when neither services nor connections change.
 
 use service_host::clock;
 use service_host::memory::trim_heap;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// The time without a change after which the heap is trimmed.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
-/// The maximum delay if changes do not cease, as with checks.
+/// The maximum delay while changes continue, for example because of checks.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Never returns while the orchestrator lives.
+/// Trims the heap after each idle time. Returns when the orchestrator has ended.
 pub(super) async fn trim_when_idle(api: Arc<ApiState>) {
     let mut boards = api.orchestrator.snapshots();
     let mut changed = async || {

@@ -1,7 +1,7 @@
-//! The API on TCP, where `[orchestrator.api]` configures it.
+//! The API on TCP, if `[orchestrator.api]` configures it.
 //!
-//! A port that is in use or a certificate that cannot be read does not affect the socket: the error is logged and shown, and
-//! the listener is opened again later.
+//! If the port is in use or the certificate cannot be read, the Unix socket is not affected: the error is logged and
+//! shown, and opening the listener is retried.
 
 use service_http::{self as http, ApiState};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
-/// The delay after a listener that could not be opened.
+/// The delay after a failed attempt to open the listener.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Opens the listener and serves it until `end`, with the settings of the daemon's start.

@@ -1,4 +1,4 @@
-//! Removes transient services, some time after each has become inactive.
+//! Removes transient services some time after they have become inactive.
 
 use service_core::config::Origin;
 use service_core::service::{Goal, State};
@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The minimum time to live of a service that has never run: a start of it is about to come.
+/// The minimum time to live of a service that has never run, because its start is about to be requested.
 const MIN_NEVER_RUN_TTL: Duration = Duration::from_mins(1);
 /// The delay after a failed removal, for example with a full disk.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// Never returns while the orchestrator lives.
+/// Removes expired transient services. Returns when the orchestrator has ended.
 pub(super) async fn run(api: Arc<ApiState>) {
     let mut boards = api.orchestrator.snapshots();
     let mut inactive_since: BTreeMap<Name, Moment> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. Each command succeeds completely or changes nothing.
+//! `orchestratord enable` and `disable`: the unit file and `systemctl --user`. A command that fails changes nothing.
 
 use super::unit::{self, StartSet, StartTrigger};
 use nix::unistd::{Uid, User};
@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The caller's variables that the unit sets: the search path of programs, and the directories of state.
+/// The caller's variables that the unit sets: the search path of programs, and the state directories.
 const INHERITED_VARIABLES: [&str; 7] = [
     "PATH",
     "XDG_STATE_HOME",
@@ -21,14 +21,14 @@ const INHERITED_VARIABLES: [&str; 7] = [
     "ORCHESTRATORD_LOG",
     "LANG",
 ];
-/// The directory of logind with a file for each user whose systemd runs without a login.
+/// The directory in which logind has a file for each user whose systemd runs without a login.
 const LINGER_DIR: &str = "/var/lib/systemd/linger";
 
 /// Writes the unit of a project and enables it in systemd; with `now`, also starts it.
 ///
 /// # Errors
-/// [`Code::NoSystemd`] without a systemd of this user, [`Code::Internal`] if it refuses: nothing is changed then.
-/// [`Code::NotFound`] if a named service does not exist.
+/// [`Code::NoSystemd`] if the user has no running systemd; [`Code::Internal`] if systemd refuses; [`Code::NotFound`] if
+/// a named service does not exist. Nothing is changed then.
 pub(crate) fn enable(
     project: &Project,
     nu: Option<&Path>,
@@ -85,7 +85,7 @@ pub(crate) fn enable(
     let linger = (trigger == StartTrigger::Boot).then(enable_linger).flatten();
     if now {
         let _ = fs::remove_file(project.session_mark());
-        // A running daemon is replaced, without an effect on services.
+        // A running daemon is replaced; services keep running.
         systemctl(&["restart", &name]).map_err(|why| {
             let help = format!(
                 "the unit is enabled nevertheless; `journalctl --user --unit {name}` has the details"
@@ -100,7 +100,7 @@ pub(crate) fn enable(
 /// Stops the daemon of a unit, and removes the unit. Services keep running.
 ///
 /// # Errors
-/// [`Code::BadRequest`] without such a unit, and the errors of [`enable`].
+/// [`Code::BadRequest`] if there is no such unit, and the errors of [`enable`].
 pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
     let (name, path) = (unit::name(project), unit_path(project)?);
     let text = fs::read_to_string(&path).map_err(|_| {
@@ -114,7 +114,7 @@ pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
     fs::remove_file(&path)
         .map_err(|error| cannot(format!("`{}` cannot be removed: {error}", path.display())))?;
     systemctl(&["daemon-reload"]).map_err(&cannot)?;
-    let _ = systemctl(&["reset-failed", &name]); // it may not have failed
+    let _ = systemctl(&["reset-failed", &name]); // this fails unless the unit has failed
     let _ = fs::remove_file(project.session_mark());
     let starts = if text.contains(" --all\n") { "all" } else { "auto" };
     let still = "its services keep running; the next command that needs a daemon starts one, or `service \
@@ -130,8 +130,8 @@ pub(crate) fn is_enabled(project: &Project) -> bool {
     unit_path(project).is_ok_and(|path| path.exists())
 }
 
-/// Makes systemd start the daemon, instead of this process, if it has already started the project's unit in this login. Returns
-/// whether it did.
+/// Lets systemd start the daemon instead of this process, if systemd has already started the project's unit in this
+/// login. Returns whether systemd starts it.
 pub(crate) fn start_instead(project: &Project) -> bool {
     let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
     known && systemctl(&["start", &unit::name(project)]).is_ok()
@@ -178,7 +178,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 /// The version of the user's systemd.
 ///
 /// # Errors
-/// [`Code::NoSystemd`] if systemd does not answer.
+/// [`Code::NoSystemd`] if systemd does not respond.
 fn require_systemd() -> Result<Option<u32>, Problem> {
     let run = "run `orchestratord run` from another supervisor of this machine";
     let no = |why: &str, help: &str| {
@@ -198,7 +198,7 @@ fn require_systemd() -> Result<Option<u32>, Problem> {
     Ok(version.split([' ', '.', '~']).nth(1).and_then(|number| number.parse().ok()))
 }
 
-/// Lets the user's systemd run without a login. Returns the error and its remedy.
+/// Lets the user's systemd run without a login. Returns a note with the error and its remedy, if this fails.
 fn enable_linger() -> Option<String> {
     if is_lingering() {
         return None;

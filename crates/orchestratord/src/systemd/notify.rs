@@ -1,7 +1,8 @@
 //! `sd_notify(3)`: readiness, a status sentence about the services, the watchdog, and the end of the daemon.
 //!
-//! The watchdog is notified only after the owner of the fleet has answered: systemd restarts a daemon that hangs, which affects no
-//! service. An error that a new daemon would have too, such as a full disk, does not stop the watchdog.
+//! The watchdog is notified only after the owner task has replied, so that systemd restarts a daemon that hangs;
+//! services keep running. An error that a new daemon would have too, such as a full disk, does not stop the
+//! notifications.
 
 use service_core::service::State;
 use service_host::clock;
@@ -16,7 +17,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The variables that systemd sets for the main process of a unit alone.
+/// The variables that systemd sets only for the main process of a unit.
 const UNIT_VARIABLES: [&str; 9] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -37,8 +38,8 @@ pub(crate) struct SystemdEnv {
 }
 
 impl SystemdEnv {
-    /// Reads the variables and removes them from the environment, so that no service inherits them. Call it before any thread
-    /// is started.
+    /// Reads the variables and removes them from the environment, so that no service inherits them. Must be called
+    /// before any thread is started.
     #[expect(unsafe_code, reason = "no other thread reads the environment yet")]
     pub(crate) fn read_and_remove() -> Self {
         let text = |name| env::var(name).ok();
@@ -72,12 +73,12 @@ impl Notifier {
         Self { socket: socket.map(Arc::new), watchdog: systemd.watchdog }
     }
 
-    /// The socket listens, and the state of the former daemon is recovered.
+    /// Reports that the socket listens and the state of the former daemon is recovered.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// The configuration is being read again, until [`Notifier::ready`].
+    /// Reports that the configuration is being read again, until [`Notifier::ready`].
     pub(crate) fn reloading(&self) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::monotonic().as_micros()));
     }
@@ -113,7 +114,7 @@ fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// Sends the status sentence whenever it changes, and the watchdog notification, for as long as it is polled.
+/// Sends the status sentence on each change, and the watchdog notifications. Never completes.
 pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
     let mut boards = api.orchestrator.snapshots();
     // The interval is half the timeout, as sd_watchdog_enabled(3) recommends.
@@ -142,7 +143,7 @@ pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
     }
 }
 
-/// For `systemctl status`: `12 of 14 services up, 1 failed`.
+/// The status sentence for `systemctl status`, such as `12 of 14 services up, 1 failed`.
 fn describe(fleet: &FleetSnapshot) -> String {
     let count =
         |of: fn(&State) -> bool| fleet.entries.iter().filter(|entry| of(&entry.snapshot.state)).count();

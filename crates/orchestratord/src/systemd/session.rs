@@ -1,5 +1,5 @@
-//! Sessions: services are started once at the beginning of a login or a boot, and stopped in order at its end. The daemon
-//! may be restarted in between.
+//! Sessions: services are started once at the beginning of a login or a boot, and stopped in order at the end. The
+//! daemon may be restarted in between.
 
 use super::unit::StartSet;
 use service_core::service::{Goal, State};
@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// The timeout for systemd's answer whether it is shutting down.
+/// The timeout for the query whether systemd is shutting down.
 const SYSTEMCTL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Starts the services of the session, unless an earlier daemon of the session has done so: a restarted daemon does not start
-/// services that were stopped meanwhile.
+/// Starts the services of the session, unless an earlier daemon of the session has started them, so that a restarted
+/// daemon does not start services that were stopped meanwhile.
 pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     let mark = api.project.session_mark();
     match std::fs::OpenOptions::new().write(true).create_new(true).open(&mark) {
@@ -62,7 +62,7 @@ pub(crate) fn start_session(api: &Arc<ApiState>, starts: &StartSet) {
     });
 }
 
-/// Whether the user's systemd is shutting down. When the unit alone is stopped or restarted, services keep running.
+/// Whether the user's systemd is shutting down. If only the unit is stopped or restarted, services keep running.
 pub(crate) async fn is_session_ending() -> bool {
     let mut ask = Command::new("systemctl");
     ask.args(["--user", "is-system-running"]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -73,7 +73,7 @@ pub(crate) async fn is_session_ending() -> bool {
     }
 }
 
-/// Saves the services with goal up that are not completed, so that the next session starts them.
+/// Saves the services with goal up that have not completed, so that the next session starts them.
 pub(crate) fn save_services_to_resume(api: &ApiState) {
     let _ = std::fs::remove_file(api.project.session_mark());
     let fleet = api.orchestrator.fleet_snapshot();
@@ -88,7 +88,7 @@ pub(crate) fn save_services_to_resume(api: &ApiState) {
     }
 }
 
-/// The names of the services that the next session starts.
+/// The file with the names of the services that the next session starts.
 fn resume_file(api: &ApiState) -> PathBuf {
     api.project.state_dir.join("session")
 }

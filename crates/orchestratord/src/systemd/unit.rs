@@ -1,4 +1,4 @@
-//! The text of a unit. This module writes no file.
+//! Renders the text of a unit. This module writes no file.
 
 use service_api::Project;
 use service_core::config::Service;
@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The first systemd with `DelegateSubgroup=`. Without it a unit that delegates controllers cannot be started again while a
-/// process of it runs.
+/// The first version of systemd with `DelegateSubgroup=`. Without this key, a unit that delegates controllers cannot be
+/// started again while one of its processes runs.
 const MIN_SUBGROUP_VERSION: u32 = 254;
 
 /// The services that start with the session.
@@ -122,7 +122,7 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
 }
 
 fn command(unit: &Unit<'_>, config: &str) -> Result<String, String> {
-    // Without the colon, systemd would replace variables at `$`.
+    // The colon prevents systemd from expanding variables.
     let mut words = vec![quote(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
     words.extend(["--config".to_owned(), quote(config)]);
     if let Some(nu) = unit.nu {
@@ -137,7 +137,7 @@ fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
 }
 
-/// Quotes one word: systemd splits a line like a shell and expands `%`.
+/// Quotes one word, because systemd splits a line like a shell and expands `%`.
 fn quote(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "/.-_=:,+".contains(c);
     if !word.is_empty() && word.chars().all(safe) {

@@ -4,30 +4,30 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// `image` and the keys beside it.
+/// The keys of a container: `image`, `pull`, `ports`, `volumes` and `networks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// The image.
     pub image: String,
     /// When the image is fetched.
     pub pull: Pull,
-    /// Which of its ports can be reached from outside, and where.
+    /// The published ports.
     pub ports: Vec<String>,
     /// The directories and named volumes, with their mount points.
     pub volumes: Vec<String>,
-    /// The networks; none for the default of the engine.
+    /// The networks; if empty, the engine's default.
     pub networks: Vec<String>,
 }
 
 /// When an image is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Pull {
-    /// If it is missing.
+    /// The image is fetched if it is missing.
     #[default]
     Missing,
-    /// At each start.
+    /// The image is fetched at each start.
     Always,
-    /// Not at all.
+    /// The image is never fetched.
     Never,
 }
 

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// `[services.NAME.health]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// From the end of one check to the start of the next, once ready.
+    /// The time from the end of a check to the start of the next one, for a ready service.
     pub interval: Duration,
     /// The time limit of one check.
     pub timeout: Duration,
-    /// Failures in a row that make a healthy service unhealthy.
+    /// The number of consecutive failures that make a healthy service unhealthy.
     pub retries: u32,
-    /// Failures this soon after the launch do not count, unless it has been healthy before.
+    /// The time after the launch in which failures do not count, unless the service has been healthy before.
     pub start_period: Duration,
     /// Accepted HTTP statuses; empty: 200 to 299.
     pub status: Vec<u16>,
@@ -68,7 +68,7 @@ pub enum Listener {
     /// The service's own process tree.
     #[default]
     Own,
-    /// Any process: the port is forwarded, or the service runs elsewhere.
+    /// Any process, for example if the port is forwarded.
     Any,
 }
 
@@ -80,11 +80,11 @@ impl Listener {
 /// The inherited environment and the privileges of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EnvironmentPolicy {
-    /// Whether it inherits only the few variables that every program needs.
+    /// Whether the service inherits only the variables that every program needs.
     pub env_clear: bool,
-    /// Names of variables that it inherits in any case.
+    /// Names of variables that the service inherits in any case.
     pub pass_env: Vec<String>,
-    /// Whether it cannot gain privileges by executing a program; absent: with `user`.
+    /// Whether the service cannot gain privileges by executing a program; absent: if `user` is set.
     pub no_new_privileges: Option<bool>,
 }
 
@@ -94,7 +94,7 @@ pub enum KillMode {
     /// Every process of the service.
     #[default]
     Tree,
-    /// The first process. After its end the others are killed.
+    /// The service's own process. After its end the others are killed.
     Main,
 }
 
@@ -106,13 +106,13 @@ impl KillMode {
 /// `[services.NAME.ready]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    /// Ready when a log line matches this regular expression.
+    /// The service is ready when a log line matches this regular expression.
     pub log: Option<String>,
-    /// Ready when it sends `READY=1`, see `sd_notify(3)`.
+    /// Whether the service is ready when it sends `READY=1`, see `sd_notify(3)`.
     pub notify: bool,
     /// The time limit of a start; absent: [`START_TIMEOUT`], and no limit for a one-shot.
     pub timeout: Option<Duration>,
-    /// Without endpoint, log and notify: ready after this time with a process.
+    /// Without endpoint, log and notify: the service is ready when its process has been alive for this time.
     pub delay: Duration,
 }
 
@@ -125,14 +125,14 @@ impl Default for Ready {
     }
 }
 
-/// The sign that a start is complete.
+/// The condition that completes a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// The end, with success.
+    /// A successful exit.
     Exit,
     /// A log line or `READY=1`.
     Notify,
-    /// The first passed health check, or the start itself if its manager has no status.
+    /// The first passed health check; or the start itself, if the manager has no status.
     Probe,
     /// A process that has been alive for this time.
     Delay(Duration),
@@ -141,17 +141,17 @@ pub enum Readiness {
 /// `[services.NAME.backoff]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// Pause before the first delayed restart.
+    /// The delay before the first delayed restart.
     pub initial: Duration,
     /// The factor between successive delays.
     pub factor: f64,
-    /// Longest pause.
+    /// The maximum delay.
     pub max: Duration,
-    /// A service that has been ready for this time has its count cleared.
+    /// The time of being ready after which the count of restarts is reset.
     pub reset_after: Duration,
-    /// The number of restarts in `window` after which it has failed; 0 for no limit.
+    /// The maximum number of restarts in `window`; 0 for no limit. With more, the service fails.
     pub limit: u32,
-    /// See `limit`.
+    /// The time in which restarts count for `limit`.
     pub window: Duration,
 }
 
@@ -193,7 +193,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether there is none.
+    /// Whether there is no limit.
     pub fn is_none(&self) -> bool {
         self.memory.is_none() && self.cpu.is_none()
     }

@@ -1,4 +1,4 @@
-//! [`ExplainContext`]: the daemon's facts about a service beside its [`Snapshot`](crate::Snapshot).
+//! [`ExplainContext`]: the daemon's facts about a service, in addition to its [`Snapshot`](crate::Snapshot).
 
 use crate::config::Origin;
 use crate::fleet::Blocker;
@@ -20,10 +20,10 @@ pub enum Runtime {
 /// Which lines of a log were counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Counted {
-    /// All of the run.
+    /// All lines of the run.
     #[default]
     All,
-    /// The last ones, up to a limit.
+    /// The last lines, up to a limit.
     Last,
 }
 
@@ -34,55 +34,55 @@ pub struct ExplainContext<'a> {
     pub need: Option<(&'a str, Option<Blocker>)>,
     /// A lost dependency of the running service, and its state.
     pub lost: Option<(&'a str, &'a str)>,
-    /// The foreign process that holds its port.
+    /// The foreign process that listens on the service's port.
     pub holder: Option<&'a str>,
-    /// Whether its work has an end.
+    /// Whether the service is a one-shot.
     pub oneshot: bool,
-    /// The origin of its definition, which decides how to correct it.
+    /// The origin of the definition, which determines how to correct it.
     pub origin: Origin,
-    /// The shell syntax in its command, and the replacement.
+    /// The shell syntax in the command, and the replacement.
     pub shell: Option<(&'a str, &'a str)>,
-    /// The `PATH` in its `env`.
+    /// The `PATH` in `env`.
     pub path: Option<&'a str>,
     /// The time limit of a start.
     pub limit: Option<Duration>,
-    /// How long the start has left.
+    /// The time until the start timeout.
     pub left_to_start: Option<Duration>,
-    /// The pattern in its log that means ready.
+    /// The pattern of `ready.log`.
     pub ready: Option<&'a str>,
-    /// Whether it sends `READY=1`.
+    /// Whether the service is ready with `READY=1`.
     pub notifies: bool,
-    /// Whether a manager runs it and has its log.
+    /// Whether a manager runs the service and has its log.
     pub managed: bool,
-    /// The endpoint of its health checks.
+    /// The endpoint of the health checks.
     pub endpoint: Option<&'a str>,
-    /// The message of the last check of its run, if the check failed.
+    /// The message of the run's last check, if this check failed.
     pub check: Option<&'a str>,
-    /// What kept that check from passing, beside the health of the service.
+    /// The cause of that failure, if it is a timeout or a certificate.
     pub check_fault: Option<CheckFault>,
-    /// The limit of one check.
+    /// The time limit of one check.
     pub check_timeout: Option<Duration>,
     /// The interpreter of the program.
     pub runtime: Runtime,
-    /// How long its last run lasted.
+    /// The duration of the last run.
     pub lived: Option<Duration>,
-    /// The processes that its first process left behind.
+    /// The leftover processes, as text.
     pub left: Option<&'a str>,
-    /// The number of lines of its last run, up to a limit.
+    /// The number of log lines of the last run, up to a limit.
     pub lines: usize,
-    /// Which lines that number counts.
+    /// Which lines were counted.
     pub counted: Counted,
-    /// The last line of that run, preferably of its standard error.
+    /// The last log line of the last run, preferably of standard error.
     pub said: Option<&'a str>,
-    /// The most informative line of that run, if it is another one.
+    /// The line with the error of the last run, if it is not the last line.
     pub telling: Option<&'a str>,
-    /// The address space limit of each of its processes, if that enforces its `memory_limit`.
+    /// The address space limit of each process, if that enforces `memory_limit`.
     pub address_space: Option<u64>,
     /// The `memory_limit`.
     pub memory: Option<u64>,
 }
 
-/// Nothing is a pipe that no shell reads.
+/// The help for shell syntax in a command without a shell.
 pub(super) fn no_shell(context: &ExplainContext<'_>) -> Option<String> {
     let (found, help) = context.shell?;
     Some(match context.origin {

@@ -11,23 +11,24 @@ use core::time::Duration;
 
 /// The end of the shim's message about a missing program.
 const NOT_IN_PATH: &str = "is not in PATH";
-/// Between the user and the directory, where the user of a service may not enter a directory of its program.
+/// The text between user and directory in the shim's message about a directory that the user of the service may not
+/// enter.
 const MAY_NOT_ENTER: &str = "may not enter `";
-/// Before the user, where the user of a service may not execute its program.
+/// The text before the user in the shim's message about a program that the user of the service may not execute.
 const PERMISSION_DENIED_FOR: &str = "permission denied for user `";
-/// Before the directory, where the daemon itself may not enter a directory of a program.
+/// The text before the directory in the shim's message about a directory that the daemon may not enter.
 const NOT_ENTERED_BY_DAEMON: &str = "permission denied at `";
-/// The beginning of the message that the state directory cannot be written.
+/// The beginning of the error of a state directory that cannot be written.
 pub const STATE_NOT_WRITTEN: &str = "the state directory";
-/// A service that ends sooner than this may never have begun its work.
+/// The minimum duration of a run. A service that ends sooner may not have begun its work.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
-/// A cause with the step that its author suggests, as managers report it.
+/// A cause with the step that its author suggests, in the form of managers' messages.
 pub fn with_step(cause: &str, step: &str) -> String {
     format!("{cause} ({step})")
 }
 
-/// The step of a cause, if its author suggests one: the last parentheses, which may contain others.
+/// The step that the author of a cause suggests: the text in the last parentheses, which may contain other parentheses.
 fn step(cause: &str) -> Option<&str> {
     let cause = cause.strip_suffix('”').unwrap_or(cause);
     let inside = cause.strip_suffix(')')?;
@@ -59,7 +60,7 @@ pub(super) fn after_failure(name: &str, failure: &Failure, context: &ExplainCont
     }
 }
 
-/// The remedy for a service that ended with success and was expected to run.
+/// The remedy for a service that has ended successfully and was expected to run.
 pub(super) fn after_exit(name: &str, context: &ExplainContext<'_>) -> String {
     if context.left.is_some() {
         let help =
@@ -86,7 +87,7 @@ pub(super) fn after_exit(name: &str, context: &ExplainContext<'_>) -> String {
     format!("if it is meant to exit, {oneshot}{input}{words}")
 }
 
-/// Correct the definition, and start again.
+/// The help to correct the definition and start again.
 fn correct(name: &str, what: &str, context: &ExplainContext<'_>) -> String {
     match context.origin {
         Origin::File => {
@@ -177,7 +178,7 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     correct(name, "correct it", context)
 }
 
-/// A directory that may not be entered.
+/// The help for a directory that may not be entered.
 fn forbidden(why: &str, again: &str) -> Option<String> {
     let named: Vec<&str> = why.split('`').skip(1).step_by(2).collect();
     match *named.as_slice() {
@@ -201,7 +202,7 @@ fn forbidden(why: &str, again: &str) -> Option<String> {
     }
 }
 
-/// The step that a manager suggests, or that its module needs.
+/// The step that a manager suggests, or the correction of its module.
 fn refused_by_manager(name: &str, why: &str, context: &ExplainContext<'_>) -> Option<String> {
     if !context.managed {
         return None;
@@ -221,7 +222,7 @@ fn refused_by_manager(name: &str, why: &str, context: &ExplainContext<'_>) -> Op
         .then(|| format!("correct the module `{module}`; `service managers` shows its problem{again}"))
 }
 
-/// The program is missing in the searched directories.
+/// The help for a program that is missing in the searched directories.
 fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
     if let Some(help) = no_shell(context) {
         return help;
@@ -297,7 +298,7 @@ fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
     }
 }
 
-/// The output of Python comes at once.
+/// The help to make Python write its output at once.
 pub(super) fn flush_python(name: &str, context: &ExplainContext<'_>) -> String {
     let what = "Python keeps its output in a buffer: set `PYTHONUNBUFFERED = \"1\"` in `env`, or start it with \
                 `python -u` or `stdbuf -oL`,";

@@ -1,4 +1,4 @@
-//! The text and the remedy of `service why` for each state.
+//! Tests of the text and the remedy of `service why` for each state.
 
 use super::*;
 use crate::Moment;

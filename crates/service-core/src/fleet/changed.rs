@@ -3,11 +3,11 @@
 use crate::plan::Id;
 use alloc::vec::Vec;
 
-/// A set of services. Most turns add a service several times, which costs one table lookup.
+/// A set of services. Adding a service again, as most turns do, takes one table lookup.
 #[derive(Debug, Clone)]
 pub(super) struct Changed {
     ids: Vec<Id>,
-    /// By id, whether it is in `ids`.
+    /// By id, whether the service is in `ids`.
     is_in: Vec<bool>,
 }
 
@@ -25,7 +25,7 @@ impl Changed {
         }
     }
 
-    /// The services in the order of their ids; empties the set.
+    /// Returns the services in the order of their ids, and empties the set.
     pub(super) fn drain(&mut self) -> Vec<Id> {
         let mut ids = core::mem::take(&mut self.ids);
         for id in &ids {

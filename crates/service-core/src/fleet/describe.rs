@@ -1,4 +1,4 @@
-//! The outside view of a service: its [`Snapshot`].
+//! Creates the [`Snapshot`] of a service.
 
 use super::Fleet;
 use crate::config::{Condition, Manager, name_of};

@@ -1,5 +1,4 @@
-//! The origin of requests: which named service includes another one, and the requests that follow from a lost
-//! dependency.
+//! The origins of requests: the named service that includes another one, and requests because of a lost dependency.
 
 use super::{Asking, Fleet};
 use crate::config::WhenLost;
@@ -13,7 +12,8 @@ impl Fleet {
         self.asking = Asking { requester: Some(requester), named: BTreeMap::new() };
     }
 
-    /// Determines, with one walk along the graph in each direction, which of `named` includes each of `wanted`.
+    /// Determines which service of `named` includes each service of `wanted`, with one walk along the graph in each
+    /// direction.
     pub(super) fn trace(&mut self, named: &[Id], wanted: &[Id]) {
         if self.asking.requester.is_none() {
             return;
@@ -40,13 +40,13 @@ impl Fleet {
     /// Applies the policy of a service that has lost a dependency.
     pub(super) fn apply_lost_dependencies(&mut self, id: Id) {
         let machine = self.machine(id);
-        // An external start does not consider dependencies.
+        // An external start ignores dependencies.
         let is_ours = machine.starter() == StartedBy::Orchestrator;
         if machine.goal() != Goal::Up || !machine.state().is_active() || !is_ours {
             return;
         }
         let lost = self.plan.dependencies(id).iter().filter(|need| self.is_lost(**need));
-        // To stop is more than to restart.
+        // A stop takes precedence over a restart.
         let Some(lost) = lost.max_by_key(|need| need.when_lost as u8).copied() else { return };
         match lost.when_lost {
             WhenLost::Restart => self.lose(id, Goal::Restart, lost.on),
@@ -55,7 +55,7 @@ impl Fleet {
         }
     }
 
-    /// A dependency of a service is lost, and its policy sets this goal.
+    /// Sets the goal that the policy requires for a lost dependency.
     fn lose(&mut self, id: Id, goal: Goal, need: Id) {
         let asked = RequestOrigin::lost(&self.plan.service(need).name);
         self.machines[id.index()].asked(goal, asked);

@@ -11,18 +11,18 @@ use core::cell::RefCell;
 use hashbrown::HashMap;
 
 impl Fleet {
-    /// For queries about many services, which share intermediate results.
+    /// Queries about many services, which share intermediate results.
     pub fn prospects(&self) -> Prospects<'_> {
         Prospects { fleet: self, ends: Default::default() }
     }
 
-    /// The progress of a start. A crash decides it, although the restart policy continues.
+    /// The progress of a start. A crash counts as failure, even if the restart policy starts the service again.
     pub fn start_progress(&self, id: Id) -> Progress {
         self.prospects().start(id)
     }
 
-    /// The progress of an update that changes the health check of a service: whether the service is healthy by the new
-    /// check.
+    /// The progress of an update that changes the health check of a service. It is done when the service is healthy by
+    /// the new check.
     pub fn update_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match (machine.state(), machine.health()) {
@@ -46,7 +46,7 @@ impl Fleet {
         }
     }
 
-    /// Whether this service may block its dependents for ever.
+    /// Whether this service may block its dependents until another request.
     pub fn may_be_dead_end(&self, id: Id) -> bool {
         let machine = self.machine(id);
         match machine.state() {
@@ -60,8 +60,8 @@ impl Fleet {
         }
     }
 
-    /// The services whose progress depends on these: all that wait, directly or indirectly, for a service that has
-    /// ended.
+    /// The services whose progress depends on these: the services themselves, and all that wait directly or indirectly
+    /// for one of them that has ended.
     pub fn concerned(&self, changed: &[Id]) -> BTreeSet<Id> {
         let mut hindered = BTreeSet::new();
         let mut open: Vec<Id> = changed.iter().copied().filter(|id| self.may_be_dead_end(*id)).collect();
@@ -86,7 +86,7 @@ impl Fleet {
 /// The progress of many requests at one moment.
 pub struct Prospects<'f> {
     pub(super) fleet: &'f Fleet,
-    /// Intermediate results for each [`Crash`]: the dependency that blocks a waiting service for ever.
+    /// Intermediate results for each [`Crash`]: the dependency that blocks a waiting service until another request.
     ends: [RefCell<HashMap<Id, Option<Id>>>; 2],
 }
 
@@ -126,8 +126,8 @@ impl Prospects<'_> {
         self.dead_end(id, crash).map_or(Progress::Pending, |id| Progress::Impossible(Blocker::Dependency(id)))
     }
 
-    /// The direct or indirect dependency that blocks a waiting service without a further request. Each service is
-    /// evaluated once, however many wait for it.
+    /// The direct or indirect dependency that blocks a waiting service until another request. Each service is evaluated
+    /// only once.
     fn dead_end(&self, id: Id, crash: Crash) -> Option<Id> {
         let mut ends = self.ends[crash as usize].borrow_mut();
         let mut open = alloc::vec![id];
@@ -178,12 +178,12 @@ pub(super) enum Crash {
     Passes,
 }
 
-/// Whether this state tells a waiter that the start failed, although the policy may retry. A start timeout always does,
-/// since every try may hang.
+/// Whether this state ends a wait for the start, even if the policy retries. A start timeout always ends it, because
+/// every retry may hang as well.
 fn is_answer(state: &State, crash: Crash) -> bool {
     match state {
-        // A run that left processes behind decides only after their end, together with the decision of the restart
-        // policy.
+        // The result of a run with leftover processes is known only after their end, when the restart policy has
+        // decided.
         State::Backoff { failure, .. } => crash == Crash::Answers || *failure == Failure::StartTimeout,
         State::Stopping { cause: Cause::Failure(failure), .. } => *failure == Failure::StartTimeout,
         _ => false,

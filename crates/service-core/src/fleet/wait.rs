@@ -5,9 +5,9 @@ use crate::plan::Id;
 /// The progress of a request for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// Not there yet.
+    /// The requested state is not reached yet.
     Pending,
-    /// As requested.
+    /// The requested state is reached.
     Done,
     /// The requested state cannot be reached without a new request.
     Impossible(Blocker),
@@ -18,13 +18,13 @@ pub enum Progress {
 pub enum Blocker {
     /// The service itself has failed.
     Failed,
-    /// This dependency has failed, or ended, or is not wanted.
+    /// This dependency has failed, has ended, or has goal down.
     Dependency(Id),
     /// The opposite was requested.
     Superseded,
     /// The restart policy restarts the service whenever it ends.
     RestartsForever,
-    /// Whether it runs is unknown.
+    /// It is unknown whether the service runs.
     Unclear,
 }
 
@@ -38,7 +38,7 @@ pub enum WaitCondition {
     Healthy,
     /// The service has a process.
     Running,
-    /// Nothing of it runs, and no start is due.
+    /// The service has no process, and no start is due.
     Stopped,
     /// The service has ended with code 0.
     Completed,

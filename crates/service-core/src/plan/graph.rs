@@ -1,4 +1,4 @@
-//! The only file that uses petgraph: levels of a dependency graph, or its cycles.
+//! Computes the levels of a dependency graph, or its cycles. Only this file uses petgraph.
 
 use crate::plan::id::{DependencyEdge, Id};
 use alloc::collections::VecDeque;
@@ -10,8 +10,8 @@ use petgraph::visit::EdgeRef;
 /// A cycle: each member with the number of the edge (in the order of its dependencies) that leads to the next.
 pub(super) type Path = Vec<(Id, usize)>;
 
-/// The level of each service, or a shortest cycle of each strongly connected component. An unknown dependency is no
-/// edge.
+/// The level of each service, or a shortest cycle of each strongly connected component. Unknown dependencies are
+/// ignored.
 pub(super) fn levels(needs: &[Vec<Option<DependencyEdge>>]) -> Result<Vec<u32>, Vec<Path>> {
     let graph = build(needs);
     let Ok(sorted) = toposort(&graph, None) else { return Err(cycles(&graph)) };
@@ -41,7 +41,7 @@ fn build(needs: &[Vec<Option<DependencyEdge>>]) -> DiGraph<(), usize> {
 /// One cycle of each strongly connected component, beginning with its first member in the file; in the order of the
 /// file.
 fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
-    // Tarjan's algorithm would recurse along the longest chain.
+    // Tarjan's algorithm is not used, because it recurses along the longest chain.
     let knots = kosaraju_scc(graph);
     let mut search =
         Search { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
@@ -59,9 +59,9 @@ fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
     firsts.into_iter().map(|first| search.cycle(graph, first)).collect()
 }
 
-/// Looks for cycles, in each knot once.
+/// Searches for one cycle in each strongly connected component.
 struct Search {
-    /// To which knot each belongs.
+    /// The number of the component of each node.
     knots: Vec<usize>,
     /// The predecessor on the path.
     came_by: Vec<Option<(NodeIndex, usize)>>,
@@ -92,7 +92,7 @@ impl Search {
             }
         }
         path.reverse();
-        // Begins with the first member in the file.
+        // The cycle begins with its first member in the file.
         let first = path.iter().enumerate().min_by_key(|(_, (id, _))| *id).map_or(0, |(at, _)| at);
         path.rotate_left(first);
         path

@@ -3,7 +3,7 @@
 use crate::config::{Condition, WhenLost};
 use serde::{Deserialize, Serialize};
 
-/// A service within one plan. Meaningless in any other.
+/// A service of one plan. An id has no meaning in other plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Id(pub(super) u32);
 
@@ -14,13 +14,13 @@ impl Id {
     }
 }
 
-/// One edge, seen from the dependent.
+/// One edge, from the dependent's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DependencyEdge {
-    /// The service needed.
+    /// The dependency.
     pub on: Id,
     /// The condition on the dependency.
     pub condition: Condition,
-    /// The policy when the condition ceases to hold.
+    /// The policy when the dependency is lost.
     pub when_lost: WhenLost,
 }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// An event of a run of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The graph does not block it: dependencies are satisfied for a start, dependents have stopped for a stop.
+    /// The service may start because its dependencies are satisfied, or may stop because its dependents have stopped.
     Unblocked,
     /// The process exists, or its manager reports the start.
     Launched,
-    /// As [`Event::Launched`], with the time of the beginning: the launch may have waited in a queue until then.
+    /// Like [`Event::Launched`], with the time when the process began, because the launch may have waited in a queue.
     Begun(Moment),
     /// The service could not be launched, for this reason.
     LaunchFailed(String),
@@ -28,9 +28,9 @@ pub enum Event {
     Extended(Moment),
     /// The process ended, but descendants still run.
     Exited(Exit),
-    /// None of its processes is left.
+    /// No process of the service is left.
     TreeExited(Exit),
-    /// The result of checking whether the inactive service runs.
+    /// The result of a presence check of the inactive service.
     PresenceChecked(Presence),
     /// A deadline passed.
     TimerElapsed,
@@ -48,17 +48,17 @@ pub enum Presence {
 /// An effect on a run of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Start its process.
+    /// Start the process.
     Spawn,
-    /// Check it once and report the result.
+    /// Check the service once, and report the result.
     Probe,
     /// Report whether the inactive service runs.
     CheckPresence,
-    /// Report the sign of readiness.
+    /// Watch for readiness, and report it.
     WatchReadiness,
-    /// Request its end: the stop signal to the whole tree, or the stop command.
+    /// Request the end: the stop signal to the whole tree, or the stop command.
     Terminate,
-    /// Kill it: `SIGKILL` to the whole tree.
+    /// Kill the service: `SIGKILL` to the whole tree.
     Kill,
 }
 
@@ -66,13 +66,13 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// With this code.
+    /// The process exited with this code.
     Code(i32),
-    /// By this signal.
+    /// This signal ended the process.
     Signal(i32),
-    /// By `SIGKILL` from the kernel: the processes together had reached the `memory_limit`, in bytes.
+    /// The kernel killed the process, because the processes together had reached the `memory_limit`, in bytes.
     OutOfMemory(u64),
-    /// By this signal, which requested its end: its manager reports a success.
+    /// The stop signal ended the process, and the manager reports a success.
     #[serde(rename = "heeded")]
     AcceptedSignal(i32),
     /// The manager reports the end without a code.
@@ -100,7 +100,7 @@ impl Exit {
         }
     }
 
-    /// The name of the signal that ended it, if any; its number if it has no name.
+    /// The name of the signal that ended the process, if any; its number if it has no name.
     pub fn signal(self) -> Option<String> {
         match self {
             Self::Signal(signal) | Self::AcceptedSignal(signal) => {
@@ -135,7 +135,7 @@ struct Size(u64);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-        // A size that rounds up to 1 of a unit is shown in that unit.
+        // The largest unit in which the rounded size is at least 1.
         let of = units.iter().find(|(unit, _)| self.0 + unit / 2_000 >= *unit);
         let Some((unit, name)) = of else { return write!(f, "{} B", self.0) };
         match (u128::from(self.0) * 10 + u128::from(*unit) / 2) / u128::from(*unit) {
@@ -173,30 +173,31 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// The findings of a new daemon for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovered {
-    /// A process of this run, launched at this moment.
+    /// A process of this run exists, launched at this moment.
     Running {
         /// Number of the run.
         run: u64,
         /// When it was launched.
         launched: Moment,
     },
-    /// Running according to the former daemon; its manager has not answered yet.
+    /// The service ran according to the former daemon; its manager has not responded yet.
     Unreachable {
         /// Number of the run.
         run: u64,
         /// When it was launched.
         launched: Moment,
     },
-    /// Not running. This was the last run, with this end: [`Event::TreeExited`] or [`Event::LaunchFailed`].
+    /// The service does not run. This was its last run, with this end: [`Event::TreeExited`] or
+    /// [`Event::LaunchFailed`].
     Exited {
         /// Number of the run.
         run: u64,
         /// The end.
         event: Event,
     },
-    /// Nothing at all.
+    /// There is no trace of a run.
     Absent,
-    /// Unknown: the relevant files cannot be read.
+    /// The state is unknown, because files cannot be read.
     Unclear {
         /// The unknown fact and its cause, with the file and the error.
         why: String,

@@ -1,18 +1,18 @@
-//! [`Machine`]: the state machine of one service. It returns effects, and performs none.
+//! [`Machine`]: the state machine of one service. It returns effects and does not perform them.
 //!
 //! ```text
-//!            Cleared, goal up             Launched           ready
+//!           Unblocked, goal up            Launched           ready
 //!  Stopped ------------------> Launching ----------> Starting ----> Ready
 //!     ^                            |                    |             |
-//!     | due           refused      v     goal down, start timeout,    | ended by itself:
-//!  Backoff <---- Failed <----------+     unhealthy, left-overs        | the restart policy
+//!     | due        LaunchFailed    v     goal down, start timeout,    | ended by itself:
+//!  Backoff <---- Failed <----------+     unhealthy, leftover process  | the restart policy
 //!     ^                                         |                     v
 //!     +-----------------------------------  Stopping  ---> Stopped, Completed, Backoff, Failed
 //! ```
 //!
-//! Every run has a number. The world hands it back with every event, and the [`Fleet`](crate::Fleet) drops what
-//! belongs to another run, so a late word about an old process changes nothing. Deadlines are asked for with
-//! [`Machine::deadline`]; at or after that moment the machine wants an [`Event::TimerElapsed`].
+//! Every run has a number. Each event has the number of its run, and the [`Fleet`](crate::Fleet) drops events of other
+//! runs, so that a late event of an old process has no effect. At [`Machine::deadline`] or later, the caller must send
+//! an [`Event::TimerElapsed`].
 
 mod ended;
 mod external;
@@ -34,13 +34,13 @@ use alloc::vec::Vec;
 /// The schedule of the checks of a run. At most one check is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probing {
-    /// There are none.
+    /// No check is scheduled.
     Off,
     /// A check was requested.
     InFlight,
-    /// A check was requested, and its result will be ignored: the definition or the state has changed since.
+    /// A check was requested, and its result will be ignored, because the definition or the state has changed since.
     Stale,
-    /// The next check is due then.
+    /// The next check is due at this moment.
     Due(Moment),
 }
 
@@ -61,7 +61,7 @@ impl Machine {
         machine
     }
 
-    /// The state that must outlive the daemon.
+    /// The state that outlives the daemon.
     pub fn memory(&self) -> &PersistedState {
         &self.memory
     }
@@ -96,7 +96,7 @@ impl Machine {
         }
     }
 
-    /// Failed checks in a row.
+    /// The number of consecutive failed checks.
     pub fn failures(&self) -> u32 {
         self.memory.tracker.failures()
     }
@@ -109,12 +109,12 @@ impl Machine {
         }
     }
 
-    /// Takes the definition with which the present run was started, by another daemon.
+    /// Sets the definition with which another daemon started the present run.
     pub fn set_running_definition(&mut self, definition: Arc<Service>) {
         self.definition = definition;
     }
 
-    /// Whatever ends the present run, neither its policy nor a restart that is under way starts another.
+    /// Prevents another start after the present run, by the policy or by a pending restart.
     pub fn decommission(&mut self) {
         if self.memory.goal == Goal::Restart {
             self.memory.goal = Goal::Down;
@@ -122,8 +122,8 @@ impl Machine {
         Arc::make_mut(&mut self.definition).restart = Restart::No;
     }
 
-    /// Restores the state of a former daemon, reconciled with the findings. Returns the effects that are due. The end
-    /// of a run that ended unobserved should follow as an event.
+    /// Restores the state of a former daemon, reconciled with the findings. Returns the effects that are due. If the
+    /// run has ended unobserved, the caller sends its end as an event.
     pub fn restore(&mut self, memory: PersistedState, found: &Discovered, now: Moment) -> Vec<Effect> {
         self.memory = memory;
         self.memory.reconcile(found, now);
@@ -133,7 +133,7 @@ impl Machine {
             State::Starting { .. } if self.definition.readiness() == Readiness::Notify => {
                 return vec![Effect::WatchReadiness];
             }
-            // The former health counts until the next check, which is due.
+            // The former health counts until the next check, which is due at once.
             State::Ready { .. } if self.definition.is_probed() && self.health() != Health::None => {
                 self.probing = Probing::Due(now);
             }
@@ -169,25 +169,26 @@ impl Machine {
         own.into_iter().chain(probe).min()
     }
 
-    /// When a start that is under way is given up.
+    /// When a running start is given up.
     pub fn start_ends(&self) -> Option<Moment> {
         let State::Starting { since } = self.memory.state else { return None };
         self.start_timeout(since)
     }
 
     fn start_timeout(&self, since: Moment) -> Option<Moment> {
-        // An external run is not stopped.
+        // An external run has no start timeout, because it is not stopped.
         let timeout =
             self.definition.start_timeout().filter(|_| self.memory.starter == StartedBy::Orchestrator);
         timeout.map(|timeout| since.plus(timeout)).max(timeout.and(self.memory.extended_to))
     }
 
-    /// The time limit does not include waiting in a queue. For a manager, the call is part of the start.
+    /// When a launch times out. A launch by a shim has no limit, because it may wait in a queue. The start call of a
+    /// manager is part of the start.
     fn launch_timeout(&self, since: Moment) -> Option<Moment> {
         self.start_timeout(since).filter(|_| self.definition.manager != Manager::Process)
     }
 
-    /// When a start is decided without a further event.
+    /// When the start succeeds or times out without a further event.
     fn start_deadline(&self, since: Moment) -> Option<Moment> {
         match self.definition.readiness() {
             Readiness::Delay(delay) => Some(since.plus(delay)),
@@ -197,7 +198,8 @@ impl Machine {
 
     /// Sets the goal. The goals down and restart also apply to an external run. The goal up clears the crashes of a
     /// service that is inactive or has just failed; the goal restart clears those of any service. A goal up does not
-    /// cancel a pending restart. A service in an unknown state keeps its goal, since neither outcome could be ensured.
+    /// cancel a pending restart. A service in an unknown state keeps its goal, because it can neither be started nor
+    /// stopped.
     pub fn set_goal(&mut self, goal: Goal) {
         if let State::Unknown { .. } = self.memory.state {
             return;
@@ -286,7 +288,7 @@ impl Machine {
                 Event::PresenceChecked(presence),
             ) => self.handle_presence(presence, now),
             (state, Event::TimerElapsed) => self.handle_timeouts(state, now),
-            // An event that comes too late for the state it belongs to.
+            // These events are too late for their state.
             (
                 _,
                 Event::Unblocked

@@ -11,22 +11,22 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The state that must outlive the daemon.
+/// The state that outlives the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PersistedState {
     /// The goal.
     pub goal: Goal,
-    /// The state. Of an unknown state, the last known one is written.
+    /// The state. For an unknown state, the last known one is written.
     #[serde(serialize_with = "last_known")]
     pub state: State,
     /// Number of the last run.
     pub run: u64,
-    /// The last exit status, which may be that of a run before `run`.
+    /// The last exit status, which may be of an earlier run than `run`.
     pub last_exit: Option<Exit>,
-    /// The number of that run; earlier versions did not write it.
+    /// The number of the run with this exit status. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_run: Option<u64>,
-    /// The number of restarts by its policy since the last request.
+    /// The number of restarts by the policy since the last request.
     pub restarts: u32,
     /// The crashes.
     pub backoff: Backoff,
@@ -36,16 +36,16 @@ pub struct PersistedState {
     /// The origin of the present run.
     #[serde(default)]
     pub starter: StartedBy,
-    /// The moment up to which it requested time to start.
+    /// The moment to which the service extended its timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_to: Option<Moment>,
-    /// The origin of its goal.
+    /// The origin of the goal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Arc<RequestOrigin>>,
     /// When the last run was launched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched: Option<Moment>,
-    /// Why the last run was ended, if it did not end by itself.
+    /// Why the orchestrator ended the last run; `None` if the run ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Arc<str>>,
 }
@@ -58,7 +58,7 @@ pub enum StartedBy {
     #[default]
     #[serde(rename = "us")]
     Orchestrator,
-    /// An external caller, using the service's manager.
+    /// An external caller, through the service's manager.
     #[serde(rename = "others")]
     External,
 }
@@ -75,26 +75,28 @@ impl PersistedState {
         Self { state: self.state.last_known().clone(), ..self.clone() }
     }
 
-    /// The present run has ended so.
+    /// Records the exit of the present run.
     pub(super) fn ended_with(&mut self, exit: Exit) {
         (self.last_exit, self.exit_run) = (Some(exit), Some(self.run));
     }
 
-    /// The exit status of the last run; during a run, of the run before. `None` if that run never began or its exit is
-    /// unknown: the exit of an earlier run does not count.
+    /// The exit status of the last run; during a run, of the previous run. `None` if that run never began or its exit
+    /// is unknown.
     pub fn exit(&self) -> Option<Exit> {
         let of = self.exit_run?;
         self.last_exit.filter(|_| of == self.run || (self.state.is_alive() && of + 1 == self.run))
     }
 
-    /// An earlier version did not write the run of an exit: a living run has not ended.
+    /// Adds the run of the exit status, which earlier versions did not write. A living run has not ended, so the exit
+    /// is the previous run's.
     fn date_exit(&mut self) {
         if self.last_exit.is_some() && self.exit_run.is_none() {
             self.exit_run = Some(self.run.saturating_sub(u64::from(self.state.is_alive())));
         }
     }
 
-    /// Reconciles the state with the findings, which take precedence: a running process may belong to a later run.
+    /// Reconciles the state with the findings, which take precedence, because a running process may belong to a later
+    /// run.
     pub(super) fn reconcile(&mut self, found: &Discovered, now: Moment) {
         self.date_exit();
         match found {
@@ -104,7 +106,7 @@ impl PersistedState {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
-            // A later run has begun and ended: it was alive until the event that follows.
+            // A later run has begun and ended. It counts as alive until its end follows as an event.
             Discovered::Exited { run, .. } if *run > self.run => {
                 self.run = *run;
                 self.state = State::Starting { since: Moment::default() };
@@ -120,14 +122,15 @@ impl PersistedState {
         }
     }
 
-    /// Nothing is left of its run, if that ever began. If it began, it has ended unobserved, which follows as an event.
+    /// Handles a run without processes, which may never have begun. If it began, its unobserved end follows as an
+    /// event.
     fn rest(&mut self) {
         if let State::Launching { .. } = self.state {
             self.state = State::Stopped;
         }
     }
 
-    /// Discards the state of another boot: no process of it exists, and its moments are meaningless.
+    /// Discards the state of another boot, whose processes have ended and whose moments have no meaning.
     pub fn on_reboot(&mut self, now: Moment) {
         self.date_exit();
         self.backoff = Backoff::default();

@@ -5,13 +5,13 @@ use alloc::format;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
-/// The actor when a dependency is lost.
+/// The actor of a request because of a lost dependency.
 pub const LOST: &str = "policy when_lost";
 
 /// The requester of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requester {
-    /// The command as typed: `service stop`.
+    /// The command as typed, such as `service stop`.
     pub command: String,
     /// The actor: its kind is the first word, as in `user alice (uid 1000, pid 123, nu)`.
     pub by: String,
@@ -23,13 +23,13 @@ pub struct RequestOrigin {
     /// The requester.
     #[serde(flatten)]
     pub requester: Requester,
-    /// The named service, if this one was included with it.
+    /// The named service that included this one, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<Name>,
 }
 
 impl RequestOrigin {
-    /// A request by the loss of this dependency.
+    /// The request because of the loss of this dependency.
     pub fn lost(need: &Name) -> Self {
         Self { requester: Requester { command: String::new(), by: LOST.into() }, with: Some(need.clone()) }
     }

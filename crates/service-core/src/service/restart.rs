@@ -1,4 +1,4 @@
-//! [`Backoff`]: when to start a service again that ended by itself, and when to give up.
+//! [`Backoff`]: decides when a service that has ended by itself is started again, and when it is given up.
 
 use crate::config;
 use crate::time::Moment;
@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// Crashes of one service since it was last stable.
+/// The crashes of one service since it was last stable.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Backoff {
-    /// Crashes since it was last stable.
+    /// The number of crashes since the service was last stable.
     crashes: u32,
-    /// How many of them were followed by a pause.
+    /// The number of delayed restarts among them.
     delayed: u32,
-    /// Moments of the crashes that the window still holds, oldest first; at most `limit` + 1.
+    /// The moments of the crashes within the window, oldest first; at most `limit` + 1.
     recent: Vec<Moment>,
 }
 
@@ -24,16 +24,16 @@ pub enum RestartDecision {
     Retry(Duration),
     /// The restart limit is reached.
     GiveUp {
-        /// The number of tries within the window.
+        /// The number of attempts within the window.
         attempts: u32,
     },
 }
 
 impl Backoff {
-    /// Counts a crash. `ready_since` is the time when the run became ready, if it did. `jitter` is a random number that
-    /// lengthens the delay by up to a tenth, so that services that crashed together do not restart together.
+    /// Counts a crash. `ready_since` is the time when the run became ready, if any. `jitter` is a random number that
+    /// lengthens the delay by up to a tenth, so that services that crash together do not restart together.
     ///
-    /// After the first crash of a service that had been ready, the restart follows at once.
+    /// After the first crash of a service that was ready, the restart is immediate.
     pub fn crashed(
         &mut self,
         rules: &config::Backoff,

@@ -1,7 +1,7 @@
-//! [`Goal`] and [`State`]: the complete state of a service. A state carries exactly the values that are valid in it; there are no
-//! flags beside it.
+//! [`Goal`] and [`State`]: the complete state of a service. Each state has exactly the values that are valid in it, and
+//! there are no other flags.
 //!
-//! *Waiting* is stopped with goal up, an ordered shutdown is every goal down. A *restart* is the goal
+//! *Waiting* means stopped with goal up. In an ordered shutdown, every service has goal down. A *restart* is the goal
 //! [`Goal::Restart`].
 
 use crate::service::event::Exit;
@@ -25,37 +25,37 @@ pub enum Goal {
     Restart,
 }
 
-/// Where a service is.
+/// The state of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing runs.
+    /// The service has no process.
     #[default]
     Stopped,
-    /// The launch is under way; whether there is a process is not known yet.
+    /// The launch was requested, and it is not known yet whether there is a process.
     Launching {
         /// When it was requested.
         since: Moment,
     },
-    /// The service runs, and is not ready yet.
+    /// The service runs and is not ready yet.
     Starting {
         /// When it was launched.
         since: Moment,
     },
-    /// Dependents may go on.
+    /// The service is ready, and dependents may start.
     Ready {
         /// When it was launched.
         launched: Moment,
         /// When it became ready.
         since: Moment,
     },
-    /// The end was requested, or its process has ended and left descendants.
+    /// The end was requested, or the process has ended and left descendants.
     Stopping {
-        /// When that began.
+        /// When the stop began.
         since: Moment,
         /// Why.
         cause: Cause,
-        /// When it had become ready, if it had.
+        /// When the service had become ready, if it was.
         was_ready: Option<Moment>,
         /// The time of the next kill.
         kill_at: Moment,
@@ -82,14 +82,14 @@ pub enum State {
         at: Moment,
         /// Why.
         failure: Failure,
-        /// The number of tries.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// Whether it has a process, or how it ended, is unknown. It receives no commands until that is known. The former
-    /// state is persisted.
+    /// It is unknown whether the service has a process, or how it ended. The service is neither started nor stopped
+    /// until this is known. The former state is persisted.
     #[serde(skip)]
     Unknown {
-        /// When that was found.
+        /// When the state became unknown.
         since: Moment,
         /// The unknown fact and its cause, with the file and the error.
         why: String,
@@ -113,7 +113,7 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
-    /// The service could not be launched, and a retry would not help.
+    /// The service could not be launched.
     #[serde(rename = "refused")]
     LaunchFailed(String),
     /// The service ended by itself.
@@ -130,17 +130,17 @@ impl State {
         self.is_active() || matches!(self, Self::Stopping { .. } | Self::Unknown { .. })
     }
 
-    /// Whether it is alive and not stopping.
+    /// Whether the service is alive and not stopping.
     pub fn is_active(&self) -> bool {
         matches!(self, Self::Launching { .. } | Self::Starting { .. } | Self::Ready { .. })
     }
 
-    /// Whether nothing runs, and nothing is about to by itself.
+    /// Whether the service has no process, and no start is scheduled.
     pub fn is_inactive(&self) -> bool {
         matches!(self, Self::Stopped | Self::Completed { .. } | Self::Failed { .. })
     }
 
-    /// Why it is unknown whether it has a process, if so.
+    /// Why the state is unknown; `None` if it is known.
     pub fn unknown_because(&self) -> Option<&str> {
         let Self::Unknown { why, .. } = self else { return None };
         Some(why)
@@ -160,7 +160,7 @@ impl State {
         matches!(failure, Failure::LaunchFailed(_))
     }
 
-    /// When its process was launched, if it may have one.
+    /// When the process was launched, if there may be one.
     pub fn launched(&self) -> Option<Moment> {
         match self {
             Self::Launching { since } | Self::Starting { since } => Some(*since),
@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    /// When it became ready, if it did in this run.
+    /// When the service became ready in this run, if it did.
     pub fn ready(&self) -> Option<Moment> {
         match self {
             Self::Ready { since, .. } => Some(*since),
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// When the state began; `None` without such a moment.
+    /// When the state began; `None` for a state without such a moment.
     pub fn since(&self) -> Option<Moment> {
         match self {
             Self::Launching { since }

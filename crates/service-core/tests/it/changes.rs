@@ -1,4 +1,4 @@
-//! Laws of a changed configuration, over random pairs of them.
+//! Invariants of configuration changes, over random pairs of configurations.
 
 use crate::laws::{graph, histories};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn plan(services: &[Service]) -> Plan {
     Plan::compile(Config { settings: Settings::default(), services: services.to_vec() }).unwrap()
 }
 
-/// The services of which the bit is set.
+/// The services whose bit is set.
 fn some(services: &[Service], which: u8) -> RunningDefinitions {
     let chosen = services.iter().enumerate().filter(|(number, _)| which & (1 << number) != 0);
     chosen.map(|(_, service)| (service.name.clone(), Arc::new(service.clone()))).collect()
@@ -44,8 +44,8 @@ proptest! {
         let known: BTreeSet<Name> = after.iter().map(|service| service.name.clone()).collect();
         let changes = compare(&present, &known, &next);
         let about: BTreeSet<&Name> = changes.iter().map(|change| &change.name).collect();
-        prop_assert_eq!(about.len(), changes.len(), "one row a service");
-        prop_assert!(present.keys().chain(&known).all(|name| about.contains(name)), "nobody is left out");
+        prop_assert_eq!(about.len(), changes.len(), "one row for each service");
+        prop_assert!(present.keys().chain(&known).all(|name| about.contains(name)), "no service is left out");
         let again = compare(&made(&present, &changes, &next), &known, &next);
         prop_assert!(again.iter().all(|change| change.kind == ChangeKind::None), "{again:?}");
     }

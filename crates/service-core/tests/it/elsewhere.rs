@@ -1,4 +1,4 @@
-//! External starts and stops, through the manager of a service.
+//! Tests of external starts and stops, through the manager of a service.
 
 use super::world::{World, service};
 use service_core::config::{Condition, Dependency, Manager, Restart, Service, Span, WhenLost};
@@ -37,10 +37,10 @@ fn what_somebody_else_starts_is_shown_and_left_alone() {
     assert!(snapshot.reason.unwrap().contains("outside the orchestrator"));
     assert_eq!(world.fleet.wait_progress(world.id("a"), WaitCondition::Ready), Progress::Done);
     world.pass(60 * SECOND);
-    assert_eq!(world.diary, [""; 0], "nobody stops it");
+    assert_eq!(world.diary, [""; 0], "the service is not stopped");
     world.crash(world.id("a"));
     world.pass(60 * SECOND);
-    assert_eq!((world.state("a"), &*world.diary), ("stopped", &[][..]), "and nobody starts it again");
+    assert_eq!((world.state("a"), &*world.diary), ("stopped", &[][..]), "the service is not started again");
 }
 
 #[test]
@@ -51,7 +51,11 @@ fn a_wish_takes_over_what_somebody_else_started() {
     world.start("a");
     world.crash(world.id("a"));
     world.pass(SECOND);
-    assert_eq!((world.state("a"), &*world.diary), ("ready", &["+a".to_owned()][..]), "its policy holds");
+    assert_eq!(
+        (world.state("a"), &*world.diary),
+        ("ready", &["+a".to_owned()][..]),
+        "the restart policy applies"
+    );
     world.stop("a");
     world.pass(SECOND);
     world.start_elsewhere("a");
@@ -82,7 +86,7 @@ fn what_others_started_without_its_needs_goes_on_without_them() {
     world.start("b");
     world.pass(SECOND);
     assert_eq!((world.state("a"), world.state("b")), ("ready", "ready"));
-    assert_eq!(world.diary, ["+a"], "it is not disturbed");
+    assert_eq!(world.diary, ["+a"], "the service keeps running");
     world.stop("a");
     world.pass(SECOND);
     assert_eq!(world.diary, ["+a", "-b", "-a"]);

@@ -1,5 +1,5 @@
-//! Invariants over random graphs and random histories. The world asserts invariants of every step; this file has those
-//! of the end.
+//! Invariants over random graphs and random histories. The world asserts the invariants of every step; this file
+//! asserts the invariants of the end.
 
 use super::world::{Manners, World, service};
 use proptest::prelude::*;
@@ -73,7 +73,7 @@ fn definition(number: usize, traits: &(usize, u8, Vec<Edge>)) -> Service {
     let mut definition = service(&format!("s{number}"));
     definition.restart = Restart::ALL[*restart].1;
     definition.oneshot = *kind == 0;
-    // Not always the same, so that a change of plans may change a health check.
+    // The endpoint varies, so that a change of plans may change a health check.
     definition.endpoint = (*kind > 2).then(|| Endpoint::Tcp(format!("localhost:{}", kind % 2 + 1)));
     definition.ready.notify = *kind == 2;
     if number > 0 {
@@ -103,7 +103,7 @@ fn perform(world: &mut World, act: Act) {
     let now = world.now;
     match act {
         Act::Start(who, relatives) => {
-            // Like the daemon: a service is started alone only if its dependencies are satisfied.
+            // Like in the daemon, a service is started alone only if its dependencies are satisfied.
             let who = [*who.get(&ids)];
             if relatives == Propagate::Yes || world.fleet.missing_dependency(&who).is_none() {
                 let about = world.fleet.start(&who, relatives, now);
@@ -134,7 +134,7 @@ fn perform(world: &mut World, act: Act) {
     world.pass(Duration::ZERO);
 }
 
-/// Like an apply: a service whose changes are all live continues under its new definition.
+/// Like an apply, updates a service whose changes are all live.
 fn update(world: &mut World) {
     let plan = Arc::clone(world.fleet.plan());
     let goes_on = |id: &service_core::Id| {
@@ -145,7 +145,8 @@ fn update(world: &mut World) {
     world.fleet.update(&ids, world.now);
 }
 
-/// Whether every dependency of this service can be satisfied: none waits for the completion of a service that stays.
+/// Whether every dependency of this service can be satisfied: none waits for the completion of a service that does not
+/// end.
 fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
     world.fleet.plan().with_dependencies(&[id]).iter().all(|id| {
         world
@@ -157,7 +158,8 @@ fn is_satisfiable(world: &World, id: service_core::Id) -> bool {
     })
 }
 
-/// The same histories each time, so that a failure is caused by a change. `PROPTEST_RNG_SEED` tries others.
+/// Generates the same histories each time, so that only a change of the code causes a failure. `PROPTEST_RNG_SEED`
+/// selects others.
 pub(crate) fn histories(cases: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let rng_seed = match usual.rng_seed {
@@ -200,21 +202,21 @@ proptest! {
         world.pass(Duration::from_mins(10));
         for id in &all {
             let machine = world.fleet.machine(*id);
-            prop_assert!(machine.goal() != Goal::Restart, "{id:?} never came to its restart");
+            prop_assert!(machine.goal() != Goal::Restart, "{id:?} was never restarted");
             prop_assert!(machine.goal() == Goal::Up || !world.is_alive(*id), "{id:?} runs although it should not");
         }
         for id in world.waiting.services(&world.fleet) {
             prop_assert!(replanned || !is_satisfiable(&world, id), "a request for {id:?} was never answered");
         }
-        // A request for all services starts every service that can run, whatever failed before. (A process that was
-        // launched under another definition may never satisfy the present one.)
+        // A request for all services starts every service that can run, whatever failed before. After a change of plans
+        // this need not hold, because a process under another definition may never satisfy the present one.
         if !replanned {
             all_come_up(&mut world)?;
         }
         let now = world.now;
         world.fleet.stop(&all, Propagate::Yes, now);
         world.pass(Duration::from_mins(10));
-        prop_assert!(all.iter().all(|id| !world.is_alive(*id)), "something was left over");
+        prop_assert!(all.iter().all(|id| !world.is_alive(*id)), "a process was left");
         all_come_up(&mut world)?;
     }
 }

@@ -1,4 +1,4 @@
-//! Awaited states, and the moment when a state becomes impossible.
+//! Tests of awaited states, and of the moment when a state becomes impossible.
 
 use super::world::{World, service};
 use service_core::Name;
@@ -70,7 +70,7 @@ fn a_crash_answers_who_asked_for_the_start_and_not_who_looks_on() {
     world.pass(Duration::from_secs(20));
     assert_eq!((world.state("a"), world.state("b")), ("ready", "ready"));
 
-    // Also where there is no pause before the next try.
+    // This also holds without a delay before the next start.
     let mut eager = service("a");
     eager.backoff = Backoff { initial: Duration::ZERO, limit: 0, ..eager.backoff };
     let mut world = World::new(vec![eager, needy]);
@@ -111,6 +111,6 @@ fn what_needs_a_failed_service_will_neither_run_nor_complete() {
     world.pass(SECOND);
     let [ready, healthy, running, stopped, completed] = outlooks(&world, "b");
     assert_eq!([ready, healthy, running, completed], [(); 4].map(|()| never(Blocker::Dependency(a))));
-    assert_eq!(stopped, Progress::Pending, "it would run if its need came");
+    assert_eq!(stopped, Progress::Pending, "the service would run if its dependency did");
     assert_eq!(world.fleet.wait_progress(a, WaitCondition::Stopped), Progress::Done);
 }

@@ -1,4 +1,4 @@
-//! One behaviour for each test, named by its story.
+//! One behaviour in each test, which is named after it.
 
 use super::world::{Manners, World, service};
 use service_core::Name;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Checked over TCP, as most services are.
+/// A service with a TCP health check, like most services.
 fn checked(name: &str) -> Service {
     Service { endpoint: Some(Endpoint::Tcp("localhost:1".into())), ..service(name) }
 }
@@ -54,7 +54,7 @@ fn another_daemon_knows_how_healthy_a_service_was() {
     assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Unhealthy);
     world.manners[0].sick = false;
     world.pass(SECOND);
-    assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Healthy, "and asks at once");
+    assert_eq!(world.fleet.snapshot(world.id("a")).health, Health::Healthy, "the next check is immediate");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_start_does_not_undo_a_restart_that_waits_for_dependents_to_stop() {
     assert_eq!(
         world.fleet.start_progress(a),
         Progress::Pending,
-        "what runs is not the run that was asked for"
+        "the running process is not of the requested run"
     );
     world.pass(SECOND);
     assert_eq!(world.diary, ["-c", "-b", "-a", "+a", "+b", "+c"]);
@@ -313,7 +313,7 @@ fn a_new_daemon_disturbs_nobody_even_without_a_memory() {
     }
 }
 
-/// A service that the next daemon cannot examine.
+/// Makes a service unreadable for the next daemon.
 fn dark(world: &mut World, name: &str) {
     let id = world.id(name);
     world.change_daemon_that_sees(true, Duration::ZERO, |other| other != id);
@@ -337,7 +337,7 @@ fn what_cannot_be_looked_at_is_unknown_and_neither_stopped_nor_started() {
     world.restart("b");
     world.pass(60 * SECOND);
     assert_eq!(world.state("b"), "unknown");
-    assert_eq!(world.fleet.machine(b).goal(), Goal::Up, "what was wanted of it is");
+    assert_eq!(world.fleet.machine(b).goal(), Goal::Up, "the goal is kept");
     assert!(world.is_alive(b));
     assert!(!world.diary[diary.len()..].iter().any(|entry| entry.ends_with('b')), "{:?}", world.diary);
     world.see();
@@ -360,7 +360,7 @@ fn a_stop_of_the_others_does_not_wait_for_what_is_unknown() {
     assert_eq!((world.state("a"), world.state("b"), world.state("c")), ("stopped", "stopped", "unknown"));
     world.see();
     world.pass(60 * SECOND);
-    assert_eq!(world.state("c"), "stopped", "it was asked to stop before");
+    assert_eq!(world.state("c"), "stopped", "it was requested to stop before");
 }
 
 #[test]
@@ -372,7 +372,11 @@ fn who_needs_what_is_unknown_is_told_and_starts_when_it_is_found() {
     world.start("b");
     let (a, b) = (world.id("a"), world.id("b"));
     assert_eq!(world.fleet.start_progress(b), Progress::Impossible(Blocker::Dependency(a)));
-    assert_eq!(world.fleet.wait_progress(b, WaitCondition::Ready), Progress::Pending, "it may come to that");
+    assert_eq!(
+        world.fleet.wait_progress(b, WaitCondition::Ready),
+        Progress::Pending,
+        "the state is still possible"
+    );
     assert_eq!(world.state("b"), "waiting");
     world.see();
     world.pass(SECOND);
@@ -427,12 +431,12 @@ fn a_run_that_never_began_has_not_the_exit_of_the_run_before() {
     let launching = PersistedState { state: State::Launching { since: now }, ..last.clone() };
     world.fleet.restore(a, launching.clone(), Discovered::Absent, now);
     assert_eq!((world.state("a"), world.fleet.snapshot(a).last_exit), ("stopped", None));
-    // An earlier version has not written down of which run the exit is.
+    // An earlier version has not written the run of the exit status.
     world.fleet.restore(a, PersistedState { exit_run: None, ..launching }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, None);
     world.fleet.restore(a, PersistedState { exit_run: None, ..last.clone() }, Discovered::Absent, now);
     assert_eq!(world.fleet.snapshot(a).last_exit, Some(Exit::Code(3)));
-    // The machine lost power while it ran.
+    // The machine lost power during the run.
     let mut running = PersistedState { state: State::Ready { launched: now, since: now }, ..last };
     running.on_reboot(now);
     world.fleet.restore(a, running, Discovered::Absent, now);
@@ -464,7 +468,7 @@ fn a_changed_check_is_asked_before_the_service_is_called_healthy() {
         update(&mut world, |service| service.endpoint = Some(Endpoint::Tcp("localhost:2".into())));
         assert_eq!(world.fleet.update_progress(a), Progress::Pending);
         world.pass(Duration::from_micros(250));
-        assert_eq!(world.fleet.update_progress(a), Progress::Pending, "that was the old one");
+        assert_eq!(world.fleet.update_progress(a), Progress::Pending, "this was the result of the old check");
         world.pass(SECOND * 3);
         let wanted = if sick { Progress::Impossible(Blocker::Failed) } else { Progress::Done };
         assert_eq!((world.fleet.update_progress(a), world.diary.len()), (wanted, 1));
@@ -480,5 +484,9 @@ fn a_change_that_leaves_the_check_alone_leaves_the_health_alone() {
     assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Healthy);
     update(&mut world, |service| service.endpoint = None);
     world.pass(SECOND);
-    assert_eq!(world.fleet.machine(world.id("a")).health(), Health::Alive, "nobody looks any more");
+    assert_eq!(
+        world.fleet.machine(world.id("a")).health(),
+        Health::Alive,
+        "the service is not checked any more"
+    );
 }

@@ -9,7 +9,7 @@ use service_core::{Id, Name};
 pub(crate) struct Waiting(Vec<(Name, Goal)>);
 
 impl Waiting {
-    /// A request for these services.
+    /// Adds a request for these services.
     pub(crate) fn add(&mut self, fleet: &Fleet, goal: Goal, about: &[Id]) {
         self.0.extend(about.iter().map(|id| (fleet.plan().service(*id).name.clone(), goal)));
     }

@@ -1,4 +1,4 @@
-//! A simulated world: processes that obey or not, on a clock that a test moves. It asserts the invariants.
+//! A simulated world: processes with various behaviour, on a clock that a test moves. It asserts the invariants.
 
 use super::waiting::Waiting;
 use service_core::config::{Condition, Config, Service};
@@ -13,15 +13,15 @@ use std::time::Duration;
 /// The behaviour of one service's processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
-    /// From launch to a first healthy answer.
+    /// The time from the launch to the first passed check.
     pub(crate) boots_in: Duration,
-    /// Ends by itself after this long.
+    /// The time after which the process ends by itself, and its exit status.
     pub(crate) lives_for: Option<(Duration, Exit)>,
-    /// Ignores the stop signal.
+    /// Whether the process ignores the stop signal.
     pub(crate) ignores_term: bool,
-    /// Cannot be launched.
+    /// Whether the launch fails.
     pub(crate) refuses: bool,
-    /// Fails its checks, however long it has been up.
+    /// Whether all checks fail.
     pub(crate) sick: bool,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct World {
     unseen: BTreeMap<Id, (u64, Event)>,
     /// Runs whose end was requested; a new daemon repeats the request.
     asked: BTreeSet<(Id, u64)>,
-    /// Wishes that have not been answered.
+    /// Requests that have not been answered.
     pub(crate) waiting: Waiting,
     /// The effects, for stories: `+a` a launch, `-a` a stop request.
     pub(crate) diary: Vec<String>,
@@ -142,7 +142,7 @@ impl World {
         self.change_daemon_that_sees(remembers, absent, |_| true);
     }
 
-    /// The same, with a daemon that can examine only some of the services.
+    /// Like [`Self::change_daemon`], with a daemon that can examine only some of the services.
     pub(crate) fn change_daemon_that_sees(
         &mut self,
         remembers: bool,
@@ -168,7 +168,7 @@ impl World {
         let looked_at: Vec<Id> = plan.ids().filter(|id| sees(*id)).collect();
         self.watch_ends(&next, &looked_at);
         self.fleet = next;
-        // Running checks died with the daemon; a shim repeats its reports.
+        // Running checks end with the daemon; a shim repeats its reports.
         self.coming.retain(|(.., event)| matches!(event, Event::TreeExited(_)));
         for (id, process) in &self.processes {
             self.coming.push((self.now, *id, process.run, Event::Launched));
@@ -232,7 +232,7 @@ impl World {
                 continue;
             };
             assert_eq!(machine.memory().last_exit, Some(*exit), "the end of a run of {id:?} is not known");
-            // The definition of its run counts, which may have changed since.
+            // The definition of the run counts, and the definition may have changed since.
             let is_oneshot = machine.definition().oneshot && before.definition().oneshot;
             let did_its_work = exit.is_success() && is_oneshot && machine.run() == *run;
             if did_its_work && machine.goal() == Goal::Up && before.state().last_known().is_active() {
@@ -271,7 +271,8 @@ impl World {
         self.act();
     }
 
-    /// No more faults: processes start quickly, stay, and end on request; one-shots complete, including running ones.
+    /// Ends all faults: processes start quickly, keep running, and end on request; one-shots complete, including
+    /// running ones.
     pub(crate) fn calm(&mut self) {
         let work = (Duration::from_millis(30), Exit::Code(0));
         for id in self.fleet.plan().ids().filter(|id| self.fleet.machine(*id).definition().oneshot) {
@@ -342,7 +343,7 @@ impl World {
         }
         for id in self.fleet.plan().ids() {
             let alive = self.fleet.machine(id).state().is_alive();
-            assert!(alive || !self.is_alive(id), "{id:?} runs and the fleet does not know");
+            assert!(alive || !self.is_alive(id), "{id:?} runs, and the fleet has it as inactive");
         }
         self.waiting.answer(&mut self.fleet);
     }
@@ -368,7 +369,7 @@ impl World {
         }
     }
 
-    /// Law: nothing is spawned before its conditions hold, in the world and not only in the books.
+    /// Invariant: no service is spawned before its conditions hold, in the simulated world and not only in the fleet.
     fn watch_needs(&self, id: Id) {
         for need in self.fleet.plan().dependencies(id) {
             let machine = self.fleet.machine(need.on);

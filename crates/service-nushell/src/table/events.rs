@@ -24,7 +24,7 @@ impl Row for Event {
     }
 }
 
-/// An event with all columns: its cause, and how a run ended.
+/// An event with all columns, including the cause and the exit of a run.
 pub struct Long(pub Event);
 
 impl Row for Long {

@@ -1,4 +1,4 @@
-//! The origin of a service's goal, and the reason of a run's end that was not by itself.
+//! The origin of a service's goal, and the reason why the orchestrator ended a run.
 
 use super::Machine;
 use crate::service::request_origin::RequestOrigin;
@@ -32,7 +32,7 @@ impl Machine {
         }
     }
 
-    /// Why the present run is being ended; `None` if it has ended by itself.
+    /// Why the orchestrator ends the present run; `None` if the run has ended by itself.
     pub(super) fn ended(&self, cause: &Cause) -> Option<Arc<str>> {
         let why = match cause {
             Cause::Requested => {

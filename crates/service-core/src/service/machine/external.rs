@@ -1,9 +1,9 @@
 //! External starts: the manager of an inactive service is queried, because the service may have been started
 //! externally.
 //!
-//! A service that is found running gets a run of its own, and is shown. Its goal does not change: with goal up it is
-//! supervised like any other run, otherwise it is unmanaged. An unmanaged service is neither stopped nor restarted
-//! until a request adopts it.
+//! A service that is found running gets a new run, and is shown. Its goal does not change: with goal up the run is
+//! supervised like any other, otherwise it is unmanaged. An unmanaged service is neither stopped nor restarted until a
+//! request adopts it.
 
 use super::{Machine, Probing};
 use crate::health::Tracker;
@@ -16,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 impl Machine {
-    /// Whether it was started externally, with goal down.
+    /// Whether the service was started externally and has goal down.
     pub fn is_unmanaged(&self) -> bool {
         self.memory.starter == StartedBy::External
             && self.memory.goal == Goal::Down
@@ -34,7 +34,7 @@ impl Machine {
         self.probing = if may_be { Probing::Due(at) } else { Probing::Off };
     }
 
-    /// Another definition may name another manager.
+    /// Adjusts the presence checks to a new definition, which may have another manager.
     pub(super) fn redefined_at_rest(&mut self) {
         match (&self.probing, self.definition.may_start_externally()) {
             (Probing::Off, true) => self.schedule_presence_check(Moment::default()),
@@ -71,7 +71,7 @@ impl Machine {
         self.memory.backoff = Backoff::default();
         self.memory.restarts = 0;
         if self.definition.oneshot {
-            // It is ready when it has completed its work.
+            // A one-shot is ready when it has completed its work.
             self.memory.state = State::Starting { since: now };
             self.probing = Probing::Due(now);
             return Vec::new();

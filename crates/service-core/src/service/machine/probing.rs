@@ -1,4 +1,4 @@
-//! [`Probing`]: the schedule of checks, and the effect of a definition that changes during a run.
+//! [`Probing`]: the schedule of checks, and the effect of a changed definition on a run.
 
 use super::{Machine, Probing};
 use crate::config::Service;
@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 impl Machine {
-    /// Sets a definition that differs from that of the present run only in live keys. A start keeps its former
+    /// Sets a definition that differs from the present run's only in live keys. A running start keeps its former
     /// conditions.
     pub fn update(&mut self, definition: &Arc<Service>, now: Moment) {
         let starting = matches!(self.memory.state, State::Launching { .. } | State::Starting { .. });
@@ -41,7 +41,7 @@ impl Machine {
             && !definition.same_probe(&self.definition)
     }
 
-    /// Health from here on: a service without endpoint is alive, and no more is known.
+    /// Begins the checks of a run. A service without an endpoint is only known to be alive.
     pub(super) fn watch(&mut self, now: Moment) {
         if !self.definition.is_probed() {
             self.memory.tracker = Tracker::alive();
@@ -57,7 +57,7 @@ impl Machine {
         if self.definition.is_probed() { Probing::Due(at) } else { Probing::Off }
     }
 
-    /// The next check is due; the result of one in flight may be too old.
+    /// Requests the next check. If one is in flight, its result may be too old, and it is repeated.
     pub(super) fn probe_now(&mut self) -> Vec<Effect> {
         match self.probing {
             Probing::Due(_) => self.probe(),

@@ -41,8 +41,8 @@ impl Machine {
                 State::Completed { at: now, exit: *exit }
             }
             (_, Restart::No) => State::Failed { at: now, failure, attempts: 1 },
-            // A request is answered at once with the failure. A restart by the policy continues: the obstacle may be
-            // temporary.
+            // After a request, a failed launch is a failure at once. After a restart by the policy, the policy retries,
+            // because the obstacle may be temporary.
             (Failure::LaunchFailed(_), _) if self.memory.restarts == 0 => {
                 State::Failed { at: now, failure, attempts: 1 }
             }
@@ -56,7 +56,8 @@ impl Machine {
         match self.memory.backoff.crashed(&self.definition.backoff, was_ready, now, jitter) {
             RestartDecision::Retry(pause) => {
                 self.memory.restarts = self.memory.restarts.saturating_add(1);
-                // A run that never was ready is reported as failed before the retry.
+                // A run that was never ready is in backoff for a moment even without a delay, so that its failure is
+                // reported.
                 if pause.is_zero() && was_ready.is_some() {
                     State::Stopped
                 } else {

@@ -1,4 +1,4 @@
-//! A stop: first the stop signal, and after `stop_timeout` SIGKILL, again and again until all processes have ended.
+//! A stop: the stop signal, and after `stop_timeout` SIGKILL, which is repeated until all processes have ended.
 
 use super::Machine;
 use crate::service::event::Effect;
@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The delay of a further SIGKILL while processes are left.
+/// The delay before another SIGKILL while processes are left.
 const KILL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Machine {
