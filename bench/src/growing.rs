@@ -1,5 +1,5 @@
-//! The cases whose cost may at most double for twice the input: all input of other users. `cargo xtask counts` compares
-//! the instructions of each case at a size and at twice that size.
+//! The cases whose cost may at most double for twice the input, because their input comes from other users. `cargo
+//! xtask counts` compares the instructions of each case at a size and at twice that size.
 
 use crate::{need, obey, plan};
 use service_api::redact;
@@ -21,15 +21,15 @@ use tempfile::TempDir;
 
 /// An operation on an input of a given size.
 pub struct Growing {
-    /// Its name.
+    /// The name of the case.
     pub name: String,
     /// The smaller of the two sizes.
     pub size: usize,
-    /// Runs it.
+    /// Runs the operation on an input of this size.
     pub act: Box<dyn Fn(usize)>,
 }
 
-/// Text that redaction scans: each byte that it reacts to, alone and with a context that makes it scan further.
+/// Text that redaction scans: each byte with a meaning, alone and in a context that makes redaction scan further.
 const TEXTS: [&str; 50] = [
     "@",
     "a:b@",
@@ -162,7 +162,7 @@ fn environment(size: usize) {
     drop(black_box(redact::without(&"a".repeat(size), &values)));
 }
 
-/// The answer of a DNS server with this many addresses of the name `a`.
+/// The response of a DNS server with `count` addresses for the name `a`.
 fn addresses(count: usize) -> Vec<u8> {
     let count = u16::try_from(count).expect("no answer has more");
     let mut answer = vec![0, 1, 0x81, 0x80, 0, 1];
@@ -170,7 +170,7 @@ fn addresses(count: usize) -> Vec<u8> {
     answer.extend([0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1]);
     for nth in 0..count {
         let [high, low] = nth.to_be_bytes();
-        // The name is that of the question, at byte 12.
+        // The name is a pointer to the question's name, at byte 12.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 110, 120, 100 + high, low]);
     }
     answer
@@ -220,7 +220,7 @@ fn service(nth: usize) -> String {
     )
 }
 
-/// This many consecutive starts of a service.
+/// Computes the critical path of `count` consecutive starts of a service.
 fn starts(count: usize) {
     let event = |seq: usize, to: &str| {
         format!(
@@ -242,7 +242,7 @@ fn start(services: Vec<Service>) {
     black_box(&fleet);
 }
 
-/// Fails the service that all others wait for, and asks for the outlook of each.
+/// Fails the service that all others wait for, and queries the wait progress of each.
 fn fail(services: Vec<Service>) {
     let (mut fleet, all, now) = fleet(services);
     fleet.start(&all, Propagate::Yes, now);
@@ -265,7 +265,7 @@ fn written(name: &str, text: &str) -> TempDir {
     directory
 }
 
-/// As the daemon reads the file, and as `service check` reports its problems.
+/// Reads a file like the daemon, and reports its problems like `service check`.
 fn file(text: &str) {
     if let Err(problem) = black_box(load::config_from_str(text, "services.toml")) {
         drop(black_box(problem.redacted().to_string()));

@@ -1,4 +1,4 @@
-//! Time and memory against the number of services, as a table and as a plot.
+//! Time and memory as functions of the number of services, as a table and as a plot.
 
 use crate::harness::System;
 use crate::plot::{Line, Panel, draw};
@@ -23,7 +23,7 @@ struct Point {
     parts: Option<Memory>,
 }
 
-/// Measures every count in this many rounds, the systems in turn: the table in Markdown, and the plot in SVG.
+/// Measures every count in `rounds` rounds, the systems in turn. Returns the table in Markdown and the plot in SVG.
 pub(crate) fn run(systems: &[Box<dyn System>], rounds: usize) -> Option<(String, String)> {
     let mut lines: Vec<(&'static str, Vec<Point>)> = Vec::new();
     for count in COUNTS {

@@ -1,4 +1,5 @@
-//! What each system implements: [`System::set_up`] turns [`ServiceSpec`]s into an [`Instance`], which starts and stops them.
+//! The traits of a measured system: [`System::set_up`] turns [`ServiceSpec`]s into an [`Instance`], which starts and
+//! stops them.
 
 use crate::disk::Medium;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use std::time::Duration;
 pub(crate) struct ServiceSpec {
     pub(crate) name: String,
     pub(crate) command: Vec<String>,
-    /// Indices of the services that have to be ready before.
+    /// Indices of the services that must be ready first.
     pub(crate) needs: Vec<usize>,
-    /// The service is ready when it listens on this port.
+    /// The port on which the service listens when it is ready.
     pub(crate) port: Option<u16>,
     /// The URL of its HTTP check, and the interval between two checks.
     pub(crate) check: Option<(String, Duration)>,
@@ -40,10 +41,10 @@ pub(crate) struct Place {
 
 /// A program that runs services.
 pub(crate) trait System {
-    /// Its name in the table.
+    /// The name in the table.
     fn name(&self) -> &'static str;
 
-    /// Its version; `None` if it is not installed.
+    /// The version; `None` if the system is not installed.
     fn version(&self) -> Option<String>;
 
     /// The medium of its directory.
@@ -57,10 +58,10 @@ pub(crate) trait System {
 
 /// A running system. Dropping it ends all its processes.
 pub(crate) trait Instance {
-    /// Requests the start of all services. May return before they are up.
+    /// Requests the start of all services. May return before they are alive.
     fn start(&mut self);
 
-    /// Requests the stop of all services. May return before they are down.
+    /// Requests the stop of all services. May return before they have ended.
     fn stop(&mut self);
 
     /// Requests the status of all services once. `false` if the system has no API for that.

@@ -1,8 +1,8 @@
-//! The cases of the small benches: the most frequent operations of the core, the log and the API. Each is prepared once
-//! and then repeated. `benches/cases.rs` times them; `counted` runs them under valgrind, which counts their
+//! The cases of the small benches: the most frequent operations of the core, the log and the API. Each case is prepared
+//! once and then repeated. `benches/cases.rs` times the cases; `counted` runs them under valgrind, which counts their
 //! instructions.
 
-// A bench panics at an unexpected result.
+// A bench panics if a result is unexpected.
 #![allow(clippy::missing_panics_doc)]
 
 pub mod growing;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// An operation that is repeated.
 pub struct Case {
-    /// Its name in the file of counts.
+    /// The name in the file of counts.
     pub name: &'static str,
     /// Prepares the operation.
     pub prepare: fn() -> Box<dyn FnMut()>,
@@ -93,7 +93,7 @@ fn plan(services: Vec<Service>) -> Plan {
     Plan::compile(Config { services, ..Config::default() }).expect("a good plan")
 }
 
-/// A plan in which all services run, one in ten has changed, and one in ten is gone.
+/// A plan in which all services run, one in ten has changed, and one in ten was removed.
 #[derive(Clone)]
 struct Changed {
     present: Arc<BTreeMap<Name, Arc<Service>>>,
@@ -122,7 +122,7 @@ impl Changed {
     }
 }
 
-/// Every service starts, is killed, starts again, and is stopped.
+/// The case in which every service starts, is killed, starts again, and is stopped.
 fn life() -> Box<dyn FnMut()> {
     let plan = Arc::new(plan(services(100)));
     Box::new(move || {
@@ -142,7 +142,7 @@ fn life() -> Box<dyn FnMut()> {
     })
 }
 
-/// Executes the effects of the fleet, all of which succeed, until there are none.
+/// Simulates the effects of the fleet, all of which succeed, until there are none.
 fn obey(fleet: &mut Fleet, now: &mut Moment) {
     loop {
         let orders = fleet.take_effects();

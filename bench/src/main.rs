@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: measures this project, the bare machine (the baseline) and the peers that are installed.
-//! They run in turns in one process, so that a disturbance hits all of them.
+//! `cargo xtask bench`: measures this project, the bare machine (the baseline) and the peers that are installed. They
+//! run in turns, so that a disturbance affects all of them.
 
-// The bench panics with a reason at an unexpected result.
+// The bench panics with a reason if a result is unexpected.
 #![allow(clippy::missing_panics_doc)]
 
 mod disk;
@@ -127,7 +127,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// The installed systems, of those that were asked for.
+/// The requested systems that are installed.
 fn systems(options: &Options) -> Vec<Box<dyn System>> {
     println!("- machine: {}", noise_guard::machine());
     println!("- disk: {}", Medium::Disk.file_system());

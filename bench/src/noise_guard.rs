@@ -1,4 +1,5 @@
-//! [`NoiseGuard`]: whether other processes used the machine during the bench, which makes its figures unreliable.
+//! [`NoiseGuard`]: detects whether other processes used the machine during the bench, which makes the figures
+//! unreliable.
 
 use crate::process;
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ pub(crate) struct NoiseGuard {
 }
 
 impl NoiseGuard {
-    /// Call this before the bench starts a process: every process that exists now counts as another one.
+    /// Must be called before the bench starts a process: every process that exists now counts as another one.
     pub(crate) fn start() -> Self {
         let me = std::process::id();
         let others = process::all().filter(|pid| *pid != me).map(|pid| (pid, process::cpu(pid))).collect();

@@ -18,7 +18,7 @@ const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 52.0;
 const TOP: f64 = 34.0;
 const INNER: (f64, f64) = (WIDTH - LEFT - 16.0, HEIGHT - TOP - 40.0);
-/// Distinguishable also with a colour vision deficiency.
+/// Two colours that are distinguishable with a colour vision deficiency.
 const COLOURS: [&str; 3] = ["#888888", "#0b6e99", "#d55e00"];
 
 pub(crate) fn draw(panels: &[Panel]) -> String {
@@ -36,7 +36,7 @@ pub(crate) fn draw(panels: &[Panel]) -> String {
     svg
 }
 
-/// One axis: powers of ten below the least and above the most.
+/// One axis, whose limits are powers of ten below the minimum and above the maximum.
 struct Axis {
     least: f64,
     most: f64,
@@ -49,7 +49,7 @@ impl Axis {
         Self { least, most: most.max(least + 1.0) }
     }
 
-    /// From 0 at the least to 1 at the most.
+    /// The position of a value: from 0 at the lower limit to 1 at the upper limit.
     fn place(&self, value: f64) -> f64 {
         (value.max(1e-3).log10() - self.least) / (self.most - self.least)
     }

@@ -11,16 +11,16 @@ use std::time::Duration;
 /// The usage of one system's processes so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Use {
-    /// Bytes; of pages that are shared, a share.
+    /// Proportional set size in bytes: a shared page counts in part.
     pub(crate) memory: u64,
-    /// Of one core.
+    /// CPU time.
     pub(crate) cpu: Duration,
-    /// How often one of them was woken.
+    /// The number of wakeups.
     pub(crate) wakes: u64,
 }
 
 impl Use {
-    /// Of these processes together.
+    /// Measures these processes together.
     pub(crate) fn measure(pids: &BTreeSet<u32>) -> Self {
         pids.iter().fold(Self::default(), |sum, pid| Self {
             memory: sum.memory + memory(*pid),
@@ -36,9 +36,9 @@ fn memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
 }
 
-/// The processor time that a process has used.
+/// The CPU time that a process has used.
 pub(crate) fn cpu(pid: u32) -> Duration {
-    // The scheduler counts in nanoseconds, for each thread.
+    // `schedstat` has the time of each thread in nanoseconds.
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let used = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -71,7 +71,7 @@ pub(crate) fn pids_in(directory: &std::path::Path) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Notices when processes end, however many they are.
+/// Watches for the end of processes, with a pidfd for each.
 pub(crate) struct Watch(BTreeMap<u32, OwnedFd>);
 
 impl Watch {
@@ -79,7 +79,7 @@ impl Watch {
         Self(pids.iter().filter_map(|pid| Some((*pid, open(*pid)?))).collect())
     }
 
-    /// Waits until all of them have ended.
+    /// Waits until all processes have ended.
     pub(crate) fn all_gone(self) {
         for (pid, fd) in self.0 {
             let ended =
@@ -89,7 +89,7 @@ impl Watch {
     }
 }
 
-/// A descriptor that is readable when the process has ended. `None` if it is gone already.
+/// A pidfd, which is readable once the process has ended; `None` if it has already ended.
 pub(crate) fn open(pid: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     pidfd_open(pid, PidfdFlags::empty()).ok()

@@ -4,7 +4,7 @@ use crate::workloads::workload::{Goal, Row};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Figures by row and system, in the order they were taken.
+/// Figures by row and system, in the order of measurement.
 #[derive(Default)]
 pub(crate) struct Figures(BTreeMap<(&'static str, &'static str), Vec<f64>>);
 
@@ -25,7 +25,7 @@ impl Figures {
         Some((least, values.iter().copied().max_by(f64::total_cmp)?))
     }
 
-    /// In Markdown, without rows that have no figures.
+    /// The table in Markdown, without rows that have no figures.
     pub(crate) fn table(&self, rows: &[&Row], systems: &[&'static str], ours: &[&'static str]) -> String {
         let mut text = format!("| work | {} | goal | |\n", systems.join(" | "));
         let _ = writeln!(text, "|---|{}---|---|", "---|".repeat(systems.len()));
@@ -79,7 +79,7 @@ fn goals(row: &Row) -> String {
     row.goals.iter().map(goal).collect::<Vec<_>>().join(", ")
 }
 
-/// Three significant digits.
+/// A number with three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

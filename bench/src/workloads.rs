@@ -1,4 +1,4 @@
-//! The workloads that are measured. One system at a time runs a workload, in a directory of its own, and yields figures.
+//! The measured workloads. One system at a time runs a workload, in its own directory, and yields figures.
 
 mod burst;
 mod checks;

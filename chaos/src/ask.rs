@@ -1,4 +1,4 @@
-//! One request over the daemon's socket, with each kind of failure told apart.
+//! Sends one request over the daemon's socket, and distinguishes the kinds of failures.
 
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -9,9 +9,9 @@ use std::time::Duration;
 /// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A status with JSON, or with text if it is no JSON.
+    /// A status, with the body as JSON or as text.
     Told(u16, Value),
-    /// Nothing listens on the socket.
+    /// No process listens on the socket.
     Nobody,
     /// The connection was closed early: the daemon was killed.
     #[expect(dead_code, reason = "it is printed")]

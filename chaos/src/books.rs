@@ -1,4 +1,4 @@
-//! The books: what the services themselves recorded of their runs.
+//! The books: the records that the services themselves have written of their runs.
 
 use crate::project::Project;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -21,7 +21,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether its process runs now.
+    /// Whether the process of the run exists now.
     pub(crate) fn is_alive(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
@@ -67,7 +67,7 @@ pub(crate) fn runs(project: &Project, name: &str) -> Vec<Run> {
 pub(crate) fn counts(project: &Project, name: &str) -> Vec<u64> {
     let mut bytes = Vec::new();
     let file = File::open(project.books().join(format!("{name}.counts")));
-    // Without lines there is no file.
+    // The file is missing if the service wrote no lines.
     let _ = file.and_then(|mut file| file.read_to_end(&mut bytes));
     bytes.chunks_exact(8).map(|eight| eight.try_into().map_or(0, u64::from_le_bytes)).collect()
 }

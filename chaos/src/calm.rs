@@ -1,4 +1,4 @@
-//! The checks after a disturbance: every requested service starts, all can be started, nothing is left over, and no
+//! The checks after a disturbance: every requested service starts, all can be started, no process is left over, and no
 //! resource has grown.
 
 use crate::books;
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The limit for requested services to start, on a machine under load.
+/// The time limit for requested services to start, on a machine under load.
 const COMES_UP: Duration = Duration::from_mins(1);
-/// The latency of an idle daemon: half of all responses arrive within this time.
+/// The maximum median latency of an idle daemon.
 const PROMPT: Duration = Duration::from_millis(50);
-/// A request that is this old at a power loss has to survive it.
+/// The age from which a request must survive a power loss, in nanoseconds.
 const SYNCED: i64 = 5_500_000_000;
 /// The limits of an idle daemon.
 const MAX_MEMORY_BYTES: u64 = 64 << 20;
@@ -29,7 +29,7 @@ pub(crate) struct Rest {
     running: u64,
 }
 
-/// Waits until `holds`, and returns whether it came true.
+/// Waits until `holds` returns true. Returns whether this happened within `time`.
 pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + time;
     loop {
@@ -43,7 +43,8 @@ pub(crate) fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Without further requests, pending transitions finish, and the promises about independent services hold.
+/// Checks that pending transitions finish without further requests, and that the promises about independent services
+/// hold.
 pub(crate) fn settles(project: &Project, promises: &Promises) {
     // An added service is defined only while the file defines its dependencies, so the whole file comes first.
     if let Err(error) = project.define(&Edit::default()) {
@@ -94,7 +95,7 @@ pub(crate) fn settles(project: &Project, promises: &Promises) {
     }
 }
 
-/// Added services are defined and removed ones are not, except for what a power loss may undo.
+/// Checks that added services are defined and removed ones are not, except for changes that a power loss may undo.
 fn knows_what_was_added(project: &Project, promises: &Promises) {
     let Some(list) = project.data("/api/v1/services/list") else { return };
     let defined: Vec<&str> =
@@ -107,7 +108,7 @@ fn knows_what_was_added(project: &Project, promises: &Promises) {
         if defined.contains(&name.as_str()) == added.is_some() {
             continue;
         }
-        // What a power loss undid stays undone in the following rounds.
+        // A change that a power loss has undone remains undone in the following rounds.
         promises.forget(&name);
         if !may_be_lost {
             let when = added.map(seconds);
@@ -119,7 +120,7 @@ fn knows_what_was_added(project: &Project, promises: &Promises) {
     }
 }
 
-/// With the file without errors, every service starts.
+/// Checks that every service starts with the file without errors.
 pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     let before = now();
     let apply = || ("/api/v1/apply", json!({ "timeout_ms": 60000 }));
@@ -147,7 +148,7 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
             }
             _ => books::is_held(project, &service.name, "lock"),
         };
-        // A service that does not report its readiness is ready before it records its beginning.
+        // A service that does not report readiness may be ready before it records its beginning.
         if !within(Duration::from_secs(10), is_up) {
             project.violation("calm", &format!("`start --all` is ok, and {} does not run", service.name));
         }
@@ -157,7 +158,7 @@ pub(crate) fn starts_all(project: &Project, promises: &Promises) {
     }
 }
 
-/// The daemon responds quickly, and its resources have not grown.
+/// Checks that the daemon responds quickly, and that its resources have not grown.
 pub(crate) fn is_inactive(project: &Project, first: Option<Rest>) -> Rest {
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
@@ -197,7 +198,7 @@ pub(crate) fn is_inactive(project: &Project, first: Option<Rest>) -> Rest {
     rest
 }
 
-/// Nothing is left after a stop of all services.
+/// Checks that no process is left after a stop of all services.
 pub(crate) fn stops_all(project: &Project, promises: &Promises) {
     let action =
         send_action(project, CLIENTS, "/api/v1/services/stop", &json!({ "all": true, "timeout_ms": 60000 }));
@@ -220,7 +221,7 @@ pub(crate) fn stops_all(project: &Project, promises: &Promises) {
     }
 }
 
-/// The end: no process and no socket is left.
+/// Stops the daemon, and checks that no process and no socket is left.
 pub(crate) fn goes_down(project: &Project) {
     drop(project.request("POST", "/api/v1/daemon/stop?services=true", "", Duration::from_mins(1)));
     let mut left = Vec::new();

@@ -1,6 +1,6 @@
 //! [`Chance`]: random numbers that are the same for the same seed.
 
-/// `SplitMix64`.
+/// A `SplitMix64` generator.
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(u64);
 

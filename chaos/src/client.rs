@@ -16,15 +16,15 @@ use std::time::Duration;
 pub(crate) const CLIENTS: usize = 8;
 /// Clients from this number on use the independent services.
 const OF_THE_GRAPH: usize = 6;
-/// The limit for a response; requests take a few seconds at most.
+/// The time limit for a response. Requests take a few seconds at most.
 const WAIT: Duration = Duration::from_secs(90);
 
-/// The required state of an independent service: the last response, and its time.
+/// The required state of an independent service, with the time of the response that requires it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
     Up(i64),
     Down(i64),
-    /// A request about it was not answered with `ok`.
+    /// The last request for the service was not answered with `ok`.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ impl Promises {
         }
     }
 
-    /// The result of a removal without `ok` is unknown.
+    /// Forgets an added service: the result of a removal without `ok` is unknown.
     pub(crate) fn forget(&self, name: &str) {
         if let Ok(mut added) = self.1.lock() {
             added.remove(name);
@@ -63,7 +63,7 @@ impl Promises {
     }
 }
 
-/// One client of one round, until `over`.
+/// Runs one client of one round, until `over`.
 pub(crate) fn play(project: &Project, promises: &Promises, round: u64, client: usize, over: &AtomicBool) {
     let mut chance = Chance::new(project.seed, &[2, round, client as u64]);
     for turn in 0.. {
@@ -194,7 +194,7 @@ fn edit(project: &Project, chance: &mut Chance, turn: u64) {
     sleep(Duration::from_millis(chance.below(1500)));
 }
 
-/// Adds a service, uses it, and removes it or not.
+/// Adds a service, uses it, and sometimes removes it.
 fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usize, round: u64, turn: u64) {
     let name = format!("x{round}-{turn}");
     let program = project.programs.join("chaos-service");
@@ -225,8 +225,8 @@ fn add(project: &Project, promises: &Promises, chance: &mut Chance, client: usiz
     }
 }
 
-/// No other client controls these services, so the response is compared with the kernel's lock, now and after the
-/// disturbance.
+/// Controls an independent service, which no other client controls. The response is compared with the kernel's lock,
+/// now and after the disturbance.
 fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: usize) {
     let own: Vec<usize> = (0..ALONE).filter(|n| n % 2 == client % 2).collect();
     let name = format!("alone{}", chance.pick(&own));
@@ -251,7 +251,7 @@ fn alone(project: &Project, promises: &Promises, chance: &mut Chance, client: us
         promises.set(&name, Held::Down(action.answered));
     } else {
         promises.set(&name, Held::Up(action.answered));
-        // A service that is ready by delay may not have written anything, and one that was killed restarts.
+        // A service that is ready by delay may not have written a line yet, and a killed service restarts.
         let is_slow =
             project.graph.get(&name).is_some_and(|one| one.readiness == crate::graph::Readiness::Delay);
         if !is_held && !is_slow && !was_hit(project, &name, action.sent) {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The maximum age of writes that a power loss may undo.
 const MAX_UNSYNCED: Duration = Duration::from_secs(2);
 
-/// The fault of the machine in a round, besides kills, freezes and termination signals.
+/// The machine fault of a round, in addition to kills, freezes and termination signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Nothing,
@@ -67,12 +67,12 @@ pub(crate) fn troubles(project: &Project, without: &[String]) -> Vec<Trouble> {
 pub(crate) fn inject_faults(project: &Project, round: u64, trouble: Trouble, time: Duration) -> u64 {
     let mut chance = Chance::new(project.seed, &[4, round]);
     let begin = Instant::now();
-    // In the middle, for a third of the time.
+    // The machine fault lasts for the middle third of the time.
     let (from, until) = (time / 3, time * 2 / 3);
     let (mut is_on, mut is_done, mut hits) = (false, false, 0);
     let mut frozen: Vec<(Instant, Process)> = Vec::new();
     while begin.elapsed() < time {
-        // Some faults come at once, where one hides the other.
+        // Some faults follow each other closely, so that one may hide the other.
         let pause = if chance.percent(25) { chance.below(8) } else { chance.between(20, 350) };
         sleep(Duration::from_millis(pause));
         let elapsed = begin.elapsed();
@@ -129,7 +129,7 @@ fn aim(project: &Project, chance: &mut Chance) -> Option<(Process, Signal)> {
 }
 
 fn signal(project: &Project, process: &Process, how: Signal) {
-    // It is recorded first, so that every effect of a fault has a record.
+    // A fault is recorded before it is injected, so that every effect of a fault has a record.
     project.record_fault(InjectedFault {
         at: now(),
         what: format!("{how} to {}", process.pid),
@@ -184,7 +184,7 @@ fn lose_power(project: &Project, chance: &mut Chance) {
     sleep(Duration::from_millis(chance.between(200, 1500)));
     let _nobody_begins = project.power.write().unwrap_or_else(PoisonError::into_inner);
     if taken.elapsed() > MAX_UNSYNCED {
-        // A daemon that was starting kept this waiting. What was written meanwhile is synced by now.
+        // A starting daemon has delayed the power loss, so writes from before the delay are synced.
         before = power::files(project);
         sleep(Duration::from_millis(chance.between(100, 300)));
     }

@@ -29,7 +29,7 @@ impl Condition {
     }
 }
 
-/// How a service reports its readiness.
+/// The way in which a service reports its readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Delay,
@@ -55,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) readiness: Readiness,
     pub(crate) is_alone: bool,
     pub(crate) has_lines: bool,
-    /// The number of rotated files of its log.
+    /// The number of rotated log files.
     pub(crate) log_files: usize,
     log_size: &'static str,
     restart: &'static str,
@@ -74,7 +74,7 @@ pub(crate) struct Graph {
     pub(crate) services: Vec<Service>,
 }
 
-/// The difference between a file and the one without errors.
+/// The difference between a file and the file without errors.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Edit {
     /// Services with another environment.
@@ -106,7 +106,7 @@ impl Graph {
         self.services.iter().filter(|service| !service.is_alone).map(|service| service.name.clone()).collect()
     }
 
-    /// Services without dependents: these can be left out.
+    /// Services without dependents, which a file can omit.
     pub(crate) fn leaves(&self) -> Vec<String> {
         let is_needed = |name: &str| {
             self.services.iter().any(|service| service.needs.iter().any(|need| need.name == name))
@@ -245,7 +245,7 @@ fn connected(n: usize, before: &[Service], chance: &mut Chance) -> Service {
     service
 }
 
-/// Only one client controls each of these, so its last response has to stay true.
+/// An independent service. Only one client controls it, so the last response must remain true.
 fn alone(n: usize) -> Service {
     let readiness = [
         Readiness::Notify,

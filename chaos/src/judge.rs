@@ -11,13 +11,13 @@ use crate::fault_injector::Trouble;
 use crate::project::{ActionRecord, InjectedFault, Project, now};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The time until lines that a full disk lost are reported.
+/// The maximum delay of the report of lines that were lost on a full disk.
 const AFTERWARDS: i64 = 6_000_000_000;
 
 /// The state between rounds.
 #[derive(Default)]
 pub(crate) struct Judge {
-    /// Runs with a smaller number are judged, by service.
+    /// The number of judged runs, by service.
     judged: BTreeMap<String, usize>,
     lines: BTreeMap<String, lines::Place>,
     events: events::Chain,
@@ -43,8 +43,8 @@ struct Round<'a> {
     faults: Vec<InjectedFault>,
     actions: Vec<ActionRecord>,
     runs: BTreeMap<String, Vec<Run>>,
-    /// Services that were undefined for a while: their dependencies are unknown then, and their runs are counted from 1
-    /// again.
+    /// Services that were undefined for some time. Their dependencies are unknown in this time, and their run numbers
+    /// may begin with 1 again.
     removed: BTreeSet<String>,
     /// Since when the run numbers of a service have been unique.
     counted_since: BTreeMap<String, i64>,
@@ -60,7 +60,7 @@ impl Round<'_> {
         !matches!(self.trouble, Trouble::Disk | Trouble::ReadOnly | Trouble::Power)
     }
 
-    /// The time in which no write succeeded, if a daemon was killed meanwhile: its knowledge is lost.
+    /// The time in which no write succeeded, if a daemon was killed in it, which loses its unwritten state.
     fn forgot_what_was_lost(&self) -> Option<(i64, i64)> {
         let mut of_the_disk = self.faults.iter().filter(|fault| fault.whom == "disk").map(|fault| fault.at);
         let (from, to) = (of_the_disk.next()?, of_the_disk.next()?);
@@ -72,7 +72,7 @@ impl Round<'_> {
         self.faults.iter().find(is_lost).map(|_| (from, to + AFTERWARDS))
     }
 
-    /// Whether the shim of a service was frozen at this moment, so that an exit went unnoticed.
+    /// Whether the shim of a service was frozen at this moment, so that it noticed no exit.
     fn was_frozen(&self, name: &str, at: i64) -> bool {
         let of_shim = |fault: &&InjectedFault| {
             fault.whom == "service-shim" && fault.service.as_deref() == Some(name) && fault.at <= at

@@ -1,6 +1,6 @@
 //! `service-chaos`: thirty services in a random graph and six independent ones, eight clients, faults in every process
-//! and in the machine, and a judge. A round injects faults, stops, waits until nothing is pending and judges. `cargo
-//! xtask chaos` runs it.
+//! and in the machine, and a judge. A round injects faults for some time, waits until no transition is pending, and
+//! judges. `cargo xtask chaos` runs this program.
 //!
 //! The same seed yields the same graph and the same sequence of requests and faults; their timing varies.
 
@@ -36,7 +36,7 @@ const USAGE: &str =
   --without  troubles of the machine that are left out
   --keep     keep the directory also where nothing was found";
 
-/// The time in which a round injects faults.
+/// The time for which a round injects faults.
 const DISTURBS: Duration = Duration::from_secs(12);
 /// One round in this many ends with a stop of all services.
 const STOPS_EACH: u64 = 3;
@@ -124,7 +124,7 @@ fn play(options: &Options) -> Result<usize, Box<dyn Error>> {
 fn disturb(project: &Project, promises: &Promises, round: u64, trouble: Trouble) -> u64 {
     project.log(&format!("round {round}: {}", trouble.as_str()));
     for sign in ["calm", "quiet"] {
-        // They do not exist in the first round.
+        // The files do not exist in the first round.
         let _ = fs::remove_file(project.books().join(sign));
     }
     let over = AtomicBool::new(false);
@@ -154,7 +154,7 @@ fn settle(
     }
     calm::settles(project, promises);
     calm::starts_all(project, promises);
-    // Nothing writes from here on.
+    // From here on no service writes lines.
     let _ = sign("quiet");
     thread::sleep(Duration::from_millis(300));
     judge.judge(project, trouble);

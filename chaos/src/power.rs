@@ -1,6 +1,6 @@
-//! A simulated power loss: every process is killed, another boot begins, and of the writes of the last second or two
-//! the disk has all, some, zeros or nothing, at random for each file. (`tests/tests/power` knows which writes were
-//! synced; this does not, so it removes only writes that are too recent to be synced.)
+//! A simulated power loss: every process is killed and another boot begins. For each file, the disk randomly has all,
+//! some or none of the writes of the last one or two seconds, or zeros. (Unlike `tests/tests/power`, this module has no
+//! information about syncs, so it removes only writes that are too recent to be synced.)
 
 use crate::chance::Chance;
 use crate::project::{Project, boot_id};
@@ -33,7 +33,7 @@ fn gather(directory: &Path, files: &mut Files) {
     }
 }
 
-/// Leaves what a disk may have kept. No process may run.
+/// Reverts files to contents that a disk may have retained. No process may run.
 pub(crate) fn lose(project: &Project, before: &Files, chance: &mut Chance) {
     let after = files(project);
     for (path, bytes) in &after {

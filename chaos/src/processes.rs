@@ -20,7 +20,7 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) kind: Kind,
     pub(crate) name: String,
-    /// The service that it runs or supervises.
+    /// The service that the process runs or supervises.
     pub(crate) service: Option<String>,
 }
 
@@ -61,7 +61,7 @@ fn parent(pid: u32) -> u32 {
     fields.split(' ').nth(1).and_then(|parent| parent.parse().ok()).unwrap_or(0)
 }
 
-/// The state letter of a process.
+/// Describes a process, with its state letter.
 pub(crate) fn describe(process: &Process) -> String {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
     let state = stat.rsplit_once(") ").map_or("?", |(_, fields)| &fields[..1]);

@@ -17,11 +17,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// The limit for a daemon's response, on a machine under load.
+/// The time limit for a daemon's response, on a machine under load.
 const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
-/// The number of violations of one kind that are printed; the others are in `chaos.log`.
+/// The maximum number of printed violations of one kind. All are in `chaos.log`.
 const MAX_PRINTED: usize = 5;
-/// The size of the state directory's disk, if it has one.
+/// The mount options of the state directory's disk, if it has one.
 const DISK: &str = "size=160m,mode=700";
 
 /// An injected fault, and its time.
@@ -55,13 +55,13 @@ pub(crate) struct Project {
     /// Whether the state directory has a disk of its own, and a reboot can be simulated.
     pub(crate) has_own_disk: bool,
     pub(crate) round: AtomicU64,
-    /// Held for reading while a daemon is started, and for writing during a power loss.
+    /// The lock that is held for reading while a daemon is started, and for writing during a power loss.
     pub(crate) power: RwLock<()>,
     socket: Mutex<Option<PathBuf>>,
     faults: Mutex<Vec<InjectedFault>>,
     actions: Mutex<Vec<ActionRecord>>,
     violations: Mutex<Vec<String>>,
-    /// Services that a file of this round did not define.
+    /// Services that some file of this round did not define.
     removed: Mutex<BTreeSet<String>>,
     pub(crate) daemons: AtomicU64,
 }
@@ -136,7 +136,7 @@ impl Project {
         }
     }
 
-    /// The data of a response that has to succeed, after the disturbance.
+    /// The data of a response that must succeed, because no fault is injected any more.
     pub(crate) fn data(&self, path: &str) -> Option<Value> {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
         while Instant::now() < deadline {
@@ -154,7 +154,7 @@ impl Project {
         None
     }
 
-    /// Starts a daemon; one may run already.
+    /// Starts a daemon, unless one already runs.
     fn bring_up(&self) -> Option<()> {
         let _power = self.power.read().unwrap_or_else(PoisonError::into_inner);
         let log = OpenOptions::new().create(true).append(true).open(self.root.join("daemon.err")).ok()?;
@@ -177,7 +177,7 @@ impl Project {
         let stdout = child.stdout.take()?;
         let (send, greeting) = mpsc::channel();
         thread::spawn(move || {
-            // It may have been killed before it reported.
+            // The daemon may have been killed before its report.
             let line = BufReader::new(stdout).lines().next().and_then(Result::ok).unwrap_or_default();
             let _ = send.send(line);
             let _ = child.wait();
@@ -244,8 +244,7 @@ impl Project {
         lock(&self.actions).clone()
     }
 
-    /// The requests and faults are judged: the next round begins without them, except for kills that a shim may have
-    /// outlived.
+    /// Forgets the judged requests and faults, except for kills that a shim may have outlived.
     pub(crate) fn forget(&self) {
         lock(&self.actions).clear();
         lock(&self.removed).clear();
@@ -253,7 +252,7 @@ impl Project {
     }
 }
 
-/// A list stays intact when a thread that added to it panics.
+/// Locks a list, which is intact even if a thread has panicked while adding to it.
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -268,7 +267,7 @@ pub(crate) fn seconds(nanoseconds: i64) -> String {
     format!("{:.4}", nanoseconds as f64 / 1e9)
 }
 
-/// A private view of the file system, with a small disk for the state, and with a boot id that can be changed.
+/// Creates a private mount namespace, with a small disk for the state and a boot id that can be changed.
 fn own_disk(root: &std::path::Path) -> bool {
     let boot = root.join("boot");
     let none = None::<&str>;

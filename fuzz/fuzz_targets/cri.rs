@@ -1,4 +1,4 @@
-//! The log reader: any bytes are lines, and written lines are read unchanged.
+//! The log reader: it reads any bytes as lines, and reads written lines unchanged.
 
 #![no_main]
 

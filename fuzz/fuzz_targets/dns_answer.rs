@@ -1,4 +1,4 @@
-//! The answer of a DNS server: any bytes are addresses or an error, and never a panic.
+//! The response of a DNS server: any bytes yield addresses or an error, and never a panic.
 
 #![no_main]
 

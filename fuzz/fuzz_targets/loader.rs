@@ -1,4 +1,4 @@
-//! The loader: any text is a configuration or an error with a place, and never a panic.
+//! The loader: any text yields a configuration or an error with its location, and never a panic.
 
 #![no_main]
 

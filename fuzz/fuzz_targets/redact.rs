@@ -1,4 +1,4 @@
-//! Redaction: ranges lie within the text and between characters, and a masked text stays unchanged when masked again.
+//! Redaction: ranges are within the text and at character boundaries, and masking a masked text changes nothing.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
-//! The CPU time of watching 50 services of systemd and 50 containers of podman at the default interval: that of the daemon
-//! with its calls, and that of systemd. Unlike wall time, CPU time hardly depends on the machine's other load.
+//! The CPU time of watching 50 services of systemd and 50 containers of podman at the default interval, for the daemon
+//! with its calls and for systemd. Unlike wall time, CPU time hardly depends on other load of the machine.
 //!
-//! `cargo xtask bench` builds what this needs and runs it.
+//! `cargo xtask bench` builds the required programs and runs this bench.
 
-// A bench panics when something fails.
+// A bench panics if a step fails.
 #![allow(clippy::unwrap_used)]
 
 use service_tests::{ContainerEngine, Containers, Project, ServiceTable, Systemd, follow};
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 const SERVICES: usize = 50;
-/// Six default intervals.
+/// The time of a measurement: six default intervals.
 const WINDOW: Duration = Duration::from_mins(1);
 
 fn main() {

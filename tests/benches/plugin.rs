@@ -1,9 +1,10 @@
-//! The overhead of the plugin: of a warm `service status` over a call without work, of a cold one over a Nushell without
-//! work, of a status of 100 services, and of many log lines as rows over the same lines as text. Measured in turns.
+//! The overhead of the plugin: of a warm `service status` compared with a call without work, of a cold one compared
+//! with a Nushell without work, of the status of 100 services, and of many log lines as rows compared with the same
+//! lines as text. The two sides of a comparison are measured in turns.
 //!
-//! `cargo xtask bench` builds what this needs and runs it.
+//! `cargo xtask bench` builds the required programs and runs this bench.
 
-// A bench panics when something fails.
+// A bench panics if a step fails.
 #![allow(clippy::unwrap_used)]
 
 use service_tests::{Project, program};
@@ -60,7 +61,7 @@ fn warm(project: &Project) {
     );
 }
 
-/// As for a user, the plugin is registered, so Nushell starts it only for a call.
+/// Measures a new Nushell. The plugin is registered like a user's, so Nushell starts it only for a call.
 fn cold(project: &Project) {
     project.write("empty.nu", "");
     let [nu, ..] = project.shell();

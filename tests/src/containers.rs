@@ -1,5 +1,5 @@
-//! [`Containers`]: a real container engine for one project, with storage, settings and networks of its own, and one image:
-//! busybox as `localhost/box`, imported from a tar, so that no registry is asked.
+//! [`Containers`]: a real container engine for one project, with its own storage, settings and networks. It has one
+//! image: busybox as `localhost/box`, imported from a tar, so that no registry is needed.
 
 use crate::process;
 use crate::programs::{Lack, installed, skip, skip_for};
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 const BUSYBOX: &str = "/bin/busybox";
 /// The programs of the image.
 const PROGRAMS: [&str; 7] = ["cat", "env", "false", "httpd", "sh", "sleep", "true"];
-/// The limit for a docker daemon to start.
+/// The time limit for a docker daemon to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A container engine. Its manager has the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerEngine {
-    /// A docker daemon of the test's own.
+    /// The test's own docker daemon.
     Docker,
-    /// Podman with settings of the test's own.
+    /// Podman with the test's own settings.
     Podman,
 }
 
@@ -46,7 +46,8 @@ impl ContainerEngine {
     }
 }
 
-/// A project whose services an engine can run. Dropping it stops them, removes every container and ends the engine.
+/// A project whose services an engine can run. Dropping it stops the services, removes every container and ends the
+/// engine.
 pub struct Containers {
     project: Project,
     engine: ContainerEngine,
@@ -63,7 +64,7 @@ impl Deref for Containers {
 }
 
 impl Containers {
-    /// An engine and an image for this project. `None`, after a message, if the engine cannot run here.
+    /// Prepares an engine and an image for this project. `None`, after a message, if the engine cannot run here.
     pub fn new(engine: ContainerEngine, project: Project) -> Option<Self> {
         if !engine.is_installed() {
             skip(
@@ -90,7 +91,7 @@ impl Containers {
         let path = |name: &str| project.path("docker").join(name).display().to_string();
         fs::create_dir_all(project.path("docker")).expect("the directory is ours");
         let log = File::create(project.path("docker/log")).expect("the directory is ours");
-        // In a mount namespace of its own, its mounts disappear with it.
+        // The daemon has its own mount namespace, so that its mounts disappear with it.
         let daemon = Command::new("unshare")
             .args(["--mount", "dockerd", "--storage-driver=vfs", "--iptables=false", "--bridge=none"])
             .arg(format!("--host=unix://{}", path("socket")))
@@ -111,7 +112,7 @@ impl Containers {
 
     fn configure_podman(project: Project) -> Self {
         let path = |name: &str| project.path(name).display().to_string();
-        // Limits that root may not raise stay as they are: in a sandbox root often lacks that right.
+        // Limits that root may not raise remain unchanged, because root in a sandbox often lacks this right.
         let settings = format!(
             r#"
             [containers]
@@ -142,7 +143,7 @@ impl Containers {
             project.write("podman/containers.conf", &settings).display().to_string(),
             project.write("podman/storage.conf", &storage).display().to_string(),
         );
-        // `docker` is podman here, which understands the same arguments.
+        // `docker` is a script for podman, which accepts the same arguments.
         let docker = project.write("bin/docker", "#!/bin/sh\nexec podman \"$@\"\n");
         fs::set_permissions(&docker, Permissions::from_mode(0o755)).expect("the file is ours");
         let search = format!("{}:{}", path("bin"), std::env::var("PATH").unwrap_or_default());
@@ -221,7 +222,7 @@ fn pack_image(project: &Project) -> PathBuf {
 
 impl Drop for Containers {
     fn drop(&mut self) {
-        // The orchestrator ends first: it would start the containers again.
+        // The orchestrator ends first, because it would start the containers again.
         self.project.nu("try { service daemon stop --services } catch { try { service daemon stop } }");
         let all = self.run(&["ps", "--all", "--quiet"]);
         let at_once: &[&str] = match self.engine {

@@ -1,11 +1,11 @@
 //! The harness of the end-to-end tests: a project per test, used through the real `nu`.
 //!
 //! A [`Project`] is a directory with a `services.toml` and private XDG directories. Commands run in it as a user would
-//! type them. Dropping it stops its daemon and its services, and a process that is still running then fails the test.
+//! type them. Dropping a project stops its daemon and its services; a process that still runs then fails the test.
 //! Programs come from the directory of the test itself, so run `cargo build --workspace --bins` first, or from
 //! `$SERVICE_TEST_PROGRAMS`.
 
-// A harness panics wherever a test fails.
+// The harness panics if a test fails.
 #![allow(clippy::missing_panics_doc)]
 
 mod containers;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the range of ports that the kernel assigns to outgoing connections.
+/// The first port, below the range that the kernel assigns to outgoing connections.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
 

@@ -1,9 +1,9 @@
-//! Programs that tests run: those that cargo built, and installed ones.
+//! Programs that tests run: programs that cargo has built, and installed ones.
 
 use std::path::{Path, PathBuf};
 
-/// The directory of `$SERVICE_TEST_PROGRAMS`, for example of release builds, or else the directory of cargo's programs:
-/// tests lie in a directory of it.
+/// The directory of `$SERVICE_TEST_PROGRAMS`, for example of release builds; without it, the directory of cargo's
+/// programs, which is a parent of the test program's.
 pub(crate) fn programs() -> PathBuf {
     if let Some(named) = std::env::var_os("SERVICE_TEST_PROGRAMS") {
         return named.into();
@@ -32,7 +32,7 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
-/// What CI may lack although everything is installed, because its kernel or its container forbids it.
+/// Capabilities that CI may lack, because its kernel or its container forbids them.
 const MAY_LACK: [Lack; 3] = [Lack::Docker, Lack::Podman, Lack::MemoryCgroup];
 
 /// A capability that no package provides.

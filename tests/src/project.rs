@@ -20,14 +20,14 @@ pub struct Project {
     directory: tempfile::TempDir,
     nu: PathBuf,
     env: Vec<(String, String)>,
-    /// Kills the project's processes when the test's process is killed, as one that hangs is.
+    /// Kills the project's processes if the test's process is killed, for example because it hangs.
     guard: Child,
 }
 
 /// The output of a Nushell, and its result.
 #[derive(Debug)]
 pub struct Answer {
-    /// Whether its exit code was 0.
+    /// Whether the exit code was 0.
     pub success: bool,
     /// Standard output.
     pub stdout: String,
@@ -36,8 +36,8 @@ pub struct Answer {
 }
 
 impl Project {
-    /// A directory with this `services.toml`; `TEST_SERVICE` in it stands for the path of the test program. `None`,
-    /// after a message, if no Nushell is installed.
+    /// Creates a project with this `services.toml`, in which `TEST_SERVICE` is replaced by the path of the test
+    /// program. `None`, after a message, if no Nushell is installed.
     pub fn new(services: &str) -> Option<Self> {
         let Some(nu) = nu() else {
             skip("there is no nu 0.115: run `cargo xtask test`, which gets one, or set SERVICE_TEST_NU");
@@ -47,7 +47,7 @@ impl Project {
         for private in ["state", "run", "home"] {
             fs::create_dir(directory.path().join(private)).expect("the directory is ours");
         }
-        // A process group of its own, because the group of a test that hangs is killed.
+        // The guard has its own process group, because the group of a hanging test is killed.
         let guard = Command::new(program("test_service"))
             .arg("guard")
             .arg(directory.path())
@@ -69,8 +69,8 @@ impl Project {
         self
     }
 
-    /// Replaces `services.toml`. Services without a check become ready sooner than a user's would, unless the file sets
-    /// defaults.
+    /// Replaces `services.toml`. Unless the file sets defaults, services without a check become ready sooner than a
+    /// user's would.
     pub fn define(&self, services: &str) {
         let test_service = format!("'{}'", program("test_service").display());
         let has_own = services.contains("service_defaults") || !services.contains("[services.");
@@ -291,7 +291,7 @@ impl Answer {
         Self { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// The JSON that it printed.
+    /// The JSON on standard output.
     #[track_caller]
     pub fn value(&self) -> Value {
         assert!(self.success, "{}{}", self.stdout, self.stderr);
@@ -331,7 +331,7 @@ impl ServiceTable for Value {
     }
 }
 
-/// `$SERVICE_TEST_NU`, or else a matching `nu` on `PATH`, or else the one that `cargo xtask` has installed in the
+/// `$SERVICE_TEST_NU`; without it, a matching `nu` on `PATH`, or the `nu` that `cargo xtask` has installed in the
 /// target directory.
 fn nu() -> Option<PathBuf> {
     if let Some(nu) = std::env::var_os("SERVICE_TEST_NU") {

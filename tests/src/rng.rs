@@ -7,7 +7,7 @@ pub fn rounds() -> usize {
     if std::env::var("SERVICE_FAULTS").is_ok_and(|form| form == "long") { 200 } else { 10 }
 }
 
-/// The delays of one test: `SplitMix64`, seeded by `SERVICE_FAULTS_SEED`, or else by a constant.
+/// The delays of one test: `SplitMix64`, seeded by `SERVICE_FAULTS_SEED` or a constant.
 pub struct SeededRng(u64);
 
 impl Default for SeededRng {

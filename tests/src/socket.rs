@@ -1,4 +1,4 @@
-//! Simple HTTP requests over a Unix socket or TCP, as `curl --unix-socket` sends them.
+//! Simple HTTP requests over a Unix socket or TCP, like `curl --unix-socket`.
 
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -46,7 +46,7 @@ pub fn post(socket: &Path, path: &str, body: &str) -> (u16, Value) {
     parsed(&send(socket, "POST", path, body).expect("the daemon answers"))
 }
 
-/// A request during which the daemon may die: returns the received bytes.
+/// Sends a request during which the daemon may die, and returns the received bytes.
 pub fn request(socket: &Path, method: &str, path: &str) -> io::Result<String> {
     send(socket, method, path, "")
 }

@@ -1,4 +1,4 @@
-//! [`Systemd`]: a `systemd --user` for one test, with its own bus, also on machines that systemd does not run.
+//! [`Systemd`]: a `systemd --user` for one test, with its own bus, even on a machine without systemd.
 
 use crate::process;
 use crate::programs::{installed, skip};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 const MANAGER: &str = "/lib/systemd/systemd";
-/// Systemd and its libraries check this path to see whether systemd runs the machine.
+/// The path by which systemd and its libraries detect whether systemd runs the machine.
 const BOOTED: &str = "/run/systemd/system";
-/// Enters a cgroup of its own first, so that two managers do not clean up each other's.
+/// Enters a new cgroup first, so that two managers do not clean up each other's cgroups.
 const SCRIPT: &str = r#"
 for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
     [ -e "$root/cgroup.procs" ] && mkdir "$root/$1" && echo $$ > "$root/$1/cgroup.procs"
@@ -23,7 +23,8 @@ done 2> /dev/null
 exec "$2" --user --log-target=console
 "#;
 
-/// A manager for the project of a test. Dropping it ends it with its services; it has to be dropped before the project.
+/// A user manager for the project of a test. Dropping it ends the manager with its services; it must be dropped before
+/// the project.
 pub struct Systemd {
     bus: Child,
     manager: Child,
@@ -37,7 +38,7 @@ impl Systemd {
         Self::within(&project.path("run"), &project.path("home/.config/systemd/user"), project.surroundings())
     }
 
-    /// The same, with these directories for sockets and units, and this environment.
+    /// Like [`Self::start`], with these directories for sockets and units, and this environment.
     pub fn within(run: &Path, units: &Path, environment: Vec<(String, OsString)>) -> Option<Self> {
         let missing = ["systemctl", "dbus-daemon"]
             .into_iter()
@@ -105,7 +106,7 @@ impl Systemd {
         self.systemctl(&["show", "--property", name, "--value", unit])
     }
 
-    /// Ends as at a logout, and returns when none of its processes runs.
+    /// Ends the manager like a logout, and returns when none of its processes runs.
     pub fn end(mut self) {
         self.stop();
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long one attempt to read the screen may take.
+/// The time limit of one attempt to read the screen.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A terminal with one Nushell. Dropping it closes the terminal.
@@ -22,7 +22,7 @@ impl<'p> Terminal<'p> {
         Self::with_width(project, 150)
     }
 
-    /// The same in a terminal of this width.
+    /// Like [`Self::open`], with this width.
     pub fn with_width(project: &'p Project, columns: u32) -> Option<Self> {
         let Some(tmux) = installed("tmux") else {
             skip("tmux is not installed");
@@ -67,10 +67,10 @@ impl<'p> Terminal<'p> {
         eventually(&format!("the screen shows `{text}`"), || self.screen().contains(text).then_some(()));
     }
 
-    /// Waits for the prompt: types a line whose output differs from the line itself, and waits for the output.
+    /// Waits for the prompt: types a line whose output differs from the line, and waits for the output.
     #[track_caller]
     pub fn wait_for_prompt(&self) {
-        // A ctrl-c empties the input, so a line that is typed too early is lost and has to be typed again.
+        // A ctrl-c clears the input, so a line that is typed too early is lost and must be typed again.
         eventually("the prompt is back", || {
             self.types("print $'at the prompt (20 + 3)'", &["Enter"]);
             self.shows_soon(&["at the prompt 23"]).then_some(())

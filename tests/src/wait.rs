@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The limit of a wait, on a machine under load.
+/// The time limit of a wait, for a machine under load.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` returns a value, and fails the test after [`WAIT_TIMEOUT`].

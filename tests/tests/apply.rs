@@ -69,7 +69,7 @@ start_command = "TEST_SERVICE"
     assert_eq!(about(&rows, "fresh")["change"], "add");
     assert_eq!(about(&rows, "old")["change"], "remove");
     let pid = project.pid("db");
-    // Other commands and a restart of the daemon do not affect that.
+    // Other commands and a restart of the daemon do not change the plan.
     project.value("service status");
     project.kill_daemon();
     assert_eq!(project.value("service plan"), rows);
@@ -250,7 +250,7 @@ fn an_apply_that_goes_back_brings_what_was_added_again_as_well() {
     let Some(project) = Project::new(&with_need) else { return };
     project.value("[{name: added start_command: \"sleep 1000\" dependencies: [need]}] | service add");
     project.value("service start zeta need");
-    // It is removed together with its dependency.
+    // The service is removed together with its dependency.
     project.define(&zeta("false"));
     assert_eq!(project.error("service apply")["code"], "service::start_failed");
     assert_eq!(project.status("zeta")["state"], "ready");

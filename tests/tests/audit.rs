@@ -1,4 +1,4 @@
-//! The audit trail: every request is in the journal with its actor, and a stop names the request that caused it.
+//! The audit trail: every request is in the journal with its actor, and a stop names its request.
 
 use serde_json::Value;
 use service_tests::{Project, eventually, post, signal, tcp};
@@ -38,7 +38,7 @@ fn a_start_and_a_stop_tell_who_gave_the_order_and_for_which_service() {
     let uid = nix::unistd::geteuid();
     let begun = event(&project, "redis", "starting");
     let by = text(&begun, "by");
-    // The cause is the shell, and not its plugin.
+    // The actor is the shell and not its plugin.
     assert!(
         by.starts_with("user ") && by.contains(&format!("(uid {uid}, pid ")) && by.ends_with(", nu)"),
         "{begun}"
@@ -54,7 +54,7 @@ fn a_start_and_a_stop_tell_who_gave_the_order_and_for_which_service() {
         );
         assert!(text(&along, "by").starts_with("user "), "{along}");
     }
-    // It is remembered by the next daemon, too.
+    // The next daemon has the origin as well.
     project.value("service daemon restart");
     for name in ["redis", "api"] {
         let why = project.value(&format!("service why {name}"));

@@ -5,7 +5,7 @@ use service_tests::{Project, ServiceTable, program};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-/// The one row with these words in its message.
+/// The only row with these words in its message.
 #[track_caller]
 fn about<'a>(rows: &'a Value, words: &str) -> &'a Value {
     let says = |row: &&Value| row["message"].as_str().is_some_and(|message| message.contains(words));
@@ -136,7 +136,7 @@ dependencies = [{ name = "migrate", when_lost = "restart" }]
 /// Severity, key and a part of the message.
 type Row = (&'static str, &'static str, &'static str);
 
-/// Severity, key and place, or that there is no row, for each service of a file.
+/// For each service of a file, the expected row or its absence.
 #[test]
 fn programs_and_modules_are_looked_at_as_a_start_and_a_stop_find_them() {
     let Some(project) = Project::new("") else { return };
@@ -201,7 +201,7 @@ fn programs_and_modules_are_looked_at_as_a_start_and_a_stop_find_them() {
         let found = rows.as_array().unwrap().iter().filter(of_module);
         found.map(|row| format!("{}: {}", row["severity"], row["message"])).collect::<Vec<_>>()
     };
-    // A module that was not accepted is not run.
+    // A module that is not accepted is not run.
     let [missing] = &*modules(&project.value("service check")) else { panic!("one module is missing") };
     assert!(missing.contains("error") && missing.contains("module.nu`"), "{missing}");
     project.write(

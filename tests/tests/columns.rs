@@ -1,10 +1,10 @@
-//! The columns of the plain front (`nu/service-http/rows.nu`) follow `docs/openapi.json`: a new field of the API becomes a
-//! column there, or is listed here as one that rows leave out.
+//! The columns of the plain front (`nu/service-http/rows.nu`) follow `docs/openapi.json`: a new field of the API
+//! becomes a column there, or is listed here as left out.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The rows of one command in `rows.nu`, and where their columns come from.
+/// The rows of one command in `rows.nu`, and the origin of their columns.
 struct Rows {
     command: &'static str,
     schema: &'static str,
@@ -32,7 +32,7 @@ const ROWS: [Rows; 15] = [
     rows("service", "Service"),
     rows("step", "Step"),
     rows("node", "Node"),
-    // The warnings are one text.
+    // The warnings are joined into one text.
     rows("change", "Change").without(&["warnings"]).with(&["warning"]),
     rows("outcome", "Outcome").without(&["named"]),
     rows("status", "Status"),
@@ -67,7 +67,7 @@ fn the_columns_of_the_plain_front_are_the_fields_of_the_api() {
     }
 }
 
-/// A field with a unit becomes a duration, whose column has no unit.
+/// The column of a field. A field with a unit becomes a duration, whose column has no unit.
 fn column(field: &str) -> String {
     field.strip_suffix("_ms").unwrap_or(field).to_owned()
 }
@@ -82,7 +82,7 @@ fn collect_fields(schemas: &Value, schema: &str, fields: &mut BTreeSet<String>) 
     }
 }
 
-/// The keys of the record that a command of `rows.nu` makes.
+/// The keys of the record that a command of `rows.nu` creates.
 fn columns(rows: &str, command: &str) -> BTreeSet<String> {
     let heads = ["[]", "[it: record]", "[long: bool]"].map(|signature| format!("def {command} {signature}"));
     let start = heads.iter().find_map(|head| rows.find(head.as_str()));
@@ -95,7 +95,7 @@ fn columns(rows: &str, command: &str) -> BTreeSet<String> {
     body.lines().flat_map(keys).filter(|key| is_key(key)).map(str::to_owned).collect()
 }
 
-/// The keys of one line: of a whole record, of an optional column, or the one that the line begins with.
+/// The keys of one line: of a whole record, of an optional column, or at the beginning of the line.
 fn keys(line: &str) -> Vec<&str> {
     let line = line.trim_start();
     if let Some((_, record)) = line.split_once("|it| { ") {

@@ -1,6 +1,6 @@
 //! The managers `docker` and `podman`, against real container engines. The suite runs with both; tests of one engine follow.
 
-// A test panics where it fails, also in the functions that run with each engine.
+// A failing test panics, also in the functions that run with each engine.
 #![allow(clippy::unwrap_used)]
 
 use nix::sys::signal::Signal;
@@ -9,7 +9,7 @@ use service_tests::{
     Answer, ContainerEngine, Containers, Project, ServiceTable, eventually, free_port, signal,
 };
 
-/// Checked often, and stopped after a second.
+/// Frequent checks, and a short stop timeout.
 const DEFAULTS: &str = "[orchestrator.service_defaults]\nstop_timeout = \"1s\"\n\
                         [orchestrator.service_defaults.health]\ninterval = \"300ms\"\n";
 
@@ -164,7 +164,7 @@ fn a_check_of_the_container_decides_about_ready_and_health(engine: ContainerEngi
 }
 
 fn the_lines_of_a_container_are_followed_over_its_restart(engine: ContainerEngine) {
-    // It ends between two numbers: a recorded number has been printed.
+    // The container ends between two numbers, so that each recorded number has been printed.
     let Some(project) = services(
         engine,
         r#"
@@ -285,7 +285,7 @@ fn a_container_that_is_started_by_hand_is_seen() {
     assert_eq!(project.inspect("web", "{{.State.Status}}"), "exited");
 }
 
-/// An engine reports 137 after SIGKILL and for an exit code of 137, which cannot be distinguished.
+/// An engine reports 137 both after SIGKILL and for the exit code 137, so the two cannot be distinguished.
 #[test]
 fn of_a_container_that_a_signal_ended_the_code_is_told_and_no_signal_is_guessed() {
     let Some(project) = services(ContainerEngine::Podman, &format!("{SLEEPER}restart = \"no\"")) else {
@@ -346,7 +346,7 @@ fn a_project_with_containers_is_listed_when_its_daemon_has_gone() {
     assert_eq!(project.value("service projects"), serde_json::json!([]));
 }
 
-/// The project's `docker` is podman here.
+/// The project's `docker` runs podman.
 #[test]
 fn the_docker_manager_uses_arguments_that_both_engines_know() {
     let Some(project) = services(ContainerEngine::Podman, &SLEEPER.replace("ENGINE", "docker")) else {

@@ -92,7 +92,7 @@ fn the_daemon_can_stop_without_its_services_and_with_them() {
 #[test]
 fn the_daemon_outlives_the_shell_that_started_it() {
     let Some(project) = Project::new(ONE) else { return };
-    project.value("service start web"); // that shell has ended now
+    project.value("service start web"); // the shell of this command has exited
     let daemon = project.daemon();
     project.value("service status");
     assert_eq!(project.daemon(), daemon);
@@ -160,7 +160,8 @@ fn a_killed_shim_takes_the_whole_service_along_and_the_service_comes_back() {
         (status["state"] == "ready" && status["pid"] != leader).then_some(status)
     });
     assert_eq!(again["restarts"], 1, "{again}");
-    // The daemon and its zygote remain. No process of the old run does, including those that had left the session.
+    // The daemon and its zygote remain. All processes of the old run have ended, including processes that had left the
+    // session.
     let stays = |pid: &u32| ["orchestratord", "shim-template"].contains(&name(*pid).as_str());
     let survivors: Vec<u32> = before.into_iter().filter(|pid| alive(*pid) && !stays(pid)).collect();
     assert_eq!(survivors, Vec::<u32>::new());
@@ -189,7 +190,7 @@ fn whoever_stops_the_daemon_gets_an_answer_however_late_the_body_comes() {
         let mut stream = UnixStream::connect(&socket).expect("the daemon listens");
         let head = "POST /api/v1/daemon/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n";
         stream.write_all(head.as_bytes()).expect("the daemon reads");
-        // An aborted request has been noticed when the daemon has answered another client.
+        // The daemon has noticed the aborted request once it has answered another client.
         http(&socket, "GET", "/api/v1/version");
         stream.write_all(b"{}").expect("the daemon still reads");
         let mut answer = String::new();

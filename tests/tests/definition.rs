@@ -1,9 +1,9 @@
-//! Errors in a `services.toml`, and requests for undefined services: exact places, with help.
+//! Errors in a `services.toml`, and requests for undefined services: with exact locations and help.
 
 use serde_json::Value;
 use service_tests::{Project, ServiceTable};
 
-/// The message must hold every word.
+/// Asserts that the message contains every word.
 #[track_caller]
 fn says(error: &Value, words: &[&str]) {
     let text = format!("{} {}", error["msg"], error["help"]);

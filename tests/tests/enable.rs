@@ -51,7 +51,7 @@ fn an_enabled_project_is_run_by_systemd_and_services_outlive_a_restart_of_the_un
     status("1 of 3 services up");
     assert_eq!(project.status("web")["state"], "stopped");
 
-    // Nor does a command that needs a daemon leave one behind that systemd does not know.
+    // A command that needs a daemon lets systemd start it.
     project.value("service daemon stop");
     assert_eq!(systemd.property(&unit, "ActiveState"), "inactive");
     let db = project.pid("db");

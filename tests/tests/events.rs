@@ -24,7 +24,7 @@ fn numbers(events: &Value) -> Vec<u64> {
     events.as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
-/// The numbers are consecutive from 1, and each event starts from the previous state of its service.
+/// Asserts that the numbers are consecutive from 1, and that each event starts from the previous state of its service.
 #[track_caller]
 fn is_unbroken(events: &Value) {
     let found = numbers(events);
@@ -36,7 +36,7 @@ fn is_unbroken(events: &Value) {
     }
 }
 
-/// A request that is answered by a stream.
+/// Sends a request whose response is a stream.
 fn follow(socket: &Path, path: &str, headers: &str) -> BufReader<UnixStream> {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(service_tests::WAIT_TIMEOUT)).unwrap();
@@ -77,7 +77,7 @@ fn numbers_and_states_are_unbroken_over_daemons_killed_at_random_moments() {
         .filter(|row| row["exit_code"] == 3)
         .map(|row| (row["run"].as_u64().unwrap(), &row["exit_code"]))
         .collect();
-    // A daemon that is killed before it launches leaves a run that never begins. The last run may have been ended by the stop.
+    // If the daemon is killed before a launch, the run never begins. The stop may have ended the last run.
     let begun = project.read("starts").lines().count();
     assert!(ends.len() == begun || ends.len() + 1 == begun, "{} of {begun} ends: {history:#?}", ends.len());
 }
@@ -170,7 +170,7 @@ fn server_sent_events_go_on_after_the_last_one_seen() {
     let mut stream =
         follow(&socket, "/api/v1/events?follow=true&since=0", &format!("{sse}\r\nLast-Event-ID: 2"));
     assert_eq!(next(&mut stream, "id: "), "id: 3");
-    // The present events, and then the end.
+    // The stream has the present events, and then ends.
     let mut live = follow(&socket, "/api/v1/events?follow=true&names=web", sse);
     next(&mut live, ": nothing new");
     let mut lines = follow(&socket, "/api/v1/events?follow=true&names=web", "Accept: application/x-ndjson");
@@ -230,7 +230,7 @@ fn a_slow_reader_is_cut_off_and_told_and_old_events_make_room() {
     for reload in 1..=reloads {
         project.define(&many(reload));
         assert_eq!(http(&socket, "GET", "/api/v1/services/list").0, 200);
-        // This follower keeps up on a busy machine, too: it is at most four changes behind.
+        // This follower is at most four changes behind, so that it keeps up even on a busy machine.
         let enough = MANY * reload.saturating_sub(4);
         eventually("who reads has read", || (heard.load(Ordering::Relaxed) >= enough).then_some(()));
     }
@@ -285,7 +285,7 @@ fn history_has_events_and_checks_and_tells_the_way_that_decided_a_start() {
     assert_eq!(project.value(healthy), "duration");
 }
 
-/// A small disk of this test's own, where that can be.
+/// Mounts a small disk for this test. Returns whether this is possible.
 fn small_disk(on: &Path) -> bool {
     let mounted = unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| {
@@ -307,7 +307,7 @@ fn on_a_full_disk_events_are_shown_and_follow_when_there_is_room() {
     for size in [4096, 1] {
         while filler.write_all(&vec![0; size]).is_ok() {}
     }
-    // More than fits into the page that the journal has begun.
+    // These events do not fit into the current page of the journal.
     for _ in 0..12 {
         assert_eq!(project.value("service restart web").row("web")["ok"], true);
     }

@@ -21,7 +21,7 @@ fn every_example_says_something_that_can_be_run() {
         let mut check = Command::new(program("orchestratord"));
         let said = check.args(["check", "--config"]).arg(examples.join(file)).output().unwrap().stdout;
         let findings: serde_json::Value = serde_json::from_slice(&said).unwrap();
-        // A program that is missing on this machine is no mistake of the example.
+        // A program that is missing on this machine is not an error of the example.
         let errors: Vec<_> =
             findings["data"].as_array().unwrap().iter().filter(|row| row["severity"] == "error").collect();
         assert!(errors.is_empty(), "{file}: {errors:?}");
@@ -86,9 +86,9 @@ fn the_platform_comes_up_with_its_name_server_first_and_goes_down_with_it_last()
     assert_eq!(project.value("service status | where status == running | length"), 0);
 }
 
-/// Gives the registry a blob, reads it back, and sees that its cache was asked.
+/// Pushes a blob to the registry, reads it back, and checks that the registry has queried its cache.
 fn push_a_blob(project: &Project) {
-    let digest = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"; // of the two bytes `hi`
+    let digest = "sha256:8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"; // SHA-256 of `hi`
     let blobs = "http://localhost:5000/v2/hello/blobs";
     let put = format!(
         "let upload = http post --full {blobs}/uploads/ ''

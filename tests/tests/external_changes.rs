@@ -2,7 +2,8 @@
 
 use service_tests::{Project, ServiceTable, eventually};
 
-/// The module that users copy: a service is a file. Looked at often.
+/// A project with the module template of the documentation, in which a service is a file. The services are checked
+/// frequently.
 fn lamps(services: &str) -> Option<Project> {
     let defaults = "[orchestrator.service_defaults.health]\ninterval = \"200ms\"\n";
     let project = Project::new(&format!("{defaults}{services}"))?;
@@ -89,7 +90,7 @@ fn another_daemon_does_not_claim_what_a_manager_does_not_answer() {
     let is_written = || std::fs::read_to_string(&memory).is_ok_and(|text| text.contains("\"ready\""));
     eventually("it is written down that it is up", || is_written().then_some(()));
     project.kill_daemon();
-    // A call of the killed daemon may only now read the module.
+    // A call of the killed daemon may read the module as late as now.
     eventually("its calls have ended", || project.processes().is_empty().then_some(()));
     let hangs =
         text.replace("    each {|service|", "    let all = $in\n    sleep 1min\n    $all | each {|service|");

@@ -158,7 +158,7 @@ fn a_health_endpoint_that_hangs_ends_the_start_by_its_timeout() {
     let error = project.error("service start silent");
     assert!(begun.elapsed() < WAIT_TIMEOUT, "took {:?}", begun.elapsed());
     assert!(error["msg"].as_str().unwrap().contains("cannot start `silent`"), "{error}");
-    // Its end may take a moment longer than the answer.
+    // The service may end a moment after the response.
     eventually("it has ended", || (project.status("silent")["state"] == "failed").then_some(()));
     assert_eq!(project.status("silent")["pid"], serde_json::Value::Null);
 }

@@ -1,5 +1,5 @@
-//! A new user's first hour: services that are broken in many ways. For each, the result of `service start` or of
-//! `service why` alone names the cause and the next step, and both agree.
+//! A new user's first hour: services that are broken in many ways. For each service, `service start` and `service why`
+//! each name the cause and the next step, and both agree.
 
 use serde_json::Value;
 use service_tests::{Lack, Project, ServiceTable, eventually, free_port, skip_for};
@@ -20,7 +20,7 @@ const fn case(name: &'static str, toml: &'static str, cause: &'static str, step:
     Case { name, toml, cause, step }
 }
 
-/// `HELD` is a port of another process, `OWN` and `OTHER` are free ones.
+/// `HELD` is a port of another process; `OWN` and `OTHER` are free ports.
 const CASES: &[Case] = &[
     case(
         "taken",
@@ -233,7 +233,7 @@ fn services(held: u16) -> String {
     let mut text =
         "[orchestrator.service_defaults]\nrestart = \"no\"\nready = { delay = \"500ms\" }\n".to_owned();
     for Case { name, toml, .. } in CASES {
-        let _ = writeln!(text, "[services.{name}]\n{toml}"); // a String takes everything
+        let _ = writeln!(text, "[services.{name}]\n{toml}"); // writing to a string cannot fail
     }
     text.replace("HELD", &held.to_string())
         .replace("OWN", &own.to_string())
@@ -263,7 +263,7 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
         let path = project.write(file, content);
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
-    // All fail, and therefore the command; its rows are those of the API.
+    // All services fail, and therefore the command fails; the rows come from the API.
     let (status, answer) =
         service_tests::post(&project_socket(&project), "/api/v1/services/start", "{\"all\":true}");
     assert_eq!(status, 200, "{answer}");
@@ -279,7 +279,7 @@ fn each_of_the_ways_in_which_a_service_is_broken_is_told_with_cause_and_next_ste
         if !causes.iter().any(|text| text.contains(cause)) {
             wrong.push(format!("{name}: no `{cause}` in {causes:#?}"));
         }
-        // The port in a step is not known before.
+        // The port in a step varies, so only the text before it is compared.
         let step = step.split("127.0.0.1").next().unwrap_or_default();
         if !steps.iter().any(|text| text.contains(step)) {
             wrong.push(format!("{name}: no `{step}` in {steps:#?}"));

@@ -2,7 +2,7 @@
 
 use service_tests::{Answer, Project, ServiceTable, descriptors, eventually, follow};
 
-/// Counts, fast, into a log that is rotated every hundred lines or so.
+/// A service that prints numbers fast, with a log that is rotated about every hundred lines.
 const COUNTING: &str = "[services.web]\n\
     start_command = \"sh -c 'i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done'\"\n\
     log = { max_size = 4096, max_files = 50 }\n";
@@ -79,7 +79,7 @@ fn a_reader_that_reads_nothing_holds_nobody_up_and_one_that_leaves_is_forgotten(
     ) else {
         return;
     };
-    // With its first start the daemon has opened all its permanent files.
+    // After its first start, the daemon has opened all its permanent files.
     project.value("service start other");
     let (daemon, socket) = (project.daemon(), project.socket());
     let before = eventually("the daemon is calm", || {

@@ -1,5 +1,5 @@
-//! Projects whose file, directory or name is gone: their services are listed and can be stopped, by path and by row,
-//! with and without a daemon; and their state is removed when nothing runs.
+//! Projects whose file or directory was deleted or renamed: their services are listed and can be stopped, by path and
+//! by row, with and without a daemon. Their state is removed when no service runs.
 
 use serde_json::json;
 use service_tests::{Project, ServiceTable, eventually};
@@ -16,7 +16,7 @@ const DAMAGES: [&str; 5] = [
     "^mv (pwd) $'(pwd)-moved'",
 ];
 
-/// Commands that must work nevertheless; `WHERE` is replaced by the project.
+/// Commands that must work after the damage; `WHERE` is replaced by the project.
 const ALL: &str = "{
     status: (service status WHERE --quiet | get 0.state)
     why: (service why a WHERE | get state)
@@ -55,7 +55,7 @@ fn what_runs_is_seen_and_stopped_from_inside_of_what_is_gone() {
         for (kill, word) in [("", "living"), (KILL, "killed")] {
             let name = format!("{word}{number}");
             begun(&project, &name);
-            // Nushell itself fails if it ends in a directory that is gone.
+            // Nushell itself fails if its current directory is deleted at its end.
             let line = format!("do {{ cd {name}; {kill}{damage}; {} }}", ALL.replace("WHERE", ""));
             is_all_right(&project.nu(&line).value(), &format!("{damage}, the daemon {word}"));
         }
@@ -115,7 +115,7 @@ fn in_a_renamed_directory_nothing_is_started_twice() {
         assert_eq!(refused["code"], "service::moved", "{refused}");
         assert!(refused["help"].as_str().unwrap().contains(&format!("--config {file}")), "{refused}");
     }
-    // When the directory returns, the note does not.
+    // After the directory was renamed back, there is no note.
     fs::rename(project.path("new"), project.path("old")).unwrap();
     assert_eq!(project.value("cd old; service start a").column("action"), ["unchanged"]);
     fs::rename(project.path("old"), project.path("new")).unwrap();
@@ -274,12 +274,12 @@ fn down_ends_the_projects_of_rows_and_of_a_path_with_their_daemons_and_no_other(
         );
     };
     assert_eq!(left().len(), 4);
-    // From the directory of another project, whose own services stay.
+    // The command runs in the directory of another project, whose own services keep running.
     stopped(&format!("cd two; service down --config {}", files[0]));
     assert_eq!((left().len(), left().contains(&files[0])), (3, false));
     stopped(&format!("cd three; service projects | where path == '{}' | service down", files[1]));
     assert_eq!((left().len(), left().contains(&files[1])), (2, false));
-    // The directories are gone, and the daemons too.
+    // The directories were deleted, and the daemons have ended.
     for name in ["three", "four"] {
         let killed = project.nu(&format!("cd {name}; {KILL}"));
         assert!(killed.success, "{killed:?}");
@@ -291,7 +291,7 @@ fn down_ends_the_projects_of_rows_and_of_a_path_with_their_daemons_and_no_other(
     assert_eq!(project.value(&format!("{down}[] | service down")), json!([]));
 }
 
-/// Everything that takes rows of projects.
+/// Every command that accepts rows of projects.
 const OF_PROJECTS: [&str; 12] = [
     "list",
     "status",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{fs, thread};
 
-/// Where the test that hangs writes the directory of its project.
+/// The variable with the file to which the hanging test writes the directory of its project.
 const NOTE: &str = "SERVICE_TEST_NOTE";
 
 #[test]

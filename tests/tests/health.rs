@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
-/// Asks for the health of `web` until it is as wanted, and gives the row.
+/// Queries the health of `web` until it is `healthy`, and returns the row.
 #[track_caller]
 fn wait_for(project: &Project, healthy: bool) -> serde_json::Value {
     eventually("the health turns", || {
@@ -125,7 +125,7 @@ fn of_the_addresses_of_a_name_the_one_where_the_service_listens_is_asked() {
     )) else {
         return;
     };
-    // The other address belongs to another process, which accepts and stays silent.
+    // The other address belongs to another process, which accepts connections and never answers.
     project.value("service start web");
     assert_eq!(project.status("web")["health"], "healthy");
     project.value("service stop web");
@@ -135,7 +135,7 @@ fn of_the_addresses_of_a_name_the_one_where_the_service_listens_is_asked() {
     assert!(message.contains(&format!(" at 127.0.0.1:{port}, not by this service")), "{message}");
 }
 
-/// A certificate that is its own, as developers make them.
+/// Creates a self-signed certificate, as developers do.
 const CERTIFICATE: &str = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 \
     -keyout key.pem -out cert.pem -subj /CN=localhost";
 

@@ -1,4 +1,4 @@
-//! The idle timeout of the daemon, and what prevents it.
+//! The idle timeout of the daemon, and the conditions that prevent it.
 
 use service_tests::{Project, ServiceTable, alive, eventually, follow, free_port, program};
 use std::io::{BufRead, BufReader};
@@ -36,7 +36,7 @@ fn a_daemon_that_nobody_needs_ends_and_the_next_one_knows_all() {
     assert_eq!(project.value("service start web").row("web")["ok"], true);
 }
 
-/// A project with a daemon that is idle apart from `hold`, with an idle timeout of a second from now on.
+/// A project with a daemon that is idle except for `hold`. Its idle timeout is one second from now on.
 fn held(services: &str, hold: impl FnOnce(&Project)) -> Option<(Project, u32)> {
     let project = Project::new(services)?;
     project.value("service status");
@@ -69,7 +69,7 @@ fn a_daemon_that_somebody_needs_stays() {
     let held = [("runs", Some(runs)), ("waits", waits), ("transient", transient), ("followed", followed)];
     let held = held.into_iter().chain([("listens", listens), ("never", never)]);
     let held: Vec<_> = held.map(|(why, held)| (why, held.expect("there is a nu"))).collect();
-    // It is idle later than all of those would be, and for as long.
+    // This daemon becomes idle later than all the others would, and exits after the same time.
     let Some((_idle, last)) = self::held(ONE, |_| {}) else { return };
     eventually("one that nobody needs ends", || (!alive(last)).then_some(()));
     for (why, (project, daemon)) in held {
@@ -82,7 +82,7 @@ fn a_daemon_that_somebody_needs_stays() {
     drop(stream);
 }
 
-/// A daemon started by hand in a terminal.
+/// A daemon that a user has started in a terminal.
 fn typed() -> Option<(Project, Child)> {
     let project = Project::new(&format!("[orchestrator]\n{SHORT}\n{ONE}"))?;
     let mut command = project.command(&program("orchestratord"));

@@ -46,7 +46,7 @@ fn what_is_suggested_works_once_its_comments_are_taken_out() {
     assert_eq!(listed.column("name"), ["web", "db", "my.app", "app"]);
     assert_eq!(listed.row("my.app")["dependencies"], serde_json::json!(["db"]));
     assert_eq!(listed.row("web")["start_command"], "printf '%s\\n' \"it's $HOME\" && exec sleep 60");
-    // The page itself is true as well.
+    // The examples of the file itself are valid as well.
     project.nu("service init --force");
     let page = project.read("services.toml");
     let example = page.split_once("# [services.web-example]").unwrap().1.split_once("# ---").unwrap().0;

@@ -14,14 +14,14 @@ use syn::{Attribute, Item};
 /// A module: the names that lead to it from the root of its crate.
 type Module = Vec<String>;
 
-/// One place where a module names another.
+/// One reference from a module to another.
 struct Import {
     from: usize,
     to: usize,
     place: String,
 }
 
-/// The modules of one crate, and where they name each other.
+/// The modules of one crate, and the references between them.
 #[derive(Default)]
 struct Crate {
     modules: BTreeMap<Module, (PathBuf, TokenStream)>,
@@ -35,7 +35,7 @@ impl Crate {
         read
     }
 
-    /// Reads a module and its children, tests left out. `children` is the directory in which the children's files lie.
+    /// Reads a module and its children, without tests. `children` is the directory of the children's files.
     fn add(&mut self, module: Module, file: &Path, children: &Path) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -59,7 +59,7 @@ impl Crate {
         self.modules.insert(module, (file.to_owned(), code));
     }
 
-    /// The module that a path leads to: its longest beginning that is one.
+    /// The module of a path: the longest prefix of the path that is a module.
     fn resolve(&self, from: &Module, path: &[String]) -> Option<usize> {
         // `pub(crate)` and `pub(super)` name no module.
         if path.len() < 2 {
@@ -108,7 +108,7 @@ impl Crate {
         imports
     }
 
-    /// The places that close a cycle.
+    /// The references that close a cycle.
     fn cycles(&self) -> Vec<String> {
         let imports = self.imports();
         let edges = imports.iter().map(|import| (import.from, import.to));
@@ -135,7 +135,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The paths in a stream of tokens with the lines they begin on; `a::{b, c}` is `a::b` and `a::c`.
+/// The paths in a stream of tokens, each with its first line; `a::{b, c}` yields `a::b` and `a::c`.
 fn collect(tokens: TokenStream, prefix: &[String], paths: &mut Vec<(Vec<String>, usize)>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;

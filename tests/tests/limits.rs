@@ -1,6 +1,6 @@
-//! Limits and users: the resources and the identity of a service, and the errors where they cannot be applied.
+//! Limits and users: the resources and the identity of a service, and the errors if they cannot be applied.
 //!
-//! With a delegated cgroup v2 the limits are enforced by it, and otherwise by rlimits; the tests pass with both.
+//! A delegated cgroup v2 enforces the limits; without one, rlimits do. The tests pass with both.
 
 use serde_json::Value;
 use service_tests::{Lack, Project, ServiceTable, eventually, program};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The maximum memory of the daemon, in kilobytes.
 const MAX_MEMORY_KB: u64 = 64 * 1024;
-/// How long a question may take while both cores are busy.
+/// The time limit of a request while both cores are busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const LISTENERS: usize = 1000;
 
@@ -18,7 +18,7 @@ fn requests() -> u32 {
     if std::env::var("SERVICE_LOAD").is_ok_and(|form| form == "long") { 200_000 } else { 20_000 }
 }
 
-/// A daemon with one service, and how it was before.
+/// A daemon with one service, and their state before the load.
 struct Stage {
     project: Project,
     socket: PathBuf,
@@ -35,7 +35,7 @@ impl Stage {
         Some(Self { project, socket, daemon, web })
     }
 
-    /// The memory of the daemon in kilobytes. Some machines do not report the peak, so it is sampled often.
+    /// The memory of the daemon in kilobytes. It is sampled often, because some machines do not report the peak.
     fn memory(&self) -> u64 {
         let pages = fs::read_to_string(format!("/proc/{}/statm", self.daemon)).unwrap_or_default();
         let resident: Option<u64> = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok());
@@ -50,7 +50,7 @@ impl Stage {
         held
     }
 
-    /// The service is as it was, and a question is answered; gives how long that took.
+    /// Asserts that the service is unchanged and the daemon responds. Returns the duration of the response.
     #[track_caller]
     fn is_undisturbed(&self, under: &str) {
         let asked = Instant::now();
@@ -62,9 +62,9 @@ impl Stage {
         eprintln!("{under}: status in {took:.1?}, memory {held} kB");
     }
 
-    /// All clients have gone, and no resources remain.
+    /// Asserts that all clients have disconnected and no resources remain.
     fn is_empty_again(&self, descriptors: u64) {
-        // A stream whose client is gone may find out with its next pulse.
+        // A stream may notice only with its next heartbeat that its client has disconnected.
         within(Duration::from_mins(1), "all connections are closed", || {
             let (_, daemon) = http(&self.socket, "GET", "/api/v1/daemon");
             (daemon["data"]["descriptors"].as_u64()? <= descriptors).then_some(())
@@ -89,7 +89,7 @@ fn connect(socket: &Path) -> UnixStream {
     stream
 }
 
-/// A stream of events, or the whole refusal.
+/// Requests a stream of events. The error is the whole refusal.
 fn try_to_listen(socket: &Path) -> Result<UnixStream, String> {
     let mut stream = connect(socket);
     stream
@@ -225,7 +225,7 @@ impl Chance {
             .collect()
     }
 
-    /// A request that may be anything, but names no service that there is.
+    /// A random request, which names no existing service.
     fn request(&mut self) -> Vec<u8> {
         let method = self
             .pick(&["GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD", "get", "OPTIONS", "\u{0}", "G T"]);

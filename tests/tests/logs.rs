@@ -70,7 +70,7 @@ fn logs_of_many_services_come_by_time() {
     });
 }
 
-/// Prints a boot message and a question, and continues when the file `answer` exists.
+/// A service that prints a boot message and a question, and continues when the file `answer` exists.
 const ASKS: &str = r#"
 [services.web]
 shell = "sh"

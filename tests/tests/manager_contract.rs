@@ -5,7 +5,7 @@ use service_tests::{Project, ServiceTable, WAIT_TIMEOUT, eventually};
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// A module whose services are files, which writes down how it is called.
+/// A module whose services are files, and which records its calls.
 const FILES: &str = r#"
 def note [word: string]: nothing -> nothing { $"($word)\n" | save --append ("DIR" | path join calls) }
 def file [name: string]: nothing -> string { "DIR" | path join $"($name).up" }
@@ -21,7 +21,7 @@ export def status []: record -> record {
 /// A project with a module `own.nu`; `DIR` in its text stands for the project's directory.
 fn project(services: &str, module: &str) -> Option<Project> {
     let project = Project::new(services)?;
-    // Two that find no file to add to would each make one.
+    // The file exists before, because two concurrent calls would each create it.
     project.write("calls", "");
     write(&project, module);
     Some(project)
@@ -91,7 +91,7 @@ fn a_module_gets_the_service_as_it_is_written_and_nothing_of_the_users() {
     assert_eq!((&input["name"], &input["description"]), (&json!("lamp"), &json!("desk")));
     assert_eq!((&input["start_command"], &input["env"]), (&json!(null), &json!({"COLOUR": "green"})));
     let allowed = "PATH HOME USER LANG TERM XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS SERVICE_CALL_ID";
-    // Nushell's own.
+    // Nushell's own variables.
     let its = "PWD CMD_DURATION_MS LAST_EXIT_CODE NU_VERSION FILE_PWD CURRENT_FILE PROCESS_PATH SHLVL config ENV_CONVERSIONS NU_LIB_DIRS NU_PLUGIN_DIRS";
     for name in seen["env"].as_array().unwrap() {
         let name = name.as_str().unwrap();
@@ -237,7 +237,7 @@ fn a_restart_is_one_call_unless_something_else_has_to_happen_in_between() {
     let Some(project) = project(&services, &restarting) else { return };
     project.value("service start room");
     assert_eq!(project.value("service restart lamp").column("ok"), ["true", "true"]);
-    // The dependent has to be down while its dependency is: that takes a stop and a start.
+    // A dependent must be stopped while its dependency is, so a restart in one call is not possible.
     let said: Vec<String> =
         project.read("calls").lines().filter(|call| !call.starts_with("status")).map(str::to_owned).collect();
     assert_eq!(said, ["start lamp", "start room", "stop room", "restart lamp", "start room"]);

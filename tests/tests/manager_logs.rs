@@ -4,7 +4,7 @@ use service_tests::{Project, ServiceTable, alive, eventually, follow, memory};
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Its log is a file; it never runs out, and notes that it was asked.
+/// A module whose log is a file, and which records its calls.
 const LAMP: &str = r#"
 export def start []: record -> record { {state: running} }
 export def stop []: record -> record { {state: stopped} }
@@ -63,7 +63,7 @@ fn what_a_manager_tells_later_is_followed_without_a_gap_or_a_line_twice() {
         assert_eq!(line, line_of(at, number));
     };
     (1..3).for_each(&mut expect);
-    // It is asked in the middle of each of these, too.
+    // The manager is also called in the middle of each batch.
     for round in 0..5 {
         for from in (3 + 60 * round..63 + 60 * round).step_by(7) {
             add(&project, (from..(from + 7).min(63 + 60 * round)).map(line));

@@ -152,7 +152,7 @@ fn systemd_is_asked_for_the_unit_and_its_answer_becomes_status() {
     let Some(project) = Project::new("[services.web]\nmanager = \"systemd\"") else {
         return;
     };
-    // Containers have no systemd to talk to, so this fake keeps its unit in a file.
+    // There is no systemd in a container, so this fake `systemctl` stores its unit in a file.
     let fake = project.write(
         "bin/systemctl",
         "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo \"$*\" >> asked\ncase \"$*\" in\n\
@@ -174,7 +174,7 @@ fn systemd_is_asked_for_the_unit_and_its_answer_becomes_status() {
 #[test]
 fn the_guides_own_services_say_that_there_is_no_systemd() {
     if std::path::Path::new("/run/systemd/system").exists() {
-        return; // here they might truly start
+        return; // the services might really start here
     }
     let Some(project) = Project::new(include_str!("../../examples/platform/guide.toml")) else { return };
     assert_eq!(project.value("service order oci-registry").column("name"), ["coredns", "oci-registry"]);

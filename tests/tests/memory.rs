@@ -1,4 +1,4 @@
-//! The daemon's memory does not hold responses that readers request and do not read.
+//! The daemon's memory does not hold responses that clients request but do not read.
 
 use service_tests::{Project, ServiceTable, http, memory, request};
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The maximum memory of the daemon, in bytes.
 const MAX_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
-/// Twenty times this log is ten times as much.
+/// The number of lines of a log. Twenty such logs are ten times as large as the maximum memory.
 const LINES: usize = 250_000;
 
 #[test]
@@ -32,8 +32,7 @@ fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
             stream
         })
         .collect();
-    // Each response is complete, as far as possible, when its first bytes have arrived and another request has been
-    // served.
+    // Once the first bytes have arrived and another request has been served, each response is as complete as it can be.
     for reader in &mut readers {
         reader.read_exact(&mut [0; 16]).expect("an answer has begun");
     }
@@ -47,7 +46,7 @@ fn twenty_readers_of_a_long_log_who_do_not_read_cost_next_to_nothing() {
     assert!(memory(daemon) < MAX_MEMORY_BYTES, "the daemon has {} MiB", memory(daemon) / 1024 / 1024);
 }
 
-/// As many clients as are admitted, which request everything and then read nothing.
+/// Connects as many clients as are admitted. They request everything and then read nothing.
 fn unread(socket: &std::path::Path, most: usize, paths: &[&str], accept: &str) -> Vec<UnixStream> {
     let ask = |n: usize| {
         let mut stream = UnixStream::connect(socket).expect("the daemon listens");
@@ -64,7 +63,7 @@ fn unread(socket: &std::path::Path, most: usize, paths: &[&str], accept: &str) -
     readers
 }
 
-/// Two files of events and two of checks, as full as they become.
+/// Fills two files of events and two of checks to their maximum size.
 fn fill_the_journal(project: &Project) {
     let directory = project.state_dir();
     let head = "{\"journal\":1,\"given\":\"00000000000000000000\",\"seen\":{}}\n";
@@ -172,7 +171,7 @@ fn followers_of_long_logs_who_do_not_read_cost_next_to_nothing() {
     assert!(held < MAX_MEMORY_BYTES, "the daemon has {} MiB", held / 1024 / 1024);
 }
 
-/// The kernel gives a user 128 instances, and other programs need them too.
+/// A user may have only 128 inotify instances, and other programs need them too.
 #[test]
 fn two_hundred_who_follow_logs_share_one_inotify_instance_and_are_all_told() {
     let Some(project) =
@@ -196,7 +195,7 @@ fn two_hundred_who_follow_logs_share_one_inotify_instance_and_are_all_told() {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", project.daemon())).expect("the daemon lives");
     let names = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
     let instances = names.filter(|name| name.to_string_lossy().contains("inotify")).count();
-    // It, and the descriptor by which the runtime waits for it.
+    // The instance has two descriptors: its own, and the runtime's duplicate.
     assert_eq!(instances, 2);
     project.value("service restart web");
     for follower in &mut followers {

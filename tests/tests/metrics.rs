@@ -45,7 +45,7 @@ fn scrape(socket: &Path) -> BTreeMap<String, f64> {
     samples(&get(socket, "*/*").1)
 }
 
-/// The output of a tool about a page.
+/// The output of a tool for a page.
 fn read_by(mut tool: Command, page: &str) -> String {
     let mut tool = tool
         .stdin(Stdio::piped())
@@ -92,7 +92,7 @@ fn both_formats_are_read_without_a_complaint_by_the_tools_that_define_them() {
         }
         None => skip("there is no promtool"),
     }
-    // The Python of the system has the packages of the system, whatever is first on PATH.
+    // The system's Python has the system's packages, even if another Python comes first on PATH.
     let mut pythons = ["/usr/bin/python3", "python3"].into_iter();
     let has_it = |python: &&str| {
         let tried =
@@ -149,7 +149,7 @@ fn what_happens_to_services_is_counted() {
             && now[r#"service_start_duration_seconds_count{service="web"}"#] == 2.0)
             .then_some(())
     });
-    // To ask for it begins a new count in the status, and not here.
+    // A request resets the count in the status, but not in the metrics.
     project.value("service restart web");
     assert_eq!(project.value("service status web").row("web")["restarts"], 0);
     assert_eq!(scrape(&socket)[r#"service_restarts_total{service="web"}"#], 1.0);

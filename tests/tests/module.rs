@@ -19,7 +19,7 @@ fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
     project.value("service start first");
     let Some(terminal) = Terminal::open(&project) else { return };
     terminal.types(&load(), &["Enter"]);
-    // The keys that end it: ctrl-c as a key, and `q`.
+    // The keys that end the live table: ctrl-c and `q`.
     for keys in ["C-c", "q"] {
         terminal.types("service watch --interval 100ms", &["Enter"]);
         terminal.shows("1/2 up");
@@ -28,7 +28,7 @@ fn a_live_table_shows_what_changes_and_leaves_nothing_behind() {
         terminal.press(&[keys]);
         eventually("the table is gone", || (!terminal.screen().contains("2/2 up")).then_some(()));
         terminal.wait_for_prompt();
-        // Only the number may remain: the prompt shows the time.
+        // The output of `wait_for_prompt` is cleared, so that the next wait does not find it.
         terminal.clear("at the prompt");
         project.value("service stop second");
     }
@@ -72,7 +72,7 @@ fn tab_offers_services_to_up_tail_and_watch_and_starts_no_daemon() {
     assert_eq!(daemons.count(), 0);
     project.value("service start one-running");
     eventually("a start is offered also what runs", || {
-        // A daemon that is slow to answer is not waited for.
+        // The completion does not wait for a slow daemon.
         terminal.types("service up one", &["Tab"]);
         let offered = terminal.shows_soon(&["one-idle", "one-running"]);
         terminal.press(&["Escape", "C-u"]);

@@ -35,7 +35,7 @@ fn tells_its_life(project: &Project, socket: &UnixDatagram, address: &str) {
     let mut daemon = daemon(project, address);
     let heard = until(socket, "READY=1");
     assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1);
-    // It listens by then.
+    // The daemon listens by then.
     let greeting = BufReader::new(daemon.stdout.take().expect("it is a pipe")).lines().next();
     assert!(greeting.is_some_and(|line| line.is_ok_and(|line| line.contains("ready"))));
     assert_eq!(project.value("service daemon status")["pid"], daemon.id());

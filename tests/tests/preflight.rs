@@ -28,7 +28,7 @@ fn stops(project: &Project) -> usize {
     events.as_array().expect("a table").len()
 }
 
-/// The error of a line that stops nothing.
+/// The error of a line that must not stop any service.
 #[track_caller]
 fn refused(project: &Project, line: &str) -> (String, String) {
     let before = (pids(project), stops(project));
@@ -113,7 +113,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
         "{message}"
     );
 
-    // One error lists all of them; the good ones among them go on as well.
+    // One error lists all failures; services without failures continue as well.
     let (message, _) = refused(&project, "service restart program variables on-path");
     assert!(
         message.contains("cannot restart `variables`") && message.contains("cannot start `on-path`"),
@@ -124,7 +124,7 @@ fn a_restart_that_cannot_succeed_stops_nothing_and_says_what_is_missing() {
     assert!(missing.iter().all(|name| message.contains(&format!("`{name}`"))), "{message}");
     assert!(!message.contains("`program`"), "{message}");
 
-    // The suggested remedy.
+    // The suggested remedy works.
     assert_eq!(project.value("service stop variables").row("variables")["action"], "stopped");
     project.error("service start variables");
     project.write("its.env", "A=2\n");
@@ -154,7 +154,7 @@ fn a_restart_is_refused_for_all_that_it_would_start_and_only_where_something_run
     let (message, _) = refused(&project, "service restart --all");
     assert!(message.starts_with("cannot restart `idle`: program `./idle` does not exist"), "{message}");
     assert_eq!(project.value("service restart needed").row("dependent")["action"], "restarted");
-    // Nothing is lost by a start.
+    // A start has no preflight check, because it stops no service.
     let error = project.error("service restart idle");
     let message = error["msg"].as_str().unwrap();
     assert!(message.contains("does not exist") && !message.contains("nothing was stopped"), "{message}");

@@ -4,7 +4,7 @@
 use service_tests::{Project, eventually};
 use std::path::Path;
 
-/// Clipboard, clear, home, C1 twice, direction, and a colour: as a string of TOML has it.
+/// Control sequences in a TOML string: clipboard, clear, home, two of C1, direction, and a colour.
 const BAD: &str =
     r"\u001b]52;c;eA==\u0007\u001b[2J\u001b[H\u009b2J\u009d0;t\u0007\u202e\u001b[31mred\u001b[0m";
 
@@ -20,7 +20,7 @@ const LINES: [&str; 9] = [
     "service start nobody",
 ];
 
-/// The first order to a terminal that is no colour.
+/// The first control sequence in a text that is not a colour.
 fn order(text: &str) -> Option<String> {
     let is_order = |char: char| {
         char.is_control() && !matches!(char, '\n' | '\t' | '\r')
@@ -57,7 +57,7 @@ fn no_byte_that_commands_a_terminal_comes_out_of_either_front() {
     eventually("it has said it", || {
         project.nu("service logs loud --raw").stdout.contains("\u{1b}]52;c;eA==\u{7}\u{1b}[2J").then_some(())
     });
-    // The same for a file that is invalid in several ways.
+    // The same holds for a file that is invalid in several ways.
     for wrong in [
         "# \u{1b}]0;t\u{7}\u{1b}[2J\u{9b}2J\n".to_owned(),
         format!("[services.\"n{BAD}\"]\nstart_command = 'true'\n"),

@@ -1,4 +1,4 @@
-//! `service projects`: every project with running services, whatever happened to its daemon.
+//! `service projects` lists every project with running services, whatever happened to its daemon.
 
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, signal};

@@ -1,9 +1,9 @@
-//! Starts: in dependency order, each service after the conditions of its dependencies, none twice.
+//! Starts: in dependency order, each service after its dependencies have their conditions, and no service twice.
 
 use serde_json::Value;
 use service_tests::{Answer, Project, ServiceTable, eventually, free_port};
 
-/// database -> cache -> web-app; each listens late, and exits at once if its dependency does not listen yet.
+/// database -> cache -> web-app. Each listens late, and exits at once if its dependency does not listen yet.
 fn chain() -> String {
     let [database, cache, web] = [free_port(), free_port(), free_port()];
     format!(
@@ -181,7 +181,7 @@ fn a_start_of_what_is_done_is_answered_at_once_and_does_it_once_more_only_if_it_
 
 #[test]
 fn what_dies_while_it_begins_has_not_started_and_what_only_lives_is_not_called_healthy() {
-    // With default settings.
+    // The project has default settings.
     let Some(project) = Project::new(
         "[services.dies]\nstart_command = \"TEST_SERVICE wait 300 moan 'no module' exit 3\"\nrestart = \"no\"\n\
          [services.top]\nstart_command = \"TEST_SERVICE\"\ndependencies = [\"dies\"]\n\
@@ -307,7 +307,7 @@ fn a_service_runs_where_and_with_what_it_is_told() {
     }
 }
 
-/// Sends the messages of its program to its notify socket.
+/// A program that sends its arguments to its notify socket.
 const NOTIFIES: &str = "import os, socket, time\n\
     def say(text):\n    \
         at = os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1)\n    \
@@ -336,7 +336,7 @@ fn a_service_that_asks_for_time_gets_it_and_what_it_says_is_told() {
             .filter(|reason| reason.contains("replaying the journal"))
             .map(drop)
     });
-    // Longer than the time it had without asking.
+    // This exceeds the start timeout without the extension.
     std::thread::sleep(std::time::Duration::from_millis(700));
     assert_eq!(project.status("asks")["state"], "starting");
     std::fs::write(project.path("go"), "").expect("the directory is ours");

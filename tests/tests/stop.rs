@@ -135,7 +135,7 @@ fn up_and_down_are_start_and_stop_of_everything() {
     eventually("nothing is left, the daemon neither", || project.processes().is_empty().then_some(()));
 }
 
-/// A parent that passes `SIGTERM` on to its child, which saves on the first and gives up on the second.
+/// A parent that passes `SIGTERM` on to its child. The child saves on the first signal and aborts on the second.
 fn passes_on(kill_mode: &str) -> Option<Project> {
     let project = Project::new(&format!(
         "[services.web]\nshell = \"sh\"\n{kill_mode}\nready = {{ log = \"up\" }}\nstop_timeout = \"60s\"\n\
@@ -200,7 +200,8 @@ fn a_stop_that_asks_for_more_time_gets_it_and_no_more_than_it_asked_for() {
     let (asks, began) = (project.pid("asks"), Instant::now());
     let stopping = project.spawn("service stop asks | to json --raw");
     eventually("it has asked", || project.path("asks.asked").exists().then_some(()));
-    // The other one asks for less than it takes, and ends the wait for the time that the first had without asking.
+    // The other service requests less time than it needs. Its stop ends after the time that the first service had
+    // without an extension.
     assert_eq!(project.value("service stop stuck").row("stuck")["ok"], true);
     assert!(
         began.elapsed() > Duration::from_millis(1200),
@@ -222,7 +223,7 @@ fn a_stop_that_asks_for_more_time_gets_it_and_no_more_than_it_asked_for() {
     assert_eq!(project.value("service logs asks").column("line"), ["all is written"]);
 }
 
-/// A server that ends when every connection that it has accepted is closed by the other side, as many do.
+/// A server that ends once its clients have closed every accepted connection, like many servers.
 const CLOSES_LAST: &str = "import signal, socket, sys, threading\n\
     server = socket.create_server(('127.0.0.1', int(sys.argv[1])), backlog=64)\n\
     open_now = []\n\

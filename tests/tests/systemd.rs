@@ -232,7 +232,7 @@ fn a_unit_that_a_signal_ends_is_told_with_the_signal_as_a_process_is() {
     assert_eq!(project.status("once")["exit_signal"], "SIGUSR1");
 }
 
-/// systemd retains the exit of a unit while another unit refers to it, as with every enabled unit.
+/// systemd retains the exit status of a unit while another unit refers to it, as with every enabled unit.
 #[test]
 fn a_unit_that_ends_well_for_systemd_rests_whatever_ended_it() {
     let Some((project, systemd)) = services(

@@ -32,7 +32,7 @@ ready = { delay = "20s" }
 dependencies = ["web-frontend"]
 "#;
 
-/// The same after an afternoon's work.
+/// The project after some changes.
 const CHANGED: &str = r#"
 [services.database]
 start_command = "TEST_SERVICE listen DATABASE say 'accepting connections'"
@@ -50,7 +50,7 @@ health_check_endpoint = "tcp://127.0.0.1:FRONTEND"
 dependencies = ["database", "cache"]
 "#;
 
-/// Everything wrong that a line has room for.
+/// A file with many errors.
 const WRONG: &str = r#"
 [services.web]
 start_command = "true"
@@ -79,7 +79,7 @@ impl Shop {
         self.project.define(&services.replace("DATABASE", &database).replace("FRONTEND", &frontend));
     }
 
-    /// The words that load the commands and settle a value.
+    /// The Nushell code that loads the commands and makes a value reproducible.
     fn settle(&self) -> (String, String) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/table_layout.nu");
         let stands_for = [
@@ -108,7 +108,7 @@ impl Shop {
         text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
     }
 
-    /// Holds a line against its page.
+    /// Compares the output of a line with its golden page.
     fn looks(&self, name: &str, line: &str, differ: &mut Vec<String>) {
         let (is, file) = (self.page(line), golden(name));
         if std::env::var_os("SERVICE_REWRITE_GOLDEN").is_some() {

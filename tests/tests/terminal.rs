@@ -1,9 +1,9 @@
-//! At a real terminal: ctrl-c, completion, and no daemon from either.
+//! At a real terminal: ctrl-c and completion, neither of which starts a daemon.
 
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, Terminal, eventually, free_port, name, signal};
 
-/// Not ready before there is a file `go`.
+/// A service that is not ready before the file `go` exists.
 const GATED: &str = "[services.slow]\nstart_command = \"TEST_SERVICE gate go say ready\"\n\
     ready = { log = \"^ready$\", timeout = \"20min\" }\n";
 
@@ -187,11 +187,11 @@ fn ctrl_c_ends_following_events() {
     terminal.shows("ready it is");
     terminal.press(&["C-c"]);
     terminal.wait_for_prompt();
-    // Before the first event.
+    // The ctrl-c comes before the first event.
     terminal.types("clear; service events --follow", &["Enter"]);
     eventually("it is over", || {
         terminal.press(&["C-c"]);
-        // Not the earlier ones, which remain until the screen is cleared.
+        // The screen is cleared, because earlier output remains until then.
         let screen = terminal.screen();
         (!screen.contains("at the prompt") && screen.contains("interrupted")).then_some(())
     });
@@ -209,7 +209,7 @@ fn ctrl_c_ends_following_a_log_as_text_and_as_rows() {
     for flags in ["--raw", "| each { print $in.line }"] {
         terminal.types(&format!("clear; service logs web --follow {flags}"), &["Enter"]);
         eventually("the line is shown", || {
-            // Not that of the turn before, which is there until the screen is cleared.
+            // The output of the previous turn remains until the screen is cleared.
             let screen = terminal.screen();
             (!screen.contains("at the prompt") && screen.lines().any(|line| line == "hello")).then_some(())
         });
@@ -282,7 +282,7 @@ fn tab_offers_every_service_to_a_stop_and_to_a_start() {
     project.value("service start one-running");
     assert_eq!(project.value("service status").column("state"), ["ready", "stopped"]);
     let Some(terminal) = Terminal::open(&project) else { return };
-    // A command that is not offered would appear unknown.
+    // A command without a completion would appear unknown.
     for command in ["stop", "start"] {
         terminal.types(&format!("service {command} one"), &["Tab"]);
         terminal.shows("one-running");

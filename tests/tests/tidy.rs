@@ -56,14 +56,14 @@ fn dependencies(package: &str) -> BTreeSet<String> {
     dependencies.into_iter().flat_map(toml::Table::keys).cloned().collect()
 }
 
-/// Fails with every place that was found.
+/// Fails if any place was found, and lists all of them.
 #[track_caller]
 fn none(law: &str, places: impl IntoIterator<Item = String>) {
     let places: Vec<String> = places.into_iter().collect();
     assert!(places.is_empty(), "{law}:\n{}", places.join("\n"));
 }
 
-/// The places outside of certain rooms where code contains one of these words.
+/// The places outside of certain files and directories where code contains one of these words.
 fn outside(rooms: &[&str], words: &[&str], pages: Vec<Page>) -> Vec<String> {
     let strangers = pages.into_iter().filter(|page| !rooms.iter().any(|room| page.path.starts_with(room)));
     strangers
@@ -331,8 +331,8 @@ fn nothing_of_ours_is_run_through_a_shell() {
             && !page.path.ends_with("/tests.rs")
             && !page.path.starts_with("nu/tests/")
     });
-    // A mock daemon of unit tests; the suggestion of `shell`; the programs with shell syntax; and a constant script
-    // with arguments.
+    // Exceptions: a mock daemon of unit tests, the suggestion of `shell`, the programs with shell syntax, and a
+    // constant script with arguments.
     let plugin = "crates/service-client/src";
     let detect = "crates/service-config/src/init/detect.rs";
     let syntax = "crates/service-config/src/load/shell_syntax.rs";

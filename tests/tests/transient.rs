@@ -8,7 +8,7 @@ use std::path::Path;
 
 const FILE: &str = "[services.db]\nstart_command = \"TEST_SERVICE\"\n";
 
-/// A command line of the test program.
+/// The path of the test program.
 fn test_service() -> String {
     format!("'{}'", program("test_service").display())
 }

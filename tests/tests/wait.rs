@@ -3,7 +3,7 @@
 use service_tests::{Answer, Project, ServiceTable, eventually, follow, http, name};
 use std::time::Instant;
 
-/// Ready on request, without haste.
+/// A service that is ready on request.
 const SLOW: &str =
     "[services.slow]\nstart_command = \"TEST_SERVICE gate go say ready\"\nready = { log = \"^ready$\" }\n";
 
@@ -47,7 +47,7 @@ fn a_wait_fails_when_somebody_stops_what_it_waits_for() {
     let Some(project) = Project::new(SLOW) else { return };
     project.value("service start slow --no-wait");
     let waiting = project.spawn("try { service wait slow } catch {|e| print $e.details.code }");
-    // The first of the two decides the result.
+    // The first of the two requests decides the result.
     project.value("service stop slow");
     assert_eq!(Answer::wait_for(waiting).stdout.trim(), "service::never");
 }

@@ -1,4 +1,4 @@
-//! `service why`: one record that explains a state, with the next command.
+//! `service why`: one record that explains a state and names the next command.
 
 use service_tests::{Project, eventually, free_port};
 use std::net::TcpListener;

@@ -20,7 +20,7 @@ const PAYLOAD: [&str; 9] = [
     "relocation-model=static",
 ];
 
-/// The bench writes the text between these markers.
+/// The markers around the text of the bench.
 const MARKS: [&str; 2] = ["<!-- measured -->\n", "<!-- measured until here -->\n"];
 
 pub(crate) fn run(arguments: &[String]) -> TaskResult {

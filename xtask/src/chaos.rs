@@ -1,5 +1,5 @@
-//! `cargo xtask chaos`: random graphs under eight clients and a fault injector, for a given time. It takes the options
-//! of `service-chaos`, and `--release` for release builds.
+//! `cargo xtask chaos`: runs random graphs with eight clients and a fault injector, for a given time. It accepts the
+//! options of `service-chaos`, and `--release` for release builds.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::paths;

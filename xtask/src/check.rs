@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that a change has to pass.
+//! `cargo xtask check`: all checks that a change must pass.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::{instructions, paths, readme, test};

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: runs `examples/quickstart` in a real Nushell, in a directory of its own, and leaves no process
-//! behind.
+//! `cargo xtask demo`: runs `examples/quickstart` in a real Nushell and in its own directory, and ends all its
+//! processes.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::{nu, paths};
@@ -50,8 +50,8 @@ pub(crate) fn run_script<T>(
     Ok(result)
 }
 
-/// Creates a fresh copy of the project, so that its files do not end up in the repository, with this machine's path of
-/// the program.
+/// Creates a copy of the project, with this machine's path of the program. Its files therefore do not end up in the
+/// repository.
 fn set_up(sandbox: &Path, example: &Path, programs: &Path) -> TaskResult {
     if sandbox.exists() {
         fs::remove_dir_all(sandbox)?;

@@ -1,6 +1,6 @@
-//! `cargo xtask dist`: the files of a release in `target/dist`: an archive with the three programs and the Nushell
-//! modules, a Debian package if `cargo deb` is installed, and their checksums. `--tag v1.2.3` fails for another
-//! version.
+//! `cargo xtask dist`: creates the files of a release in `target/dist`: an archive with the three programs and the
+//! Nushell modules, a Debian package if `cargo deb` is installed, and their checksums. `--tag v1.2.3` fails if the
+//! version differs.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::paths;
@@ -77,7 +77,7 @@ fn has_cargo_deb() -> bool {
     version.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// Writes one `FILE.sha256` for each file, in the form that `sha256sum --check` reads.
+/// Writes one `FILE.sha256` for each file, in the format of `sha256sum --check`.
 fn sum(dist: &Path) -> TaskResult {
     let mut names: Vec<_> = fs::read_dir(dist)?.flatten().map(|entry| entry.file_name()).collect();
     names.sort();

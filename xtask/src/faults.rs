@@ -6,7 +6,7 @@ use crate::{nextest, nu, paths};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// How many rounds of each random fault run.
+/// The number of rounds of each random fault.
 #[derive(Clone, Copy)]
 enum Rounds {
     Short,

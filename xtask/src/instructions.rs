@@ -1,6 +1,6 @@
-//! `cargo xtask counts`: instructions of the small benches, counted by valgrind, independent of other load. The counts
-//! are compared with `bench/counts.txt`; `--write` rewrites it. Cases with input of other users run at a size and at
-//! twice that size, and may take little more than twice as many instructions.
+//! `cargo xtask counts`: counts the instructions of the small benches with valgrind, independent of other load. The
+//! counts are compared with `bench/counts.txt`; `--write` rewrites this file. Cases with input of other users run at a
+//! size and at twice that size, and may take little more than twice as many instructions.
 
 use crate::command::{self, TaskResult, cargo};
 use crate::paths;
@@ -18,12 +18,12 @@ const MARGIN: f64 = 1.05;
 /// much.
 const GROWTH: f64 = 2.3;
 
-/// A smaller count is not compared.
+/// The minimum count that is compared.
 const MIN_COUNT: u64 = 50_000;
 /// The case without work.
 const NOTHING: &str = "nothing";
 
-/// A case runs once and eleven times; the difference is ten runs.
+/// The number of runs in the smaller measurement. A case runs once and eleven times; the difference is ten runs.
 const BASE_RUNS: u64 = 1;
 const MANY: u64 = 11;
 
@@ -65,7 +65,7 @@ fn grow(program: &Path) -> TaskResult {
         .filter_map(|(size, name)| Some((size.parse().ok()?, name)))
         .filter(|(_, name)| *name != NOTHING)
         .collect();
-    // The cost of a program that does nothing: its start and its exit.
+    // The cost of the start and the exit of the program.
     let nothing = count(program, &["grow", "1", NOTHING])?;
     let (next, fast) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<(), String> {
@@ -76,7 +76,7 @@ fn grow(program: &Path) -> TaskResult {
             };
             let [once, twice] = [at(*size)?, at(2 * size)?];
             let ratio = twice as f64 / once.max(MIN_COUNT) as f64;
-            // A case in which nothing is done proves nothing.
+            // A case without instructions of its own would prove nothing.
             if once == 0 || twice == 0 {
                 return Err(format!("`{name}` counts nothing: it measures nothing"));
             }

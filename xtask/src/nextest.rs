@@ -1,4 +1,4 @@
-//! Whether `cargo nextest` is installed.
+//! Checks whether `cargo nextest` is installed.
 
 use crate::command::cargo;
 use std::process::Stdio;

@@ -5,14 +5,14 @@ use crate::paths;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The version that is installed if there is none.
+/// The version to install if there is none.
 const VERSION: &str = "0.115.1";
 /// The versions that can load the plugin.
 const FITTING: &str = "0.115.";
 /// The oldest version of the plain front.
 const OLDEST: &str = "0.109.1";
 
-/// A matching `nu`: `$SERVICE_TEST_NU`, or else the one on `PATH`, or else one in the target directory: from npm, or
+/// A matching `nu`: `$SERVICE_TEST_NU`; without it, the `nu` on `PATH`, or a `nu` in the target directory, from npm or
 /// built.
 pub(crate) fn get() -> TaskResult<PathBuf> {
     let home = paths::target()?.join("nu");
@@ -61,8 +61,8 @@ fn find_fitting(home: &Path) -> Option<PathBuf> {
     on_path().chain(got(home)).chain([home.join("bin/nu")]).find(|nu| is(nu, FITTING))
 }
 
-/// The binary that npm has installed. Its package `nushell` is a script around the binary of one of these packages,
-/// named by system.
+/// The binary that npm has installed. The npm package `nushell` is a script; the binary is in one of these packages,
+/// which are named by system.
 fn got(home: &Path) -> impl Iterator<Item = PathBuf> {
     let packages = std::fs::read_dir(home.join("node_modules/@nushell")).into_iter().flatten().flatten();
     packages.map(|package| package.path().join("bin/nu"))

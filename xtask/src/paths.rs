@@ -8,7 +8,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a directory of the repository")
 }
 
-/// The directory of the built programs. This program is one of them, wherever `CARGO_TARGET_DIR` points.
+/// The directory of the built programs, which contains this program, whatever `CARGO_TARGET_DIR` is.
 pub(crate) fn programs() -> io::Result<PathBuf> {
     let me = std::env::current_exe()?;
     Ok(me

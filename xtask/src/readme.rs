@@ -1,7 +1,7 @@
-//! `cargo xtask readme`: the five commands of the README with their real output, so that they cannot become outdated.
+//! `cargo xtask readme`: updates the output of the five commands in the README, so that it cannot become outdated.
 //!
-//! Process ids, times and sizes differ between runs, and with them the widths of columns. Texts are compared without
-//! them, and the README is written only if the rest differs.
+//! Process ids, times and sizes differ between runs, and so do the widths of columns. Texts are compared without them,
+//! and the README is written only if the rest differs.
 
 use crate::command::TaskResult;
 use crate::{demo, paths};

@@ -11,7 +11,7 @@ pub(crate) fn run() -> TaskResult {
     let programs = paths::programs()?;
     let nu = nu::get()?;
     let with_nu = |mut command: Command| {
-        // Cargo's own [env] assumes the usual target directory; this knows the true one.
+        // Cargo's own `[env]` assumes the default target directory, so the true one is passed here.
         command::run(command.env("SERVICE_TEST_NU", &nu).env("SERVICE_SHIM", programs.join("service-shim")))
     };
     command::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
@@ -31,7 +31,7 @@ pub(crate) fn run() -> TaskResult {
     Ok(())
 }
 
-/// The tests of the Nushell side, with this front in this Nushell.
+/// Runs the tests of the Nushell side, with this front in this Nushell.
 fn front(front: &str, nu: &Path, programs: &Path) -> TaskResult {
     let mut tests = Command::new(nu);
     tests.args(["--no-config-file", "nu/tests/run.nu", "--front", front, "--programs"]).arg(programs);

@@ -1,7 +1,7 @@
-//! `counted grow` lists the cases with a variable size, one a line, as size and name; `counted grow SIZE NAME` runs one
-//! once.
+//! `counted grow` lists the cases with a variable size, one per line, as size and name. `counted grow SIZE NAME` runs
+//! one case once.
 //!
-//! Runs one case repeatedly: `counted CASE TIMES`. Without arguments it lists the cases, one a line. The difference
+//! Runs one case repeatedly: `counted CASE TIMES`. Without arguments it lists the cases, one per line. The difference
 //! between eleven runs and one run, as counted by valgrind, is ten times the case alone.
 
 use service_bench::{CASES, growing};

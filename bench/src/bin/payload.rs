@@ -98,7 +98,7 @@ fn serve(listener: &TcpListener) -> Fallible<()> {
     }
 }
 
-/// The last line differs: it ends with a one.
+/// Writes the lines. Only the last line ends with a one.
 fn write(count: usize, bytes: usize) -> Fallible<()> {
     let line = |number| format!("{number:099}\n").into_bytes();
     let a_time = (bytes / 100).max(1);

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Its name in the table.
+/// The name in the table.
 pub(crate) const BASELINE: &str = "baseline";
 
 pub(crate) struct Baseline;

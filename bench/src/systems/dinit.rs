@@ -1,5 +1,5 @@
-//! dinit, controlled with `dinitctl`. A service `all` depends on every service. A service with a port reports that it
-//! is ready over dinit's pipe; the services write their logs to files themselves.
+//! dinit, controlled with `dinitctl`. A service `all` depends on every service. A service with a port reports readiness
+//! over dinit's pipe. The services themselves write their logs to files.
 
 use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::{ChildGuard, version};

@@ -1,5 +1,5 @@
-//! This project: `orchestratord` with its default settings, asked over its API. Its state is in memory or on a disk that
-//! is in use.
+//! This project: `orchestratord` with default settings, controlled over its API. Its state is in memory or on a disk
+//! that is in use.
 
 use crate::disk::Medium;
 use crate::harness::{Instance, Place, ServiceSpec, System};
@@ -65,12 +65,12 @@ fn definition(services: &[ServiceSpec]) -> String {
     text
 }
 
-/// It is bound under another name first.
+/// Whether the socket is bound. It is bound under another name and then renamed.
 fn is_listening(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "sock") && UnixStream::connect(path).is_ok()
 }
 
-/// A daemon that runs in a directory.
+/// A daemon for the project in a directory.
 pub(crate) struct Daemon {
     place: Place,
     socket: PathBuf,
@@ -79,7 +79,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it, and waits until it answers.
+    /// Starts the daemon, and waits until it responds.
     pub(crate) fn start_in(place: &Place) -> Self {
         let log = File::create(place.directory.join("daemon.log")).expect("the directory is ours");
         let process = Command::new(program("orchestratord"))
@@ -148,7 +148,7 @@ impl Instance for Daemon {
         self.post("services/stop", &json!({"all": true, "wait": false}));
     }
 
-    /// Over one connection, as a client that asks often does.
+    /// Uses one connection for all requests, like a client with frequent requests.
     fn status(&mut self) -> bool {
         let socket = &self.socket;
         let kept = self

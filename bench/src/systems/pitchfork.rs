@@ -1,5 +1,6 @@
-//! pitchfork, asked with its command line, with its defaults but for `retry`, without which nothing is started again. Its
-//! `start` waits for more than that all are alive, so it is not waited for. Logs go into a database.
+//! pitchfork, controlled with its command line, with default settings except for `retry`, without which no service is
+//! started again. The bench does not wait for `start`, because it waits for more than live processes. pitchfork writes
+//! logs to a database.
 
 use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// It stops its services layer by layer.
+/// The time limit for its exit. pitchfork stops services layer by layer.
 const EXIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(crate) struct Pitchfork;

@@ -1,4 +1,4 @@
-//! Programs of other projects: their version, and their end.
+//! Programs of other projects: finds their version, and ends them.
 
 use std::process::{Child, Command};
 

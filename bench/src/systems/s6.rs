@@ -1,5 +1,5 @@
-//! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of a directory with all services; there
-//! are no dependencies.
+//! s6: one `s6-supervise` for each service below `s6-svscan`. A start is a scan of the directory with all services. s6
+//! has no dependencies.
 
 use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};
@@ -74,7 +74,7 @@ fn script(path: &Path, text: &str) -> Option<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).ok()
 }
 
-/// The directory of s6-log.
+/// The directory of s6-log for this service.
 fn kept(directory: &Path, service: &ServiceSpec) -> PathBuf {
     directory.join("logs").join(&service.name)
 }
@@ -88,7 +88,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// The process may have exited already.
+    /// Runs a command, which may fail because the process has already exited.
     fn run(&self, what: &str) {
         let mut command = Command::new(&self.control);
         let _ = command.arg(what).arg(&self.scanned).stderr(Stdio::null()).status();

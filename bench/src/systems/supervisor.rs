@@ -1,4 +1,4 @@
-//! supervisor, asked over its XML-RPC. It knows no dependencies.
+//! supervisor, controlled over XML-RPC. It has no dependencies.
 
 use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::{ChildGuard, version};

@@ -1,5 +1,5 @@
-//! systemd as a user manager, with a runtime directory and a cgroup of its own, controlled with `systemctl`. A service
-//! with a port reports that it is ready over `$NOTIFY_SOCKET`.
+//! systemd as a user manager, with its own runtime directory and cgroup, controlled with `systemctl`. A service with a
+//! port reports readiness over `$NOTIFY_SOCKET`.
 
 use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::version;

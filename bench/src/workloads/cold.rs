@@ -23,7 +23,7 @@ pub(super) const COLD: Workload = Workload {
     run: cold,
 };
 
-/// Only this project has this daemon.
+/// Applies only to this project.
 fn cold(system: &dyn System) -> Option<Vec<Figure>> {
     if !systems::is_ours(system) {
         return None;
@@ -36,7 +36,7 @@ fn cold(system: &dyn System) -> Option<Vec<Figure>> {
     let cold = Moment::now().milliseconds_since(begun);
     daemon.start();
     sandbox.stamps.alive(SERVICES);
-    // All of them are ready before it dies.
+    // All services are ready before the daemon is killed.
     daemon.get("wait");
     Some(COLD.figures([cold, replace(daemon, &sandbox, SERVICES).1]))
 }

@@ -1,4 +1,4 @@
-//! Computations of the core: order and levels of very many services, and the effect of a changed file.
+//! Computations of the core: order and levels of many services, and the effect of a changed file.
 
 use crate::harness::System;
 use crate::systems::OURS;

@@ -8,7 +8,7 @@ use crate::workloads::workload::{Figure, Goal, Row, Workload};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(20);
-/// The time after a start in which the system is not idle yet.
+/// The time that a system gets to become idle after a start.
 const SETTLES: Duration = Duration::from_secs(3);
 
 pub(super) const IDLE: Workload = Workload {

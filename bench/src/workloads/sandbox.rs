@@ -1,4 +1,4 @@
-//! [`Sandbox`]: the place in which a workload runs once.
+//! [`Sandbox`]: the environment in which a workload runs once.
 
 use crate::disk::Medium;
 use crate::harness::{Instance, Place, ServiceSpec, System};

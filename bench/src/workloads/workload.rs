@@ -1,4 +1,4 @@
-//! [`Workload`]: the work of a system, and the rows of the table that it fills.
+//! [`Workload`]: a task for a system, and the rows of the table with its figures.
 
 use crate::harness::System;
 
@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) goals: &'static [Goal],
 }
 
-/// The highest value of a row that is accepted.
+/// The maximum accepted value of a row.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     /// A multiple of the baseline.
@@ -29,7 +29,7 @@ pub(crate) struct Workload {
     /// The name for `--only`.
     pub(crate) name: &'static str,
     pub(crate) rows: &'static [Row],
-    /// Returns `None` if the system cannot do it.
+    /// Runs the task. Returns `None` if the system cannot perform it.
     pub(crate) run: fn(&dyn System) -> Option<Vec<Figure>>,
 }
 

@@ -1,5 +1,5 @@
-//! A service that keeps books of its own: each run records its beginning, its readiness and its exit in a file outside
-//! of the state directory, and counts the lines that it has written.
+//! A service that records its own runs: each run writes its beginning, its readiness and its exit to a file outside of
+//! the state directory (its *book*), and counts the lines that it has written.
 //!
 //! `chaos-service BOOKS NAME WORD...`; the words set its behaviour: `deaf`, `children`, `work=MS`, `fail=N`,
 //! `crash=MS`, `lines=MS`, `long`, `warm=MS`, `ready=log|notify|socket`, `bad`. While a file `calm` exists in BOOKS it
@@ -21,19 +21,19 @@ use std::sync::Mutex;
 use std::thread::{self, park, sleep};
 use std::time::Duration;
 
-/// The longest line.
+/// The maximum length of a line.
 const MAX_LINE_BYTES: u64 = 65_000;
 /// The number of runs whose lines a service can count.
 const ROOM: u64 = 1 << 24;
 
-/// One run, and where it is recorded.
+/// One run, and its book.
 struct Run {
     books: PathBuf,
     name: String,
     number: u64,
     book: File,
     words: Vec<String>,
-    /// The first thread that ends the run records it, and no other does.
+    /// Held by the first thread that ends the run, so that only this thread records the end.
     over: Mutex<()>,
 }
 
@@ -77,7 +77,7 @@ fn run(books: PathBuf, name: String, words: Vec<String>) -> ! {
     if run.has("bad") {
         run.end(9);
     }
-    // The lock lives as long as the process.
+    // The run is leaked, because its lock must be held as long as the process exists.
     let run: &'static Run = Box::leak(Box::new(run));
     run.write_lines();
     run.get_ready();
@@ -155,7 +155,7 @@ impl Run {
             }
             Some("socket") => {
                 let path = self.books.join(format!("{}.sock", self.name));
-                // A file that a former run has left.
+                // A former run may have left the socket file.
                 let _ = std::fs::remove_file(&path);
                 let listener = UnixListener::bind(path).expect("the path is free");
                 thread::spawn(move || listener.incoming().for_each(drop));
@@ -225,9 +225,9 @@ fn detach(books: &Path, name: &str) -> ! {
     exit(0);
 }
 
-/// Stays until it is killed.
+/// Sleeps until it is killed.
 fn stay(books: &Path, name: &str) -> ! {
-    // The service has blocked the signal, and this child inherited that.
+    // The service has blocked the signal, and this child has inherited the mask.
     SigSet::from(Signal::SIGTERM).thread_unblock().expect("a signal can be unblocked");
     let _held = lock(books, name, "tree", libc::F_RDLCK);
     loop {
@@ -246,7 +246,7 @@ fn now() -> i64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
 }
 
-/// The start time of a process in ticks: with its pid it is unique.
+/// The start time of a process in ticks, which is unique together with the pid.
 fn started(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);

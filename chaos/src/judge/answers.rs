@@ -8,11 +8,11 @@ use crate::graph::Readiness;
 use crate::project::{ActionRecord, seconds};
 use serde_json::Value;
 
-/// The limit between a launch and the first line in the book.
+/// The maximum time between a launch and the first line in the book.
 const SLOW: i64 = 3_000_000_000;
 
-/// The limit between the end in the book and the moment at which the daemon learns of it: a service records its end
-/// before it exits.
+/// The maximum time between the end in the book and the daemon's report of it, because a service records its end before
+/// it exits.
 const EXIT_DELAY: i64 = 500_000_000;
 
 /// Error codes that a client may receive while faults are injected.
@@ -40,7 +40,7 @@ pub(super) fn judge(round: &Round) -> usize {
             if row["ok"] == true {
                 count += usize::from(is_true(round, record, row, name, runs));
             } else if let Some(code) = row["error"]["code"].as_str() {
-                // The secrets of an environment are not stored, so another daemon cannot roll back to them.
+                // The values of an environment are not stored, so another daemon cannot roll back to them.
                 let is_forgotten = code == "bad_definition" && record.what.contains("/apply ");
                 let lacks_descriptors =
                     row["error"]["message"].as_str().is_some_and(|text| text.contains("Too many open files"));
@@ -48,7 +48,7 @@ pub(super) fn judge(round: &Round) -> usize {
                     || is_forgotten
                     || lacks_descriptors
                     || code == "stop_failed" && !round.disk_was_well()
-                    // A file that cannot be read, or not for want of descriptors, says nothing about a run.
+                    // If a file cannot be read, for example without free descriptors, the state of a run is unknown.
                     || code == "state_unknown"
                         && matches!(round.trouble, Trouble::ReadOnly | Trouble::Descriptors);
                 if !is_expected {
@@ -69,11 +69,11 @@ fn is_true(round: &Round, record: &ActionRecord, row: &Value, name: &str, runs: 
     if record.client > CLIENTS || is_fuzzy {
         return false;
     }
-    // The last moment at which a run may have existed: its own record, or the beginning of the next run.
+    // The last moment at which a run may have existed: its recorded end, or the beginning of the next run.
     let until = |at: usize| {
         runs[at].end.map(|end| end.0).or_else(|| runs.get(at + 1).map(|next| next.begin)).unwrap_or(i64::MAX)
     };
-    // A service that records nothing itself may be killed before it has written a line.
+    // A service that does not report readiness may be killed before it has written a line.
     let is_mute = round.project.graph.get(name).is_some_and(|service| service.readiness == Readiness::Delay);
     let was_hit = || is_mute && round.was_hit(name, from - SLOW, to + SLOW);
     match action {
@@ -89,7 +89,7 @@ fn is_true(round: &Round, record: &ActionRecord, row: &Value, name: &str, runs: 
                     .violation("start", &format!("{told}, and no run was there then: {:?}", runs.last()));
             }
         }
-        // A dependency or dependent may be in transition by another request.
+        // A dependency or dependent may be in transition because of another request.
         "restarted" if row["named"] == true && record.what.contains("/restart ") => {
             let is_anew = runs.iter().any(|run| run.begin >= from && run.begin <= to + SLOW);
             if !is_anew && !was_hit() {
@@ -109,7 +109,7 @@ fn is_true(round: &Round, record: &ActionRecord, row: &Value, name: &str, runs: 
     true
 }
 
-/// Whether a run certainly existed after that moment: by its own record, or because it still runs.
+/// Whether a run certainly existed after this moment: by its own record, or because it still runs.
 fn is_seen_after(run: &Run, moment: i64) -> bool {
     run.end.is_some_and(|end| end.0 > moment)
         || run.ready.is_some_and(|ready| ready > moment)

@@ -7,7 +7,7 @@ use crate::graph::{Condition, Need, Readiness};
 use crate::project::seconds;
 use std::collections::BTreeMap;
 
-/// A state this old may be what the daemon knows: the daemon and its shims may have been frozen.
+/// The maximum age of the daemon's information, because the daemon and its shims may have been frozen.
 const SLACK: i64 = 8_000_000_000;
 
 /// The number of judged edges.
@@ -15,7 +15,7 @@ pub(super) fn judge(round: &Round, events: &[Event], judged: &BTreeMap<String, u
     by_journal(round, events) + by_books(round, judged)
 }
 
-/// The state of a service, as far as events tell it.
+/// The state of a service according to the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Told {
     state: Option<String>,
@@ -23,7 +23,7 @@ struct Told {
 }
 
 impl Told {
-    /// `None` while there was no event.
+    /// Whether the condition holds; `None` before the first event.
     fn satisfies(&self, condition: Condition) -> Option<bool> {
         let state = self.state.as_deref()?;
         Some(match condition {
@@ -109,7 +109,7 @@ fn by_books(round: &Round, judged: &BTreeMap<String, usize>) -> usize {
     count
 }
 
-/// Whether a run of the dependency met the condition by then, and had not ended long before.
+/// Whether a run of the dependency had met the condition at this moment, and had not ended long before.
 fn held(round: &Round, need: &Need, runs: &[Run], moment: i64) -> bool {
     let is_mute =
         round.project.graph.get(&need.name).is_some_and(|service| service.readiness == Readiness::Delay);
@@ -122,7 +122,7 @@ fn held(round: &Round, need: &Need, runs: &[Run], moment: i64) -> bool {
         let over =
             run.end.map(|end| end.0).or_else(|| runs.get(at + 1).map(|next| next.begin)).unwrap_or(i64::MAX);
         let has_come = match need.condition {
-            // It may be launched and may not have written a line yet.
+            // The process may be launched and may not have written a line yet.
             Condition::Started => run.begin <= moment + SLACK,
             Condition::Ready | Condition::Healthy if is_mute => run.begin <= moment + SLACK,
             Condition::Ready | Condition::Healthy => run.ready.is_some_and(|ready| ready <= moment),

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) seq: u64,
-    /// Nanoseconds of the clock that the books use.
+    /// The time in nanoseconds, on the clock of the books.
     pub(super) time: i64,
     pub(super) service: Option<String>,
     pub(super) kind: String,
@@ -20,7 +20,7 @@ pub(super) struct Event {
     pub(super) exit_code: Option<i64>,
     pub(super) exit_signal: Option<i64>,
     pub(super) by: Option<String>,
-    /// For people who read a violation.
+    /// The reason, for the text of a violation.
     #[expect(dead_code, reason = "it is printed")]
     pub(super) reason: Option<String>,
 }
@@ -45,11 +45,11 @@ impl Event {
     }
 }
 
-/// The position of the previous round.
+/// The position at the end of the previous round.
 #[derive(Default)]
 pub(super) struct Chain {
     last: u64,
-    /// The state of each service, by its last event.
+    /// The state of each service according to its last event.
     pub(super) states: BTreeMap<String, String>,
 }
 
@@ -69,7 +69,7 @@ impl Chain {
             .filter_map(Event::new)
             .filter(|event| event.seq > self.last)
             .collect();
-        // The events around a power loss are unknown; new events follow all known ones.
+        // The events around a power loss are unknown, but the numbers of new events follow all known ones.
         let begin =
             events.iter().rposition(|event| event.kind == "daemon" && event.to.as_deref() == Some("running"));
         if round.lost_power().is_some() {
@@ -84,7 +84,7 @@ impl Chain {
         let is_told = |event: &Event| event.kind == "journal";
         let has_lost = events.iter().any(is_told) && !round.disk_was_well();
         for event in &events {
-            // Events that a daemon reported on a full disk before it was killed keep their numbers.
+            // The numbers of events that a daemon reported on a full disk before it was killed are not reused.
             let has_lost = has_lost
                 || event.kind == "daemon" && event.to.as_deref() == Some("running") && !round.disk_was_well();
             if has_lost {

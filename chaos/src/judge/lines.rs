@@ -10,26 +10,26 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The limit for the last lines of a service that writes no more.
+/// The time limit for the last lines of a service that does not write any more.
 const ARRIVES: Duration = Duration::from_secs(20);
-/// What a run may lose if its shim is killed after the daemon and the shim's zygote, which may be older.
+/// The age of the output that a run may lose if its shim is killed after the daemon and the shim's zygote.
 const BEFORE: i64 = 15_000_000_000;
 
 /// The position up to which a log is judged.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// The run, by its beginning, and the line.
+    /// The run, and the number of the line.
     last: Option<(usize, u64)>,
-    /// When the last line was written to the log.
+    /// The time of the last line in the log.
     since: String,
 }
 
-/// The contents of the log.
+/// One line of the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     /// Run and number of a complete line.
     Whole(u64, u64),
-    /// Something that is no complete line: its end was never written.
+    /// An incomplete line, whose end was never written.
     Torn(String),
     /// A report that this many lines could not be written.
     Dropped(u64),
@@ -62,8 +62,8 @@ pub(super) fn judge(round: &Round, service: &Service, place: &mut Place) -> u64 
     place.since = newest.unwrap_or_else(|| place.since.clone());
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     if round.lost_power().is_some() || round.removed.contains(&service.name) {
-        // The log of a removed service is removed with it.
-        // The contents of a log after a power loss are unknown. Later lines count again.
+        // The log of a removed service is removed with the service, and the contents of a log after a power loss are
+        // unknown. Only later lines are judged.
         place.last = runs.len().checked_sub(1).map(|at| (at, last.map_or(0, |last| last.1)));
         return 0;
     }
@@ -76,7 +76,7 @@ struct Judged<'a, C: Fn(&Run) -> u64> {
     service: &'a Service,
     runs: &'a [Run],
     count: C,
-    /// Whether the log has its maximum of files, so that older ones are gone.
+    /// Whether the log has the maximum number of files, so that older ones were deleted.
     is_full: bool,
 }
 
@@ -125,7 +125,7 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         judged
     }
 
-    /// Nothing is missing between one line and the next.
+    /// Checks that no line is missing between a line and the next one.
     fn gap(&self, from: Option<(usize, u64)>, to: (usize, u64), told: u64) {
         let (first, after) = from.unwrap_or((0, 0));
         let mut missing = Vec::new();
@@ -144,8 +144,8 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         }
     }
 
-    /// The output between the service and its log is lost if shim, zygote and daemon are all killed. A shim that knows
-    /// of lines lost on a full disk may be killed before it can report them.
+    /// Whether the last output of a run may be lost: if shim, zygote and daemon are all killed, or if a shim is killed
+    /// before it reports lines that a full disk has lost.
     fn may_lose_its_end(&self, run: &Run) -> bool {
         let is_over = |from: i64| run.end.is_some_and(|(end, _)| end < from);
         if self.round.forgot_what_was_lost().is_some_and(|(from, to)| run.begin < to && !is_over(from)) {
@@ -167,8 +167,8 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         shim && !killed("shim-template").is_empty() && !killed("orchestratord").is_empty()
     }
 
-    /// A zygote without a daemon writes the last lines of a shim that was killed. If it was frozen, the next run has begun
-    /// meanwhile.
+    /// Whether the last lines of a run may be written late: a zygote without a daemon writes the last lines of a killed
+    /// shim, and if it is frozen, the next run begins meanwhile.
     fn may_be_late(&self, run: &Run) -> bool {
         let hit = |whom: &str, what: &str| {
             let hits = |fault: &&InjectedFault| fault.whom == whom && fault.what.starts_with(what);
@@ -178,7 +178,7 @@ impl<C: Fn(&Run) -> u64> Judged<'_, C> {
         is_alone && self.round.lost_its_shim(&self.service.name, run.begin, now())
     }
 
-    /// Only the last line of a run may be cut off.
+    /// Checks that only the last line of a run is incomplete.
     fn torn(&self, lines: &[Line], at: usize, text: &str) {
         let run_of = |line: &Line| match line {
             Line::Whole(run, _) => Some(*run),

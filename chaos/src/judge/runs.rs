@@ -1,4 +1,5 @@
-//! Judges the runs: never two at once, no number twice, each exit reported as it was, no one-shot repeated.
+//! Judges the runs: never two at the same time, no number twice, each exit reported correctly, and no one-shot
+//! repeated.
 
 use super::Round;
 use super::events::Event;
@@ -32,7 +33,7 @@ pub(super) fn judge(round: &Round, events: &[Event], judged: &mut BTreeMap<Strin
     (count, codes)
 }
 
-/// Each number is unique, as far back as its service has been defined without a break and the disk is intact.
+/// Checks that each number is unique, as long as the service was defined without interruption and the disk was intact.
 fn numbers(round: &Round, name: &str, runs: &[Run], from: usize) {
     if round.removed.contains(name) {
         return;
@@ -47,7 +48,7 @@ fn numbers(round: &Round, name: &str, runs: &[Run], from: usize) {
     }
 }
 
-/// The reported exit code of a run is the one that it recorded.
+/// Checks that the reported exit code of a run is the recorded one.
 fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
     // After a power loss the numbers of the last moments are reused.
     let lost = round.lost_power().unwrap_or(0);
@@ -60,7 +61,7 @@ fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
     if ends.iter().any(|end| *end != code) {
         violation(round, "exit codes", name, run, &format!("ended with {code}, and told is {ends:?}"));
     }
-    // Killed between its record and its exit, by a fault or because it was too slow.
+    // The run was killed between its record and its exit, by a fault or because it was too slow.
     let was_killed = of_run().any(|event| event.exit_signal.is_some());
     // A shim that dies loses the exit status, and a stop is reported without one.
     let may_be_unknown = was_killed
@@ -80,7 +81,7 @@ fn code(round: &Round, name: &str, run: &Run, told: &[&Event]) -> bool {
     !ends.is_empty()
 }
 
-/// A run whose exit is reported has begun.
+/// Checks that each run with a reported exit has begun.
 fn strangers(round: &Round, runs: &[Run], told: &[&Event]) {
     if round.lost_power().is_some() {
         return;
@@ -93,7 +94,7 @@ fn strangers(round: &Round, runs: &[Run], told: &[&Event]) {
     }
 }
 
-/// A completed one-shot runs again only on request.
+/// Checks that a completed one-shot runs again only on request.
 fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
     if !round.project.graph.get(name).is_some_and(crate::graph::Service::is_oneshot)
         || round.lost_power().is_some()
@@ -108,12 +109,12 @@ fn work(round: &Round, name: &str, runs: &[Run], told: &[&Event]) {
         if round.lost_its_shim(name, done.begin, end + 3_000_000_000) {
             continue;
         }
-        // The run right after this one has to be asked for. It may have been killed before it wrote a line.
+        // The next run must have been requested. It may have been killed before it wrote a line.
         let begins =
             |event: &&&Event| event.run == Some(done.number + 1) && event.to.as_deref() == Some("starting");
         let Some(begin) = told.iter().find(begins) else { continue };
         let by = begin.by.as_deref().unwrap_or_default();
-        // A stop, or another start while it works, makes the next start run it again.
+        // After a stop, or a start during the run, the next start runs the one-shot again.
         let is_end =
             |event: &Event| event.to.as_deref().is_some_and(|to| to == "stopped" || to == "stopping");
         let was_stopped =

@@ -142,7 +142,7 @@ impl Client {
     /// Sends a GET request. Also returns the notes of the response.
     ///
     /// # Errors
-    /// As [`Client::get`].
+    /// The errors of [`Client::get`].
     pub fn get_with_notes<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -159,7 +159,7 @@ impl Client {
     /// Sends a POST request with a single response.
     ///
     /// # Errors
-    /// As [`Client::get`].
+    /// The errors of [`Client::get`].
     pub fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Problem> {
         self.answer(self.send(self.http.post(self.url(path, query)?))?)
     }

@@ -53,7 +53,7 @@ pub fn plan(path: &Path) -> Result<Plan, Problem> {
 /// Like [`plan`], with the valid added services. A service in the file replaces an added one with the same name.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn plan_with(path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);
@@ -69,7 +69,7 @@ pub fn merged((plan, defaults): &(Plan, Service), additions: &[Addition]) -> Pla
 /// Like [`plan_with`], and sets the content of the file for `acceptance`.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn plan_for(acceptance: &Acceptance, path: &Path, additions: &[Addition]) -> Result<Plan, Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);
@@ -82,7 +82,7 @@ pub fn plan_for(acceptance: &Acceptance, path: &Path, additions: &[Addition]) ->
 /// The plan of the file alone, and its `service_defaults`.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
     let text = read(path)?;
     let analysis = analyze(&text);
@@ -93,7 +93,7 @@ pub fn with_defaults(path: &Path) -> Result<(Plan, Service), Problem> {
 /// Reads the file.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn config(path: &Path) -> Result<Config, Problem> {
     let text = read(path)?;
     parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
@@ -102,7 +102,7 @@ pub fn config(path: &Path) -> Result<Config, Problem> {
 /// Reads a configuration from text. `file` is the name of the file in problems.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn config_from_str(text: &str, file: &str) -> Result<Config, Problem> {
     let text = Text::new(file.to_owned(), text.to_owned());
     parse(&text).map_err(|diagnostics| text.problem(&diagnostics))
@@ -111,7 +111,7 @@ pub fn config_from_str(text: &str, file: &str) -> Result<Config, Problem> {
 /// Compiles a configuration. Problems between services get their locations in `file`.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn compile(config: Config, file: &Path) -> Result<Plan, Problem> {
     Plan::compile(config).map_err(|errors| {
         let text = read(file).unwrap_or_else(|_| Text::new(file.display().to_string(), String::new()));

@@ -128,7 +128,7 @@ impl Acceptance {
         run_on_files(&self.reads, move || acceptance.covers_blocking(&service)).await.unwrap_or(false)
     }
 
-    /// As [`covers`](Self::covers), on the present thread.
+    /// Like [`covers`](Self::covers), on the current thread.
     pub fn covers_blocking(&self, service: &Service) -> bool {
         if let Some(path) = self.places.as_ref().and_then(|places| places.module(service)) {
             self.read_module(path);
@@ -136,7 +136,7 @@ impl Acceptance {
         self.is_recorded(service) || self.read_trust()
     }
 
-    /// As [`covers`](Self::covers), by the content of the module and the trust when they were last read.
+    /// Like [`covers`](Self::covers), with the last read content of the module and the last read trust.
     pub fn covers_as_read(&self, service: &Service) -> bool {
         self.is_recorded(service) || self.state().is_trusted
     }

@@ -87,7 +87,7 @@ pub(super) async fn restart(
 
 /// Start the service in the path
 ///
-/// The same as for several services; the body is optional.
+/// Like the route for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_START,
@@ -109,7 +109,7 @@ pub(super) async fn start_one(
 
 /// Stop the service in the path
 ///
-/// The same as for several services; the body is optional.
+/// Like the route for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_STOP,
@@ -131,7 +131,7 @@ pub(super) async fn stop_one(
 
 /// Restart the service in the path
 ///
-/// The same as for several services; the body is optional.
+/// Like the route for several services; the body is optional.
 #[utoipa::path(
     post,
     path = routes::SERVICE_RESTART,

@@ -1,4 +1,4 @@
-//! Two services in a program of your own. `service-shim` has to be beside this program, or be named in `$SERVICE_SHIM`.
+//! Two services in your own program. `service-shim` must be beside this program, or be named in `$SERVICE_SHIM`.
 
 use service_orchestrator::{Service, ServiceOrchestrator};
 use std::error::Error;

@@ -1,6 +1,6 @@
-//! A service that behaves as a test asks: slow, deaf to signals, forking, crashing, or well.
+//! A service that behaves as a test requests: slowly, ignoring signals, forking, crashing, or normally.
 //!
-//! Its arguments are a script that it executes in order; afterwards it waits for a signal.
+//! Its arguments are a script of steps, which it performs in order. Afterwards it waits for a signal.
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
@@ -31,7 +31,7 @@ fn main() {
             }
             "say" => println!("{}", next()),
             "moan" => eprintln!("{}", next()),
-            // Print a numbered line every this many milliseconds, without end.
+            // Print numbered lines without end, at an interval of this many milliseconds.
             "count" => {
                 let pause = Duration::from_millis(number(&next()));
                 thread::spawn(move || count(pause));
@@ -42,7 +42,7 @@ fn main() {
             "alone" => alone(&next()),
             // Append a line to this file.
             "note" => note(&next()),
-            // Continue only if a process listens on this port.
+            // Crash unless a process listens on this port.
             "need" => need(&next()),
             // Accept on this port and hang up.
             "listen" => listen(&next(), |_| ()),
@@ -50,12 +50,13 @@ fn main() {
             "hang" => listen(&next(), std::mem::forget),
             // Answer every HTTP request on this port with the status in this file, or with this status.
             "http" => http(&next(), next()),
-            // Answer every HTTP request on this port with 204, one connection after the other, each for as long as the
-            // client keeps it open.
+            // Answer every HTTP request on this port with 204. Connections are served one after the other, each until
+            // the client closes it.
             "keep" => listen(&next(), |stream| keep(&stream)),
-            // The same for all connections at once; once this file exists, only existing connections are served.
+            // Like `keep`, for all connections concurrently. Once this file exists, only existing connections are
+            // served.
             "retire" => retire(&next(), next()),
-            // Answer on this port byte by byte, one every this many milliseconds.
+            // Answer on this port with one byte at a time, at an interval of this many milliseconds.
             "drip" => {
                 let (port, pause) = (next(), Duration::from_millis(number(&next())));
                 listen(&port, move |stream| drip(stream, pause));
@@ -70,7 +71,7 @@ fn main() {
             "notify" => notify(),
             // Ignore TERM from here on.
             "deaf" => SigSet::from(Signal::SIGTERM).thread_block().expect("a signal can be blocked"),
-            // Start a child that stays.
+            // Start a child that keeps running.
             "fork" => drop(idle("wait").spawn().expect("a child can be started")),
             // Start a grandchild that leaves the session and whose parent has exited.
             "daemonize" => drop(idle("detach").status().expect("a child can be started")),
@@ -152,7 +153,7 @@ fn keep(stream: &TcpStream) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     while lines.by_ref().take_while(|line| !line.is_empty()).count() > 0 {
         if (&*stream).write_all(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n").is_err() {
-            return; // whoever asked is gone
+            return; // the client has disconnected
         }
     }
 }
@@ -179,7 +180,7 @@ fn http(port: &str, status: String) {
         drain_request(&stream);
         let head =
             format!("HTTP/1.1 {} As Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status.trim());
-        drop(stream.write_all(head.as_bytes())); // whoever asked may be gone
+        drop(stream.write_all(head.as_bytes())); // the client may have disconnected
     });
 }
 
@@ -193,7 +194,7 @@ fn drip(mut stream: TcpStream, pause: Duration) {
     drain_request(&stream);
     for byte in *b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" {
         if stream.write_all(&[byte]).is_err() {
-            return; // whoever asked has lost patience
+            return; // the client has disconnected
         }
         sleep(pause);
     }

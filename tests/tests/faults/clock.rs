@@ -1,4 +1,4 @@
-//! A clock that jumps: `libfaketime` gives daemon, shims, services and shells another time of day, which the test
+//! A clock that jumps: `libfaketime` gives daemon, shims, services and shells another wall clock time, which the test
 //! changes while they run. Only `CLOCK_REALTIME` jumps, as on a machine whose clock is set.
 
 use crate::{Footprint, leaves_nothing};
@@ -10,17 +10,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const HOUR: u64 = 3_600_000_000_000;
-/// How far from true the time of day is, one after the other: a day forwards, a day back, another day back, true again.
+/// The successive offsets of the wall clock: a day forwards, back to the true time, a day backwards, and the true time
+/// again.
 const JUMPS: [&str; 4] = ["1day", "0day", "-1day", "0day"];
 
-/// Where Debian's `faketime` puts its library for programs with threads.
+/// The path of the library for programs with threads in Debian's `faketime`.
 fn library() -> Option<PathBuf> {
     let architectures = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let mut found = architectures.map(|directory| directory.path().join("faketime/libfaketimeMT.so.1"));
     found.find(|library| library.is_file())
 }
 
-/// A project in which all processes, including the shell, see the time in its file `clock`.
+/// A project in which all processes, including the shell, have the time in the file `clock`.
 fn project(services: &str) -> Option<Project> {
     let Some(library) = library() else {
         skip("faketime is not installed");
@@ -38,15 +39,14 @@ fn project(services: &str) -> Option<Project> {
     )
 }
 
-/// Sets the clock so far from the true time. Replaced in one step: a file that is read while it is written would be another
-/// jump.
+/// Sets the offset of the clock. The file is replaced atomically, because reading a partial file would be another jump.
 fn jump(project: &Project, to: &str) {
     let days: i32 = to.trim_end_matches("day").parse().unwrap();
     let aside = project.write("clock.new", &format!("{days:+}d"));
     fs::rename(aside, project.path("clock")).unwrap();
 }
 
-/// The goal of every service. Nushell itself, which is statically linked, sees the true time.
+/// The goal of every service. Nushell itself, which is statically linked, has the true time.
 fn seen(project: &Project, to: &str) -> Value {
     project.value(&format!("service status --long | default (date now) since | insert age {{|row| (date now) + {to} - $row.since }}"))
 }
@@ -87,12 +87,12 @@ fn nothing_is_restarted_and_every_span_of_time_stays_what_it_was() {
         uptime = row["uptime"].as_u64().unwrap();
         assert!(was <= uptime && uptime < HOUR, "{to}: up for {uptime} ns, before for {was}");
         assert!(age.unsigned_abs() < HOUR, "{to}: in this state for {age} ns");
-        // Checks go on, and find out soon.
+        // Checks continue, and detect the failure soon.
         fs::remove_file(project.path("well")).unwrap();
         eventually("the check fails", || (project.status("web")["health"] == "unhealthy").then_some(()));
         project.write("well", "");
         eventually("the check passes", || (project.status("web")["health"] == "healthy").then_some(()));
-        // The back-off neither fires at once nor waits for a day.
+        // The backoff neither expires at once nor lasts a day.
         let crashes = || project.read("crashes").lines().count();
         let before = crashes();
         eventually("it is started again", || (crashes() > before).then_some(()));

@@ -15,7 +15,7 @@ use std::process::{Child, Stdio};
 /// The number of services.
 const SERVICES: usize = 60;
 
-/// A daemon of the project with these limits of open files, and its socket.
+/// Starts a daemon of the project with these limits of open files. Also returns its socket.
 fn daemon_within(project: &Project, soft: u32, hard: u32) -> (Child, PathBuf) {
     let mut command = project.command(Path::new("sh"));
     let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" run --config services.toml");
@@ -95,13 +95,13 @@ fn a_daemon_with_fewer_descriptors_than_services_answers_tells_the_truth_and_sto
             );
             let health = http(&socket, "GET", "/api/v1/health").1;
             assert_eq!(health["data"]["status"], "degraded", "{health}");
-            // A stop is a stop, and a start no second copy.
+            // A stop works, and a start creates no second process.
             assert_eq!(request(&socket, "stop", first)["ok"], true);
             assert!(!alive(before[first]));
             let again = request(&socket, "start", second);
             assert_eq!((&again["ok"], &again["action"]), (&true.into(), &"unchanged".into()), "{again}");
             assert_eq!(pids(&status(&socket))[second], before[second]);
-            // One that ends is seen.
+            // The daemon notices the end of a service.
             signal(before[third], Signal::SIGKILL);
             eventually("the end of one is known", || {
                 (status(&socket).row(third)["pid"] != before[third]).then_some(())
@@ -127,7 +127,7 @@ fn services_without_a_connection_are_taken_over_when_there_is_room() {
     project.value("service start --all");
     project.kill_daemon();
     let (mut daemon, socket) = daemon_within(&project, 64, 64);
-    // There is room for 14.
+    // There are descriptors for 14 services.
     let others = eventually("it says of some that they do not fit", || {
         Some(without_connection(&status(&socket))).filter(|others| others.len() >= 16)
     });
@@ -180,7 +180,7 @@ fn the_programs_of_managers_have_the_limit_that_the_daemon_was_given_and_not_the
         );
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // This process has this test alone.
+    // This test has the process for itself.
     setrlimit(Resource::RLIMIT_NOFILE, 300, 500).unwrap();
     project.value(
         "$env.PATH = ($env.PATH | prepend ($env.PWD | path join bin)); for name in [unit container line] { try { service start $name } }; null",

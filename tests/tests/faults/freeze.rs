@@ -1,4 +1,4 @@
-//! SIGSTOP of each process: frozen for a while, but not dead.
+//! SIGSTOP of each process, which is frozen for a while.
 
 use crate::{Footprint, leaves_nothing, named};
 use nix::sys::signal::Signal;
@@ -29,7 +29,7 @@ fn a_daemon_that_was_frozen_learns_what_happened_and_answers_who_waits() {
     leaves_nothing(&project);
 }
 
-/// A request waits for a frozen shim.
+/// A request to a frozen shim waits.
 #[test]
 fn a_frozen_shim_does_not_disturb_its_service_and_obeys_when_it_goes_on() {
     let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"") else { return };

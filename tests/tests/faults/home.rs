@@ -35,7 +35,7 @@ fn value(project: &Project, line: &str) -> serde_json::Value {
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
-/// Replaces the user database by these users.
+/// Replaces the user database by one with these users.
 fn know(project: &Project, users: &str) {
     for (file, text) in [("passwd", users), ("nsswitch.conf", "passwd: files\ngroup: files\n")] {
         let ours = project.write(&format!("etc/{file}"), text);
@@ -76,7 +76,7 @@ fn without_home_or_with_an_empty_one_state_lies_where_the_system_says_that_this_
         let kept = std::fs::read_dir(&states).expect("state is kept there").count();
         assert!(kept > 0 && !project.path("state/service-orchestrator").exists());
     }
-    // The program alone finds the same project.
+    // The program without Nushell finds the same project.
     let found = output(&project, &program("orchestratord"), ["order"]);
     assert!(found.contains("\"web\""), "{found}");
     let found =
@@ -104,7 +104,7 @@ fn of_a_user_whom_nobody_knows_it_is_said_what_to_set() {
             assert!(said.contains("neither HOME nor XDG_STATE_HOME is set"), "{front}{line}: {error}");
             assert!(help.contains("set XDG_STATE_HOME to a directory of your own"), "{front}{line}: {error}");
         }
-        // And that helps.
+        // The suggested remedy works.
         let state = project.path("state");
         let set = format!("{front}$env.XDG_STATE_HOME = '{}'; ", state.display());
         assert_eq!(value(&project, &format!("{set}service start web | get ok.0")), true);

@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Reports that it is up before it records its start, so that a missing log line cannot go unnoticed.
+/// A service that writes to its log before it records its start, so that the test detects a missing log line.
 const TREE: &str = r#"
     [services.web]
     start_command = "TEST_SERVICE alone lock fork say up note starts say complete"
@@ -18,7 +18,7 @@ const TREE: &str = r#"
     log = { max_size = "100MB" }
 "#;
 
-/// About as long as a start or a stop takes on an idle machine.
+/// The typical duration of a start or a stop on an idle machine.
 const TYPICAL_DURATION: Duration = Duration::from_millis(25);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -128,7 +128,7 @@ fn run_rounds(victim: Victim) {
     leaves_nothing(&project);
 }
 
-/// Brings the phase about, and kills the victim at that moment of it, or as soon after it as there is one.
+/// Enters the phase, and kills the victim after `moment`, or as soon afterwards as the victim exists.
 fn inject(project: &Project, victim: Victim, phase: Phase, moment: Duration) -> bool {
     let verb = match phase {
         Phase::Start => Some("start"),
@@ -153,7 +153,7 @@ fn inject_during(project: &Project, path: Option<String>, victim: Victim, moment
         }
     };
     if let Some(pid) = met {
-        // It may be ending by itself at this very moment.
+        // The process may be ending by itself.
         let _ = nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
         eventually("the victim is gone", || (!alive(pid)).then_some(()));
     }
@@ -161,7 +161,8 @@ fn inject_during(project: &Project, path: Option<String>, victim: Victim, moment
     met.is_some()
 }
 
-/// The next command succeeds, and afterwards every process exists exactly once, according to the status as well.
+/// Asserts that the next command succeeds, and that every process exists exactly once afterwards, also according to the
+/// status.
 #[track_caller]
 fn comes_right(project: &Project) {
     let started = project.value("service start web");
@@ -182,7 +183,7 @@ fn comes_right(project: &Project) {
     });
 }
 
-/// The exit code of a run is known, whenever the daemon is killed around its end.
+/// The exit code of a run is known, even if the daemon is killed around the end of the run.
 #[test]
 fn the_daemon_and_every_exit_code_is_known() {
     let define = |code: usize| {
@@ -211,7 +212,7 @@ fn the_daemon_and_every_exit_code_is_known() {
     leaves_nothing(&project);
 }
 
-/// The record of one run is evaluated before the next run replaces it.
+/// The record of a run is evaluated before the next run replaces the record.
 #[test]
 fn the_daemon_and_the_exit_code_before_a_restart_is_known() {
     let Some(project) = Project::new(

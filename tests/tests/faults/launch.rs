@@ -1,11 +1,11 @@
-//! A launch in flight: through a zygote that is killed or frozen, to a shim that is. It begins once, or not at all.
+//! A launch in flight, through a zygote or to a shim that is killed or frozen: it begins once, or not at all.
 
 use crate::shim::unborn;
 use crate::{leaves_nothing, named};
 use nix::sys::signal::Signal;
 use service_tests::{Project, ServiceTable, alive, eventually, signal};
 
-/// `db` is ready when the test wants it to be. The others wait for it, and each notes its starts.
+/// `db` is ready when the test requests it. The other services wait for `db`, and record their starts.
 fn crowd(number: usize) -> String {
     let db = "[services.db]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"exec:test -e go\"\n";
     let one = |n: usize| {
@@ -19,7 +19,7 @@ fn crowd(number: usize) -> String {
 
 const WAITING: usize = 5;
 
-/// As many shims wait as services do.
+/// Waits until there is an idle shim for each waiting service. Returns the idle shims.
 #[track_caller]
 fn crowded(project: &Project) -> Vec<u32> {
     project.value("service start db ...(0..4 | each { $'w($in)' }) --no-wait");
@@ -78,7 +78,7 @@ fn a_launch_that_is_on_its_way_does_not_begin_after_a_stop() {
     leaves_nothing(&project);
 }
 
-/// Its stop command cannot work before the service has begun.
+/// The stop command cannot work before the service has begun.
 #[test]
 fn nor_if_it_has_a_stop_command() {
     let Some(project) = Project::new(
@@ -111,7 +111,7 @@ fn the_time_that_a_service_has_begins_with_its_process() {
     };
     project.value("service start free");
     let zygote = named(&project, "shim-template")[0];
-    // It is woken when a shim has been silent for a second.
+    // The zygote is continued after a second without a report of a shim.
     signal(zygote, Signal::SIGSTOP);
     let started = project.value("service start web");
     assert_eq!(started.row("web")["ok"], true, "{started}");

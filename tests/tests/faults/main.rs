@@ -45,7 +45,7 @@ fn sockets(below: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The resources of a daemon: open descriptors, live tasks.
+/// The resources of a daemon: open descriptors and live tasks.
 struct Footprint {
     socket: PathBuf,
     daemon: u64,
@@ -58,14 +58,14 @@ impl Footprint {
     #[track_caller]
     fn measure(project: &Project) -> Self {
         let socket = project.socket();
-        // With the second request, the daemon has noticed the end of earlier clients.
+        // When it answers the second request, the daemon has noticed the end of earlier clients.
         http(&socket, "GET", "/api/v1/daemon");
         let said = http(&socket, "GET", "/api/v1/daemon").1["data"].clone();
         let number = |name: &str| said[name].as_u64().unwrap();
         Self { daemon: number("pid"), descriptors: number("descriptors"), tasks: number("tasks"), socket }
     }
 
-    /// Waits until the same daemon uses no more than this; earlier connections may still be closing.
+    /// Waits until the same daemon uses no more than this. Earlier connections may still be closing.
     #[track_caller]
     fn has_not_grown(&self) {
         let mut last = String::new();

@@ -57,7 +57,7 @@ fn one_that_forks_twice_is_seen_to_end_and_leaves_nothing_behind() {
         return;
     };
     assert_eq!(project.error("service start forks")["code"], "service::start_failed");
-    // The error arrives with the first exit; the restart policy continues up to its limit.
+    // The first exit is the error of the command; the restart policy continues up to its limit.
     eventually("it is given up", || (project.status("forks")["state"] == "failed").then_some(()));
     assert_eq!(project.status("forks")["exit_code"], 0);
     assert_eq!(
@@ -94,7 +94,7 @@ fn one_that_ends_at_once_a_hundred_times_costs_the_daemon_nothing() {
     drop(service_tests::Answer::wait_for(starts));
     assert_eq!(project.value("service stop brief").row("brief")["ok"], true);
     let ended = project.status("brief");
-    // A run that has begun has a known exit. A withdrawn launch left no line, and has no exit status.
+    // A run that has begun has a known exit status. A withdrawn launch has neither a line nor an exit status.
     let began = project.read("starts").lines().count() as u64;
     if ended["exit_code"].is_null() && ended["exit_signal"].is_null() {
         assert!(

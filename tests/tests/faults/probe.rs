@@ -82,7 +82,7 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
     )) else {
         return;
     };
-    // With its first check the daemon has opened all its permanent files.
+    // After its first check, the daemon has opened all its permanent files.
     project.value("service start other");
     let held = Footprint::measure(&project);
     let waits = project.spawn("service start silent --timeout 1sec");
@@ -99,7 +99,7 @@ fn a_name_server_that_never_answers_keeps_nobody_waiting_and_the_check_ends_in_i
     if !own_mounts() {
         return;
     }
-    // It is bound and never read, so no question is refused and none is answered.
+    // The socket is bound and never read, so that queries are neither refused nor answered.
     let Ok(server) = UdpSocket::bind("127.77.0.53:53") else { return skip("somebody listens on port 53") };
     let Some(project) = Project::new(
         "[services.far]\nstart_command = \"TEST_SERVICE\"\nhealth_check_endpoint = \"http://far.away.example:8080/\"\n\
@@ -125,7 +125,7 @@ fn a_name_server_that_never_answers_keeps_nobody_waiting_and_the_check_ends_in_i
     let message = health["message"].as_str().unwrap();
     assert!(message.contains("far.away.example"), "{health}");
     assert_eq!(health["healthy"], false, "{health}");
-    // All the while the lookup hangs: it has two and a half minutes.
+    // The lookup hangs during the whole test, because its own timeout is two and a half minutes.
     let asked = Instant::now();
     assert_eq!(project.value("service start web").row("web")["ok"], true);
     assert_eq!(project.value("service stop far web").column("ok"), ["true", "true"]);

@@ -36,7 +36,7 @@ fn start_time(pid: u32) -> u64 {
     fields.nth(19).and_then(|field| field.parse().ok()).unwrap()
 }
 
-/// Runs again, once, as a new process.
+/// Asserts that the service runs once, as a new process.
 #[track_caller]
 fn runs_anew(project: &Project) {
     project.value("service status");
@@ -47,7 +47,7 @@ fn runs_anew(project: &Project) {
 
 #[test]
 fn a_pid_that_another_process_has_now_is_never_signalled() {
-    // Also with the recorded start time: the lock of the service is free.
+    // Even with the recorded start time the process does not count, because the lock of the service is free.
     for off_by in [1, 0] {
         let Some(project) = Project::new(WEB) else { return };
         let stranger = UnrelatedProcess::new();
@@ -81,7 +81,7 @@ fn a_record_of_another_boot_says_nothing_even_if_pid_and_time_are_right() {
     let text = fs::read_to_string(&state).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert!(text.contains(boot.trim()));
-    // A line without a checksum is one of a former version.
+    // A line without a checksum is from an older version.
     let lines = text.lines().map(|line| line.split(",\"crc\"").next().unwrap().to_owned() + "}\n");
     fs::write(state, lines.collect::<String>().replace(boot.trim(), "another boot")).unwrap();
     runs_anew(&project);
@@ -207,8 +207,8 @@ fn files_of_the_first_version_are_read_as_they_were_meant() {
         assert_eq!((&down["state"], &down["exit_signal"]), (&"stopped".into(), &"SIGTERM".into()), "{down}");
         eventually("what was wanted runs", || (project.status("web")["state"] == "ready").then_some(()));
         let web = project.status("web");
-        // In this boot its last exit is known. In another boot it is not, and the exit of the previous run does not
-        // count.
+        // In the same boot the last exit is known. After another boot it is unknown, and the exit of the previous run
+        // does not count.
         let (exit, restarts) = if boot == this.trim() { (Some(9), 4) } else { (None, 3) };
         assert_eq!((web["exit_code"].as_i64(), &web["restarts"]), (exit, &restarts.into()), "{web}");
         assert_eq!(project.read("starts").lines().count(), 1);

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::thread;
 
-/// Two services, the second of which needs the first; neither may ever run twice.
+/// Two services, of which the second depends on the first. Neither may ever run twice.
 const PAIR: &str = r#"
     [services.base]
     start_command = "TEST_SERVICE alone base.lock"
@@ -108,7 +108,7 @@ fn after_fifty_requests_at_once_each_service_runs_once() {
     leaves_nothing(&project);
 }
 
-/// The request succeeded, or the row has the reason.
+/// Asserts that the request has succeeded, or that the row has the reason.
 fn is_told(row: &Value) {
     assert!(row["ok"] == true || row["error"]["message"].is_string(), "{row}");
 }

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
-/// Gives this thread and its children a mount namespace. Prints a message if that is impossible.
+/// Gives this thread and its children a new mount namespace. Prints a message if this is impossible.
 pub(crate) fn own_mounts() -> bool {
     let private = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -23,7 +23,7 @@ fn mount_tmpfs(on: &Path, options: &str, flags: MsFlags) {
     mount(Some("tmpfs"), on, Some("tmpfs"), flags, Some(options)).expect("root can mount");
 }
 
-/// Writes until nothing more fits.
+/// Writes until the disk is full.
 fn fill(disk: &Path) {
     let mut file = File::create(disk.join("filler")).unwrap();
     for size in [4096, 1] {
@@ -83,7 +83,7 @@ fn on_a_full_disk_a_killed_daemon_comes_back_and_knows_its_services() {
     leaves_nothing(&project);
 }
 
-/// Writes blank lines until the block of a file is full: on a full disk not another byte can be appended.
+/// Writes blank lines until the last block of a file is full, so that no byte can be appended on a full disk.
 fn fill_block(path: &Path) {
     let mut file = File::options().append(true).open(path).unwrap();
     let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
@@ -200,7 +200,7 @@ fn a_state_directory_that_becomes_read_only_disturbs_nobody_and_no_wish_is_forgo
     leaves_nothing(&project);
 }
 
-/// Gives a process another soft limit: `nofile`, the descriptors it may open are below it; `nproc`, processes of its user.
+/// Sets a soft limit of a process: `nofile` (open descriptors) or `nproc` (processes of its user).
 fn limit(pid: u32, what: &str, number: u64) {
     let limit = format!("--{what}={number}:");
     let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
@@ -217,14 +217,14 @@ fn without_descriptors_a_start_fails_with_the_reason_and_the_daemon_recovers() {
     project.value("service start web");
     let (daemon, web) = (project.daemon(), project.pid("web"));
     let held = Footprint::measure(&project);
-    // One was for the question.
+    // One descriptor was for the request.
     let open = held.descriptors - 1;
-    // Room for the request, but not for the files of its answer.
+    // There are descriptors for the request, but not for the files of its response.
     limit(daemon, "nofile", open + 2);
     let error = project.error("service start other");
     assert!(error["msg"].as_str().unwrap().contains("open files"), "{error}");
     assert_eq!((project.daemon(), project.pid("web")), (daemon, web));
-    // No room for a connection: the client waits.
+    // There is no descriptor for a connection, so the client waits.
     limit(daemon, "nofile", open);
     let asks = project.spawn("service status | to json --raw");
     assert!(alive(web));
@@ -249,7 +249,7 @@ fn a_daemon_that_cannot_read_a_file_for_want_of_descriptors_takes_it_neither_for
         command.arg(format!("--nofile={limit}:{limit}")).arg(program("orchestratord"));
         command.args(["run", "--config", "services.toml"]).stderr(std::process::Stdio::null());
         let mut daemon = command.spawn().unwrap();
-        // It ends where it cannot begin.
+        // A daemon that cannot start exits with an error.
         let line = BufReader::new(daemon.stdout.take().unwrap()).lines().next();
         if line.and_then(Result::ok).is_some_and(|line| line.contains("\"ready\"")) {
             signal(daemon.id(), Signal::SIGKILL);
@@ -364,12 +364,12 @@ fn an_env_file_on_a_file_system_that_does_not_answer_keeps_nobody_else_waiting()
     leaves_nothing(&project);
 }
 
-/// How each front begins a line.
+/// The beginning of a line for each front.
 fn fronts() -> [String; 2] {
     [String::new(), format!("use '{}/../nu/service-http' *; ", env!("CARGO_MANIFEST_DIR"))]
 }
 
-/// The error names the disk that could not be written.
+/// Asserts that the error names the disk that could not be written.
 #[track_caller]
 fn is_about(error: &serde_json::Value, disk: &Path, why: &str) {
     assert_eq!(error["code"], "service::storage", "{error}");
@@ -413,7 +413,7 @@ fn on_a_read_only_disk_nothing_is_added_removed_or_started_and_that_is_said_unti
     let disk = project.path("state");
     for front in fronts() {
         let refused = |line: &str| is_about(&project.error(&format!("{front}{line}")), &disk, "ead-only");
-        // A daemon that is not there yet, and one that is.
+        // First without a daemon, then with one.
         make_read_only(&disk);
         refused("service start web");
         umount2(&disk, MntFlags::MNT_DETACH).unwrap();

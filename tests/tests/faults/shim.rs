@@ -1,4 +1,5 @@
-//! Between the daemon and its shims: the zygote that forks them, and the socket over which they are found again.
+//! Faults between the daemon and its shims: of the zygote that forks them, and of the socket over which they are
+//! adopted.
 
 use crate::{leaves_nothing, named};
 use nix::sys::signal::Signal;
@@ -16,7 +17,7 @@ fn a_frozen_zygote_is_woken_when_a_service_is_to_start() {
     leaves_nothing(&project);
 }
 
-/// The kernel takes some 280 parcels for a process that takes none.
+/// The kernel queues about 280 messages for a process that receives none.
 #[test]
 fn a_frozen_zygote_is_woken_however_many_services_are_to_start() {
     let one = |number: i32| format!("[services.s{number}]\nstart_command = \"sleep 600\"\n");
@@ -42,7 +43,7 @@ fn a_zygote_that_has_shims_outlives_its_daemon_and_one_that_has_none_does_not() 
     leaves_nothing(&project);
 }
 
-/// `db` is ready when the test wants it to be, and `web` waits for it.
+/// `db` is ready when the test requests it, and `web` waits for `db`.
 const WAITS: &str = r#"
     [services.db]
     start_command = "TEST_SERVICE"
@@ -57,7 +58,7 @@ pub(crate) fn unborn(project: &Project) -> Vec<u32> {
     named(project, "service-shim").into_iter().filter(|pid| below(*pid).is_empty()).collect()
 }
 
-/// The shim that waits for `web`, when `db` runs below its own.
+/// The idle shim for `web`, once `db` runs.
 #[track_caller]
 fn one_unborn(project: &Project) -> u32 {
     let both = || Some(unborn(project)).filter(|_| named(project, "service-shim").len() == 2);
@@ -141,7 +142,7 @@ fn below(pid: u32) -> Vec<u32> {
     children.flat_map(|child: u32| [vec![child], below(child)].concat()).collect()
 }
 
-/// The result of `rm -rf` in a part of the state directory: the shim lives, and cannot be connected to.
+/// The result of `rm -rf` in a part of the state directory: the shim lives, but clients cannot connect to it.
 #[test]
 fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     for deaf in [false, true] {
@@ -164,7 +165,7 @@ fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     }
 }
 
-/// After a change of daemons two processes still hold the output of a service.
+/// After a change of daemons, two processes hold the output of a service.
 #[test]
 fn what_a_service_said_before_its_adopted_shim_was_killed_is_in_the_log() {
     let script = "i=0; while :; do i=$((i+1)); echo $i; echo $i > said; done";

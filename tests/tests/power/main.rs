@@ -1,5 +1,5 @@
 //! A power failure at every moment of a daemon's life: its file operations are recorded and cut off at each point, and
-//! a daemon starts on what a file system may have kept.
+//! a daemon starts with the files that a file system may have retained.
 
 mod trace;
 
@@ -12,9 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 use trace::{Change, Files, Keeps, Timed};
 
-/// A request this old must survive a power failure.
+/// The age in seconds from which a request must survive a power failure.
 const PROMISED: f64 = 5.0;
-/// Moments at which the power fails.
+/// The number of moments at which the power fails.
 const MOMENTS: usize = 24;
 /// The recorded system calls.
 const CALLS: &str = "trace=openat,write,pwrite64,ftruncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync";
@@ -27,7 +27,7 @@ struct Asked {
     holds: fn(&Seen) -> bool,
 }
 
-/// How a daemon is after a power failure.
+/// The state of a daemon after a power failure.
 struct Seen {
     states: Value,
     services: Value,
@@ -75,7 +75,7 @@ fn after_a_power_failure_all_is_there_that_was_asked_for_five_seconds_before_and
     }
 }
 
-/// The life of a daemon, in the environment of a simulated boot.
+/// Records the life of a daemon, in the environment of a simulated boot.
 fn history(project: &Project, strace: &Path) -> (Vec<Timed>, Vec<Asked>) {
     let traces = project.path("traces");
     fs::create_dir(&traces).expect("the directory is ours");
@@ -110,7 +110,7 @@ fn history(project: &Project, strace: &Path) -> (Vec<Timed>, Vec<Asked>) {
     (changes, asked)
 }
 
-/// A daemon starts, every durable request is still in effect, and nothing appears that never existed.
+/// Asserts that a daemon starts, every durable request is still in effect, and no state appears that never existed.
 fn check(project: &Project, past: &[Timed], asked: &[Asked], told: &str) {
     let cut = past.last().expect("there is a past").at;
     let mut command = project.command(&program("orchestratord"));
@@ -142,7 +142,7 @@ fn check(project: &Project, past: &[Timed], asked: &[Asked], told: &str) {
         .rev()
         .find(|event| event["event"] == "daemon" && event["to"] == "running");
     let first = fresh.and_then(|event| event["seq"].as_u64()).unwrap_or(0);
-    // A project that is two seconds old may have no files yet.
+    // In the first two seconds, a project may have no files.
     let mut synced = past.iter().filter_map(|change| match &change.change {
         Change::Sync { path } => Some(path),
         _ => None,
@@ -188,7 +188,7 @@ fn end(socket: &Path, daemon: &mut Child) {
     eventually("the daemon has ended", || daemon.try_wait().expect("it is ours"));
 }
 
-/// Makes the state directory have these files, and no other.
+/// Replaces the content of the state directory by these files.
 fn lay(files: &Files, directory: &Path) {
     fs::remove_dir_all(directory).expect("it is the project's");
     for (path, bytes) in files {

@@ -20,7 +20,7 @@ pub(crate) enum Change {
     Link { from: PathBuf, to: PathBuf },
     /// A name is removed.
     Remove { path: PathBuf },
-    /// A file is on the disk, or the names in a directory are.
+    /// A file is synced, or the names in a directory are.
     Sync { path: PathBuf },
 }
 
@@ -63,7 +63,7 @@ fn timed(line: &str, directory: &Path) -> Option<Timed> {
     let (name, arguments) = call.trim_end().strip_suffix(')')?.split_once('(')?;
     let arguments: Vec<&str> = arguments.split(", ").collect();
     let text = |written: &str| String::from_utf8(bytes(written)).ok();
-    // A descriptor is written with the path it is open at.
+    // strace writes a descriptor with its path.
     let opened = |at: usize| below(&text(arguments.get(at)?.split_once('<')?.1)?, directory);
     let written = |at: usize| below(&text(arguments.get(at)?)?, directory);
     let number = |at: usize| arguments.get(at)?.parse::<usize>().ok();
@@ -147,7 +147,7 @@ pub(crate) fn left(changes: &[Timed], keeps: Keeps, all_names: bool) -> Files {
             Change::Remove { path } => drop(names.remove(path)),
             Change::Sync { path } => match names.get(path) {
                 Some(inode) => inodes[*inode].synced = inodes[*inode].data.clone(),
-                // A directory; its files' names are there from now on.
+                // The path is a directory, so the names of its files are synced now.
                 None => synced_names = names.clone(),
             },
         }
@@ -172,7 +172,7 @@ impl Inode {
     }
 }
 
-/// The highest number of an event that was written into the journal by then, on the disk or not.
+/// The highest number of an event that was written to the journal by then, synced or not.
 pub(crate) fn last_event(changes: &[Timed]) -> u64 {
     let mut highest = 0;
     for Timed { change, .. } in changes {

@@ -1,5 +1,5 @@
-//! Four attackers at once: headers that trigger redaction, streams that nobody reads, checks with much output, endless
-//! names. Meanwhile the socket answers, and the daemon stops when asked to.
+//! Four concurrent attacks: headers that trigger redaction, streams without readers, checks with much output, and
+//! endless names. Meanwhile the daemon responds on its socket, and it stops on request.
 
 use crate::{address, bearer, token};
 use service_tests::{Project, eventually, http};
@@ -8,11 +8,13 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// So often the socket is asked.
+/// The number of requests on the socket.
 const QUESTIONS: u32 = 60;
-/// A release build answers each within 50 ms; this one is ten times as slow, and the machine busy.
+/// The time limit of a request. A release build responds within 50 ms; a debug build is ten times as slow, and the
+/// machine is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// One such head used to take 410 ms in a release build, and four at once blocked every other client.
+/// The maximum duration of a turn. One such head took 410 ms in a release build before the fix, and four at once
+/// blocked every other client.
 const MAX_TURN_SECONDS: f64 = 2.0;
 
 /// A check that prints 64 KB and fails.
@@ -99,7 +101,7 @@ fn whoever_asks_on_the_socket_is_answered_while_others_attack() {
             std::thread::sleep(Duration::from_millis(20));
         }
         eprintln!("the slowest of {QUESTIONS} answers took {longest:?}");
-        // It ends when it is asked to, also now.
+        // The daemon stops on request even now.
         let pid = nix::unistd::Pid::from_raw(daemon.try_into().expect("a pid"));
         let turn = metric(&project, "orchestratord_longest_turn_seconds");
         assert!(turn > 0.0 && turn < MAX_TURN_SECONDS, "the longest turn took {turn} s");
@@ -113,7 +115,7 @@ fn whoever_asks_on_the_socket_is_answered_while_others_attack() {
     assert!(longest < ANSWER_TIMEOUT, "the slowest answer took {longest:?}");
 }
 
-/// Ends the attack, however the test ends.
+/// Ends the attacks, whatever the result of the test.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {

@@ -1,4 +1,5 @@
-//! Endless requests: heads, bodies, times and connections are limited, on the socket and over TCP.
+//! Endless requests: the sizes of heads and bodies, durations, and the number of connections are limited, on the socket
+//! and over TCP.
 
 use crate::{address, bearer, open_project, request, token};
 use serde_json::Value;
@@ -8,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"";
-/// The daemon's own limits are ten seconds.
+/// The time limit of the test. The daemon's own limits are ten seconds.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(40);
 
 fn connect(project: &Project) -> UnixStream {
@@ -17,7 +18,7 @@ fn connect(project: &Project) -> UnixStream {
     stream
 }
 
-/// The rest of the stream. The daemon must close it.
+/// The rest of the stream, which the daemon must close.
 fn rest(mut stream: UnixStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -134,7 +135,7 @@ fn what_is_no_request_is_refused_in_an_envelope_that_says_why() {
     tells(&format!("{head}Content-Length: -1\r\n\r\n"), bad("content-length"));
     tells(&format!("{head}{many}\r\n"), (431, "too_large", "100 headers"));
     tells(&format!("{head}Content-Length: 18446744073709551615\r\n\r\n"), (413, "too_large", "body"));
-    // Also behind a request that is one, and in its order.
+    // An invalid request after a valid one is answered in order.
     tells(&format!("{head}\r\nnonsense\r\n\r\n"), bad("cannot read the request"));
     let close = "Connection: close\r\n";
     let odd = |header: &str| format!("{head}{header}{close}\r\n");
@@ -162,7 +163,7 @@ fn who_is_silent_longest_loses_the_seat_to_who_comes() {
     for _ in 0..5 {
         let begun = Instant::now();
         assert_eq!(request(&at, "GET", "/api/v1/version", &read).0, 200);
-        // A silence as such ends after ten.
+        // The timeout of an idle client would be ten seconds.
         assert!(begun.elapsed() < Duration::from_secs(4), "it waited for {:?}", begun.elapsed());
         crowd.extend((0..60).map_while(|_| silent()));
     }

@@ -1,5 +1,5 @@
-//! Read-only commands run nothing of a `services.toml` that the user has not accepted: no program, no manager module,
-//! no check.
+//! Read-only commands run nothing that the user has not accepted: no program, no manager module and no check of a
+//! `services.toml`.
 
 use service_tests::{Project, ServiceTable, eventually};
 use std::fs::{self, Permissions};
@@ -82,11 +82,11 @@ fn who_only_looks_runs_nothing_of_a_file_that_nobody_has_accepted() {
     let health = project.value("service health checked");
     assert!(health.row("checked")["message"].as_str().is_some_and(|told| told.starts_with("not checked: ")));
     assert_eq!(project.read("ran"), "", "nothing of it ran");
-    // A new daemon knows no more.
+    // A new daemon has no further acceptance.
     project.kill_daemon();
     project.value("service status");
     assert_eq!(project.read("ran"), "", "nothing of it ran");
-    // One word, about whatever service, and all of it is asked.
+    // A request for any service accepts the whole file.
     project.value("service start plain");
     eventually("they are asked", || {
         let rows = project.value("service status");
@@ -127,7 +127,7 @@ fn what_a_file_says_anew_is_not_asked_before_it_is_accepted_anew() {
     eventually("it is known", || (project.status("web")["state"] == "stopped").then_some(()));
 }
 
-/// The changed module notes that it was loaded; the accepted one answers with the file beside it.
+/// The changed module records that it was loaded. The accepted module answers with the content of the file beside it.
 #[test]
 fn what_runs_is_asked_and_stopped_by_the_accepted_module_until_the_changed_one_is_accepted() {
     let Some(project) = Project::new("") else { return };
@@ -161,7 +161,7 @@ fn what_runs_is_asked_and_stopped_by_the_accepted_module_until_the_changed_one_i
     assert!(project.read("ran").contains("first logs"));
     let reason = project.status("web")["reason"].clone();
     assert!(reason.as_str().is_some_and(|reason| reason.contains("its module has changed")), "{reason}");
-    // A new daemon has the copy, too.
+    // A new daemon uses the copy as well.
     project.kill_daemon();
     project.write("ran", "");
     assert_eq!(project.status("web")["status"], "running");

@@ -16,7 +16,7 @@ mod tcp_auth;
 use serde_json::Value;
 use service_tests::{Project, tcp};
 
-/// A project whose daemon answers over TCP as well.
+/// A project whose daemon also listens on TCP.
 fn open_project(keys: &str) -> Option<Project> {
     let project = Project::new(&format!(
         "[orchestrator.api]\nlisten = \"127.0.0.1:0\"\n{keys}\n[services.web]\nstart_command = \"TEST_SERVICE say hello\"\n"
@@ -25,7 +25,7 @@ fn open_project(keys: &str) -> Option<Project> {
     Some(project)
 }
 
-/// Where it listens, without the scheme.
+/// The TCP address of the daemon, without the scheme.
 fn address(project: &Project) -> String {
     let url = service_tests::eventually("it listens", || {
         let listen = project.value("service daemon status")["listen"].as_str()?.to_owned();
@@ -39,7 +39,7 @@ fn token(project: &Project, role: &str) -> String {
     std::fs::read_to_string(path).expect("tokens are there").trim().to_owned()
 }
 
-/// Asks with these headers, each with its line end, and gives the status, all headers and the JSON.
+/// Sends a request with these headers, each with its line end. Returns the status, all headers and the JSON.
 fn request(address: &str, method: &str, path: &str, headers: &str) -> (u16, String, Value) {
     let request =
         format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Names and paths that point outside of the state directory.
+//! Names and paths that lead out of the state directory.
 
 use service_tests::{Project, http};
 use std::fs;

@@ -1,5 +1,5 @@
-//! File ownership: a `services.toml` that was found, and not named, is used only if no other user can have written it.
-//! One table of cases for the program, the plugin and the plain front.
+//! File ownership: a `services.toml` that was found by a search is used only if no other user can have written it. One
+//! table has the cases for the program, the plugin and the plain front.
 
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
 
-/// `nobody`, and a group that is not root's.
+/// The ids of `nobody`, and of a group that is not root's.
 const STRANGER: u32 = 65534;
 const FOREIGN_GROUP: u32 = 1;
 const EMPTY: &str = "[services]\n";
@@ -20,7 +20,7 @@ struct Case {
     allowed: bool,
 }
 
-/// Each creates `file`, a directory `inside`, and further files in its own directory.
+/// The cases. Each creates `file`, a directory `inside`, and further files in its own directory.
 const CASES: &[Case] = &[
     Case { name: "own", make: |_| {}, allowed: true },
     Case { name: "readable", make: |at| mode(at, "services.toml", 0o644), allowed: true },
@@ -78,7 +78,7 @@ fn strangers_sticky(at: &Path) {
 /// Creates a directory that another user can control.
 type Make = fn(&Project);
 
-/// The file is a link of this user to one in a directory of its own, which `then` modifies.
+/// Creates the file as this user's link to a file in another directory, which `then` modifies.
 fn link(at: &Path, user: u32, then: fn(&Path)) {
     let to = at.join("elsewhere");
     fs::create_dir(&to).expect("it is ours");
@@ -95,7 +95,7 @@ fn fronts() -> [(&'static str, String); 2] {
     [("plugin", String::new()), ("plain", format!("use {} *; ", module.display()))]
 }
 
-/// The plain front finds the program on `PATH`, or by this.
+/// Sets the variable by which the plain front finds the program.
 fn with_the_program(project: Project) -> Project {
     project.env("ORCHESTRATORD", program("orchestratord").display().to_string())
 }

@@ -1,4 +1,4 @@
-//! The read token: it changes nothing on the machine, and reveals no program output.
+//! The token `read` changes nothing on the machine and reveals no program output.
 
 use crate::{address, bearer, open_project, request, token};
 use service_tests::{ServiceTable, eventually};
@@ -23,7 +23,7 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
         health = {{ interval = "50ms", retries = 1, start_period = "0s" }}
         "#
     )
-    // The test service of the harness follows in PATH.
+    // The harness's test service comes later in PATH.
     .replace("        ", "");
     let Some(project) = open_project(&services) else { return };
     project.value("service start counted failing");
@@ -50,7 +50,7 @@ fn who_may_only_read_has_checks_run_once_for_all_and_reads_nothing_that_they_wri
         "/api/v1/events".to_owned(),
         "/api/v1/services/history".to_owned(),
     ] {
-        // The command itself has the word as well.
+        // The command line contains the word as well.
         let told = |headers: &str| get(&path, headers).contains(&format!("“{PRIVATE}”"));
         eventually(&format!("its owner reads it at {path}"), || told(&admin).then_some(()));
         let answer = get(&path, &read);
@@ -108,7 +108,7 @@ fn who_may_only_read_is_told_nothing_that_a_manager_or_a_stop_command_said() {
     let headers = |role: &str| bearer(&at, &token(&project, role));
     let (read, admin) = (headers("read"), headers("admin"));
     let get = |path: &str, headers: &str| request(&at, "GET", path, headers).2.to_string();
-    // The text of a definition is private to its owner.
+    // The text of a definition is private.
     let told = |path: &str, headers: &str| get(path, headers).contains(&format!("“{PRIVATE}"));
     for path in [
         "/api/v1/services/lamp/health",
@@ -160,7 +160,7 @@ fn what_is_run_for_who_may_only_read_is_bounded() {
     assert!(begun.iter().all(|running| *running <= 8), "{begun:?}");
 }
 
-/// How many ran when each began, with itself; and how many have ended.
+/// The number of runs at the beginning of each run, including itself; and the number of ended runs.
 fn runs(text: &str) -> (Vec<usize>, usize) {
     let (mut begun, mut ended) = (Vec::new(), 0);
     for line in text.lines() {

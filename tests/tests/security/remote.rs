@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// Makes an authority, and a certificate of it for `localhost`.
+/// Creates an authority, and a certificate for `localhost` that it has signed.
 const CERTIFICATE: &str = r#"
 set -e
 curve="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -16,7 +16,7 @@ echo subjectAltName=DNS:localhost > names
 openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 3 -out cert.pem -extfile names
 "#;
 
-/// A project whose daemon speaks TLS, and the lines that lead another shell to it.
+/// A project whose daemon uses TLS, and the lines that configure another shell for it.
 fn there() -> Option<(Project, String)> {
     if installed("openssl").is_none() {
         skip("there is no openssl");
@@ -147,7 +147,7 @@ fn a_file_that_is_named_is_one_of_this_machine() {
     assert_eq!(here.value(&format!("{to} service check")).column("name"), Vec::<String>::new());
 }
 
-/// A listener that answers every request with this, and records the requests.
+/// A listener that answers every request with `answer`, and records the requests.
 fn listener(answer: &'static str) -> (String, std::sync::Arc<std::sync::Mutex<String>>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");

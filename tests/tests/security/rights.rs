@@ -2,7 +2,7 @@
 
 use service_tests::{Project, ServiceTable, skip};
 
-/// Only root can start a process as another user.
+/// A project of services that run as `nobody`. Only root can start a process as another user.
 fn as_nobody(services: &str) -> Option<Project> {
     if !nix::unistd::geteuid().is_root() {
         skip("only root can start a service as another user");
@@ -83,13 +83,13 @@ fn add_key(name: &str) -> bool {
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
     const OF_THE_SESSION: libc::c_int = -3;
     let name = std::ffi::CString::new(name).expect("it has no NUL");
-    // SAFETY: without a name it takes no pointer.
+    // SAFETY: without a name, keyctl takes no pointer.
     let joined =
         unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
     if joined < 0 {
         return false;
     }
-    // SAFETY: all are strings that end with NUL, and the payload has one byte.
+    // SAFETY: all strings end with NUL, and the payload has one byte.
     let key = unsafe {
         libc::syscall(
             libc::SYS_add_key,
@@ -126,7 +126,7 @@ fn the_umask_of_the_shell_is_not_that_of_services_and_checks() {
     ) else {
         return;
     };
-    // With this the daemon is started, in the shell that the next line starts.
+    // The next line starts a shell, which starts the daemon with this umask.
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     assert_eq!(said(&project, "mask"), ["0022"]);
     assert_eq!(project.value("service start checked | get ok.0"), true);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const ONE: &str = "[services.web]\nstart_command = \"TEST_SERVICE\"";
-/// `nobody`.
+/// The user id of `nobody`.
 const STRANGER: u32 = 65534;
 
 fn let_everybody_in(path: &Path, mode: u32) {
@@ -72,7 +72,7 @@ fn there_is_no_moment_in_which_the_socket_is_open_to_others() {
     for _ in 0..5 {
         let mut daemon = project.command(&program("orchestratord"));
         daemon.arg("run").arg("--config").arg(project.path("services.toml"));
-        // A mask that would give everything away.
+        // The umask would give all users access.
         let mut daemon = Command::new("sh")
             .args(["-c", "umask 000; exec \"$@\"", "sh"])
             .arg(daemon.get_program())

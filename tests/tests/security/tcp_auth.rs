@@ -1,4 +1,4 @@
-//! TCP access: off by default; then it needs a token and a known host name, and refuses web pages.
+//! TCP access is off by default. If it is on, it requires a token and a known host name, and refuses web pages.
 
 use crate::{address, bearer, open_project, request, token};
 use service_tests::{Project, ServiceTable, eventually, free_port};
