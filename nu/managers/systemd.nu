@@ -1,4 +1,4 @@
-# Services that systemd runs as units: of the system for root, of the user otherwise, or as the service sets it:
+# Services that systemd runs as units. For root these are units of the system, otherwise of the user. A service may choose:
 # with = { scope = "user", unit = "shop.service" }
 #
 # The unit has the service's name unless `with.unit` names it; `.service` is appended to a name without a unit type. See

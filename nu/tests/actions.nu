@@ -15,7 +15,7 @@ dependencies = ["cache"]
 start_command = "TEST_SERVICE"
 '
 
-export def "test a start takes along what is needed" [] {
+export def "test a start also starts dependencies" [] {
     define $CHAIN
     let rows = service start web
     equal ($rows | types) { name: string ok: bool action: string status: string health: string took: duration error: nothing }
@@ -24,7 +24,7 @@ export def "test a start takes along what is needed" [] {
     equal (service status lone | get 0.state) stopped
 }
 
-export def "test a stop takes down what needs it" [] {
+export def "test a stop also stops dependents" [] {
     define $CHAIN
     service start --all | ignore
     equal (service stop db | get name) [web cache db]
@@ -33,21 +33,21 @@ export def "test a stop takes down what needs it" [] {
     equal (service stop db --no-dependents | get name) [db]
 }
 
-export def "test a restart gives back the dependents" [] {
+export def "test a restart starts the dependents again" [] {
     define $CHAIN
     service start web | ignore
     let before = service status web | get 0.pid
     service restart db | ignore
     equal (service status db cache web | get state | uniq) [ready]
-    holds ((service status web | get 0.pid) != $before) "it is another process"
+    holds ((service status web | get 0.pid) != $before) "another process runs"
 }
 
-export def "test a daemon that nobody needs ends and the next command starts another" [] {
+export def "test an unused daemon exits and the next command starts another" [] {
     define $"[orchestrator]\nidle_timeout = \"1s\"\n($CHAIN)"
     service start lone | ignore
     service stop lone | ignore
     let daemon = service daemon status | get pid
-    eventually "it ends" { not ($"/proc/($daemon)/exe" | path exists) }
+    eventually "the daemon exits" { not ($"/proc/($daemon)/exe" | path exists) }
     equal (service daemon status | get running) false
     let lone = service status lone --long | first
     equal ($lone | select status restarts) { status: stopped restarts: 0 }
@@ -66,15 +66,15 @@ export def "test services outlive their daemon" [] {
     service daemon stop | ignore
     let none = service daemon status
     equal ($none | select running pid project) { running: false pid: null project: $daemon.project }
-    holds ($none.log | path exists) "its log is named"
+    holds ($none.log | path exists) "the record has the log"
     equal ($none | columns) ($daemon | columns)
     equal (code-of { service status --no-start }) "service::daemon_unreachable"
     equal (service status lone | get 0.pid) $pid
-    holds ((service daemon restart).pid != $daemon.pid) "it is another daemon"
+    holds ((service daemon restart).pid != $daemon.pid) "another daemon answers"
     equal (service status lone --no-start | get 0.pid) $pid
 }
 
-export def "test one that fails is a row, all that fail are an error" [] {
+export def "test a partial failure is a row and a total failure is an error" [] {
     define '
 [services.good]
 start_command = "TEST_SERVICE"
@@ -84,14 +84,14 @@ restart = "no"
 '
     let rows = service start good bad
     equal ($rows | where ok | get name) [good]
-    holds ($rows | where not ok | get 0.error | str contains "exited with code 3") "the row says why"
+    holds ($rows | where not ok | get 0.error | str contains "exited with code 3") "the row has the reason"
     let error = error-of { service start bad }
     equal (code-of { service start bad }) "service::start_failed"
-    holds ($error.msg =~ "cannot start `bad`") "the error names it"
+    holds ($error.msg =~ "cannot start `bad`") "the error names the service"
     equal (code-of { service start good bad --strict }) "service::start_failed"
 }
 
-export def "test of several that failed each has its cause, its log and its help" [] {
+export def "test the error of several failures has the cause, log and help of each" [] {
     define '
 [services.a]
 start_command = "TEST_SERVICE say boomA exit 3"
@@ -109,7 +109,7 @@ start_command = "./missing"
     }
 }
 
-export def "test nobody waits for longer than the timeout" [] {
+export def "test a wait ends at the timeout" [] {
     define '
 [services.slow]
 start_command = "TEST_SERVICE"
@@ -126,11 +126,11 @@ export def "test a changed file is planned and applied" [] {
     service start web | ignore
     define ($CHAIN | str replace "[services.cache]\nstart_command = \"TEST_SERVICE\"" "[services.cache]\nstart_command = \"TEST_SERVICE say new\"")
     equal (service plan | where change != none) [[service change because affects]; [cache restart start_command web]]
-    holds (service apply | all {|row| $row.ok }) "all of it was done"
+    holds (service apply | all {|row| $row.ok }) "each change was made"
     equal (service plan | where change != none) []
 }
 
-export def "test what cannot be started again is not stopped" [] {
+export def "test a restart that cannot succeed stops no service" [] {
     define '
 [services.db]
 start_command = "TEST_SERVICE"
@@ -159,7 +159,7 @@ dependencies = ["db"]
     equal (service status | get pid) $before
 }
 
-export def "test a service gets variables as a program of the shell does" [] {
+export def "test a service gets the same variables as a program of the shell" [] {
     $env.ENV_CONVERSIONS = ($env.ENV_CONVERSIONS? | default {} | merge {
         MODPATH: { from_string: {|text| $text | split row (char esep) } to_string: {|dirs| $dirs | str join (char esep) } }
     })
@@ -174,5 +174,5 @@ oneshot = true
     service start show | ignore
     let lines = service logs show --tail 1000 | get line
     for line in ["MODPATH=/a:/b" "PORT=8080"] { holds ($line in $lines) $"($line) is there" }
-    holds ($lines | all {|line| $line !~ '^(UNTOLD|ENV_CONVERSIONS)=' }) "what is no text stays in the shell"
+    holds ($lines | all {|line| $line !~ '^(UNTOLD|ENV_CONVERSIONS)=' }) "values that are not text stay in the shell"
 }

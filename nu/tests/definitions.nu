@@ -19,25 +19,25 @@ export def "test a command line runs as a service of its own" [] {
     equal $status.cwd ($env.PWD | path join below)
     holds ((open --raw $"/proc/($status.pid)/environ" | decode utf-8) =~ "COLOUR=blue") "the variable is set"
     equal (service run --oneshot --name words printf "<%s>" "a b" true 5 | get ok) [true]
-    eventually "it has written" { (service logs words --raw) =~ "<a b><true><5>" }
+    eventually "the service has written the file" { (service logs words --raw) =~ "<a b><true><5>" }
     equal (service remove tunnel test_service words | get action) [removed removed removed]
 }
 
-export def "test a run that is refused says what to do" [] {
+export def "test the error of a refused run has a remedy" [] {
     define $DB
     equal (code-of { service run }) "service::no_command"
     let error = error-of { service run $"'($env.TEST_SERVICE_PROGRAM)' exit 0" }
     holds ($error.rendered =~ "--oneshot") "the flag is named"
     let error = error-of { service run no-such-program-anywhere }
     equal (code-of { service run no-such-program-anywhere }) "service::start_failed"
-    holds ($error.rendered =~ "PATH") "where it is looked for"
+    holds ($error.rendered =~ "PATH") "the error names the searched directories"
     equal (code-of { service run --name db "sleep 1" }) "service::name_taken"
     equal (code-of { service run --memory-limit 1b "sleep 1" }) "service::bad_definition"
     holds ((error-of { service run --memory-limit 1b "sleep 1" }).msg =~ "`memory_limit` should be") "the key is named"
     equal (code-of { service run --timeout -1sec "sleep 1" }) "service::bad_request"
 }
 
-export def "test records become services and go again" [] {
+export def "test records become services and are removed" [] {
     define $DB
     let rows = [
         { name: b start_command: [$env.TEST_SERVICE_PROGRAM] dependencies: [a] stop_timeout: 3sec user: null }
@@ -57,7 +57,7 @@ export def "test records become services and go again" [] {
     equal (service list | get name) [db]
 }
 
-export def "test what cannot be added is refused as a whole" [] {
+export def "test one invalid definition refuses the whole add" [] {
     define $DB
     equal (code-of { [{ name: a start_command: x } { name: b start_command: x restart: sometimes }] | service add }) "service::bad_definition"
     equal (code-of { { name: db start_command: x } | service add }) "service::name_taken"
@@ -66,10 +66,10 @@ export def "test what cannot be added is refused as a whole" [] {
     equal (service list | get name) [db]
 }
 
-export def "test without a file a command runs in a project of the user" [] {
+export def "test without a file a command runs in the project of the user" [] {
     equal (service run --name lonely $"'($env.TEST_SERVICE_PROGRAM)'" | get ok) [true]
     let own = $env.XDG_CONFIG_HOME | path join service-orchestrator/services.toml
-    holds ((open --raw $own) =~ "^# Services outside any project") "it says what it is"
+    holds ((open --raw $own) =~ "^# Services outside any project") "the file has the explaining comment"
     equal (service status | get name) [lonely]
     equal (service projects | select path daemon services up failed) [
         [path daemon services up failed]; [$own running 1 1 0]
@@ -87,7 +87,7 @@ export def "test without a file a command runs in a project of the user" [] {
     equal (service status | get state) [ready]
 }
 
-export def "test a project begins with what other files suggest" [] {
+export def "test a new project has suggestions from other files" [] {
     "web: bin/web -p $PORT\n" | save Procfile
     "services:\n  db:\n    image: x\n  api:\n    depends_on: [db]\n" | save compose.yaml
     { scripts: { start: "node ." build: "tsc" } } | to json | save package.json
@@ -101,7 +101,7 @@ export def "test a project begins with what other files suggest" [] {
         [compose.yaml api "docker compose up --no-deps --no-log-prefix api" null [db]]
         [package.json app "npm run start" null []]
     ]
-    holds ((open --raw services.toml) =~ '# dependencies = \["db"\]') "it stands in the page"
+    holds ((open --raw services.toml) =~ '# dependencies = \["db"\]') "the suggestion is in the file"
     equal (service list | length) 0
     equal (code-of { service init }) "service::exists"
     equal (service init --force | get replaced) true

@@ -8,26 +8,26 @@ start_command = "TEST_SERVICE say hello"
 '
 
 # Creates a project in a directory of its own, in which `a` runs. Returns its file.
-def begun [name: string]: nothing -> string {
+def start-project [name: string]: nothing -> string {
     mkdir $name
     cd $name
     define $ONE
     service start a | ignore
-    eventually "the line is there" { service logs a | is-not-empty }
+    eventually "the log has the line" { service logs a | is-not-empty }
     $env.PWD | path join services.toml
 }
 
 def kill-daemon [file: string] {
     let pid = service daemon status --config $file | get pid
     ^kill -9 $pid
-    eventually "it is gone" { not ($"/proc/($pid)/exe" | path exists) }
+    eventually "the daemon has ended" { not ($"/proc/($pid)/exe" | path exists) }
 }
 
-export def "test what is gone is stopped by path, by row and from inside" [] {
+export def "test a missing project is stopped by path, by row and from inside" [] {
     for damage in [{|dir| ^rm $"($dir)/services.toml" } {|dir| ^rm -r $dir } {|dir| ^mv $dir $"($dir)-moved" }] {
         for kill in [false true] {
             let name = random chars --length 8
-            let file = begun $name
+            let file = start-project $name
             if $kill { kill-daemon $file }
             do $damage ($file | path dirname)
             equal (service status --quiet --config $file | get state) [ready]
@@ -46,10 +46,10 @@ export def "test what is gone is stopped by path, by row and from inside" [] {
     equal (service projects | where file == gone | service stop --all | length) 0
 }
 
-export def "test inside of a directory that is gone its services are stopped" [] {
+export def "test services are stopped from inside a removed directory" [] {
     for kill in [false true] {
         let name = random chars --length 8
-        let file = begun $name
+        let file = start-project $name
         if $kill { kill-daemon $file }
         let seen = do {
             cd $name
@@ -60,7 +60,7 @@ export def "test inside of a directory that is gone its services are stopped" []
     }
 }
 
-export def "test a directory that is gone is told" [] {
+export def "test the error names a removed directory" [] {
     define $ONE
     let config = $env.PWD | path join services.toml
     mkdir gone
@@ -75,8 +75,8 @@ export def "test a directory that is gone is told" [] {
     equal $names [a]
 }
 
-export def "test a renamed directory starts nothing twice" [] {
-    let file = begun old
+export def "test a renamed directory starts no service twice" [] {
+    let file = start-project old
     mv old new
     cd new
     equal (service status --quiet | get state) [stopped]
@@ -87,20 +87,20 @@ export def "test a renamed directory starts nothing twice" [] {
     service daemon stop --services | ignore
 }
 
-export def "test lost services are stopped with a daemon that has to come first" [] {
+export def "test services without a daemon are stopped by a new daemon" [] {
     define $ONE
     service start a | ignore
     let lock = service projects --long | first | get state_dir | path join orchestratord.lock
     kill-daemon services.toml
     # The lock of a killed daemon is held for a moment.
     ^sh -c $"flock ($lock) sleep 0.5 > /dev/null 2>&1 &"
-    eventually "it is held" { (^flock --nonblock $lock true | complete).exit_code != 0 }
+    eventually "the lock is held" { (^flock --nonblock $lock true | complete).exit_code != 0 }
     equal (service daemon stop --services).running true
     equal (service daemon status).running false
-    eventually "the daemon has let go of its lock" { service projects | is-empty }
+    eventually "the daemon has released its lock" { service projects | is-empty }
 }
 
-export def "test a project of which it cannot be read where it was says so" [] {
+export def "test an unreadable project is listed with the error" [] {
     define $ONE
     let config = $env.PWD | path join services.toml
     service start a | ignore
@@ -111,7 +111,7 @@ export def "test a project of which it cannot be read where it was says so" [] {
     "no JSON" | save --force ($state | path join place.json)
     let row = service projects --long | first
     equal ($row | select path file daemon up) { path: $config file: unknown daemon: none up: 0 }
-    holds ($row.note has $"cannot read `($state)/place.json`") "it says why"
+    holds ($row.note has $"cannot read `($state)/place.json`") "the note has the reason"
     equal (service projects --prune) []
-    holds ($state | path exists) "what is not known to be gone is kept"
+    holds ($state | path exists) "the state of an unknown project is kept"
 }

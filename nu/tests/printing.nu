@@ -4,13 +4,13 @@ use support.nu *
 use ../service-http/printable.nu
 
 # Control sequences: control characters, escape sequences other than colours, changes of the writing direction.
-const ORDER = '[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]|\x1b(?!\[[0-9;:]*m)'
-# Such text as a TOML string: clipboard, clear, title, C1, direction; and a colour.
+const CONTROL_SEQUENCE = '[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x{9f}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]|\x1b(?!\[[0-9;:]*m)'
+# Control sequences as a TOML string: clipboard, clear, title, C1, direction; and a colour.
 const BAD = '\u001b]52;c;eA==\u0007\u001b[2J\u001b[H\u009b2J\u009d0;t\u0007\u202e\u001b[31mred\u001b[0m'
 const NAME = "evil\u{1b}]0;t\u{7}\u{9b}2J\u{202e}"
 
 # Everything that a call shows: the table of its result, or its error.
-def told [work: closure]: nothing -> string {
+def shown-text [work: closure]: nothing -> string {
     let answer = try { { rows: (do $work) } } catch {|error|
         { rows: ([$error.msg ($error.details?.help? | default "") ($error.rendered? | default "")] | str join "\n") }
     }
@@ -26,14 +26,14 @@ def texts [value: any]: nothing -> list<string> {
     }
 }
 
-def silent [what: string, work: closure]: nothing -> nothing {
-    let told = told $work
-    if $told =~ $ORDER {
-        error make --unspanned { msg: $"($what) tells the terminal what to do: ($told | to json)" }
+def check-printable [what: string, work: closure]: nothing -> nothing {
+    let text = shown-text $work
+    if $text =~ $CONTROL_SEQUENCE {
+        error make --unspanned { msg: $"($what) has a control sequence for the terminal: ($text | to json)" }
     }
 }
 
-export def "test what is not to be read is left out" [] {
+export def "test control sequences are removed" [] {
     for case in [
         [written plain coloured];
         ["as it is\n\tgrün" "as it is\n\tgrün" "as it is\n\tgrün"]
@@ -57,7 +57,7 @@ export def "test what is not to be read is left out" [] {
     }
 }
 
-export def "test a hostile service and its checks command nothing" [] {
+export def "test a hostile service and its checks do not control the terminal" [] {
     define $"
 [services.loud]
 description = '''DESCRIBED'''
@@ -70,9 +70,9 @@ description = \"($BAD)\"
 start_command = \"($BAD)\"
 working_dir = \"/nowhere($BAD)\"
 "
-    silent start { service start --all --timeout 5sec }
-    silent "start of one" { service start lost --timeout 5sec }
-    eventually "it has said it" { service logs loud | where stream == stdout | is-not-empty }
+    check-printable start { service start --all --timeout 5sec }
+    check-printable "start of one" { service start lost --timeout 5sec }
+    eventually "the log has the lines" { service logs loud | where stream == stdout | is-not-empty }
     for command in [
         [what work];
         [status { service status }] ["status --long" { service status --long }] [logs { service logs }] [list { service list }]
@@ -80,13 +80,13 @@ working_dir = \"/nowhere($BAD)\"
         [history { service history }] [plan { service plan }] [check { service check }] [daemon { service daemon status }]
         [wait { service wait loud --timeout 100ms }] [graph { service graph --format tree }]
     ] {
-        silent $command.what $command.work
+        check-printable $command.what $command.work
     }
     equal (service logs loud | where stream == stdout | get 0.line) "\u{1b}[31mred\u{1b}[0m"
-    holds (service logs loud --raw | str contains "\u{1b}]52;c;eA==\u{7}\u{1b}[2J") "the text is as it was written"
+    holds (service logs loud --raw | str contains "\u{1b}]52;c;eA==\u{7}\u{1b}[2J") "the raw text is unchanged"
 }
 
-export def "test a hostile file commands nothing" [] {
+export def "test a hostile file does not control the terminal" [] {
     for text in [
         $"# comment \u{1b}]0;t\u{7}\u{1b}[2J\n[services.a]\nstart_command = 'true'\n"
         $"\"k($BAD)\" = 1\n"
@@ -97,19 +97,19 @@ export def "test a hostile file commands nothing" [] {
     ] {
         $text | save --force services.toml
         for work in [{ service status } { service list } { service check } { service check --strict } { service start a }] {
-            silent ($text | to json) $work
+            check-printable ($text | to json) $work
         }
     }
 }
 
-export def "test a hostile Procfile commands nothing" [] {
+export def "test a hostile Procfile does not control the terminal" [] {
     $"web: echo \u{1b}]52;c;eA==\u{7}\u{1b}[2J\nb\u{9b}2Jad: x\n" | save Procfile
-    silent init { service init }
-    holds (open --raw services.toml | lines | all {|line| $line !~ $ORDER }) "nothing of it is in the file"
-    silent "init again" { service init }
+    check-printable init { service init }
+    holds (open --raw services.toml | lines | all {|line| $line !~ $CONTROL_SEQUENCE }) "no control character is in the file"
+    check-printable "init again" { service init }
 }
 
-export def "test a hostile directory commands nothing" [] {
+export def "test a hostile directory does not control the terminal" [] {
     # Nushell itself cannot enter such a directory.
     ^mkdir $NAME
     define "[services.web]\nstart_command = \"TEST_SERVICE\"\n"
@@ -121,6 +121,6 @@ export def "test a hostile directory commands nothing" [] {
         { service daemon stop --services --config $config } { service daemon status --config $config }
         { service check --config $"($NAME)/no.toml" }
     ] {
-        silent (view source $work) $work
+        check-printable (view source $work) $work
     }
 }

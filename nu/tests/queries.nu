@@ -53,14 +53,14 @@ export def "test a status has typed columns" [] {
     equal (service status | group-by state | columns) [ready]
 }
 
-export def "test a status of what is stopped has the same columns" [] {
+export def "test a status of stopped services has the same columns" [] {
     define $PAIR
     equal (service status db) [
         [name status state health pid uptime memory restarts]; [db stopped stopped none null null null 0]
     ]
 }
 
-export def "test managers are listed with what they can do" [] {
+export def "test managers are listed with their commands" [] {
     define $PAIR
     let rows = service managers
     equal ($rows | columns) [name commands present program version services contract module message]
@@ -91,7 +91,7 @@ export def "test health is checked now" [] {
 export def "test logs have rows and text" [] {
     define $PAIR
     service start db | ignore
-    eventually "both lines are there" { (service logs db | length) == 2 }
+    eventually "the log has both lines" { (service logs db | length) == 2 }
     equal (service logs | types) { time: datetime service: string stream: string line: string }
     equal (service logs db | where stream == stderr | get line) [ouch]
     equal (service logs db --raw | lines | sort) [hello ouch]
@@ -100,7 +100,7 @@ export def "test logs have rows and text" [] {
     equal (service logs db --since (date now) | length) 0
 }
 
-export def "test events and history tell what happened" [] {
+export def "test events and history have the changes" [] {
     define $PAIR
     service start web | ignore
     let events = service events
@@ -120,16 +120,16 @@ export def "test events and history tell what happened" [] {
     equal (service history --starts | types | select waited took began) { waited: duration took: duration began: datetime }
 }
 
-export def "test fifty may ask at once" [] {
+export def "test fifty concurrent requests succeed" [] {
     define $PAIR
     service start web | ignore
     equal (1..50 | par-each { null | service status web | get 0.state } | uniq) [ready]
 }
 
-export def "test all lines of a log can be had" [] {
+export def "test tail all returns all lines of a log" [] {
     define "[services.many]\nstart_command = \"seq 150\"\noneshot = true\n"
     service start many | ignore
-    eventually "all of it is there" { (service logs many --tail all | where stream == stdout | length) == 150 }
+    eventually "all lines are there" { (service logs many --tail all | where stream == stdout | length) == 150 }
     equal (service logs many --raw | lines | length) 100
     equal (service logs many --tail all --raw | lines | length) 150
     equal (service logs many --tail all | where line == "7" | length) 1
@@ -137,14 +137,14 @@ export def "test all lines of a log can be had" [] {
     equal (code-of { service logs many --tail (-1) }) "service::bad_request"
 }
 
-export def "test times are those of this machine" [] {
+export def "test times are in the zone of this machine" [] {
     define $PAIR
     service start db | ignore
     let zone = date now | format date "%z"
     equal (service events | get time | each { format date "%z" } | uniq) [$zone]
 }
 
-export def "test a mistyped command is answered with one that is like it" [] {
+export def "test the error of a mistyped command suggests a similar one" [] {
     for case in [[said meant]; [statsu status] [ps status] [ls list] [strat start]] {
         holds ((help-of { service $case.said }) =~ $"`service ($case.meant)`") $case.said
     }
@@ -153,7 +153,7 @@ export def "test a mistyped command is answered with one that is like it" [] {
     }
 }
 
-export def "test the last of events and of history are had by number" [] {
+export def "test events and history have a tail" [] {
     define $PAIR
     service start db | ignore
     service stop db | ignore

@@ -12,10 +12,10 @@ start_command = "TEST_SERVICE"
 dependencies = ["far"]
 '
 
-export def "test commands reach the daemon that the shell is set to" [] {
+export def "test commands reach the configured daemon" [] {
     define $FAR
     service status | ignore
-    eventually "it listens" {|| (service daemon status).listen | str starts-with http: }
+    eventually "the daemon listens" {|| (service daemon status).listen | str starts-with http: }
     let far = service daemon status
     let tokens = service status --long | get 0.log | path dirname | path dirname | path dirname | path join tokens
     mkdir elsewhere
@@ -30,7 +30,7 @@ export def "test commands reach the daemon that the shell is set to" [] {
     equal (service wait far | get name) [far]
     equal (service why far | get state) ready
     equal (service daemon status | get pid) $far.pid
-    holds (service events | any {|it| $it.service == far }) "its events are those there"
+    holds (service events | any {|it| $it.service == far }) "the events are those of the remote daemon"
     equal (service events --since 0 --follow | first | get seq) 1
     equal (service stop further | where ok | get name) [further]
     equal (code-of { service daemon restart }) "service::remote"

@@ -1,10 +1,10 @@
 # Helpers of the tests of the Nushell side.
 
-# The limit of a wait, on a machine under load.
-const PATIENCE = 20sec
+# The maximum time of a wait, on a machine under load.
+const WAIT_TIMEOUT = 20sec
 
-# Writes the services.toml of the test; TEST_SERVICE in it stands for the test program. Services without a check become ready
-# sooner than a user's would.
+# Writes the services.toml of the test. TEST_SERVICE in the text is replaced by the test program. Services without a check become
+# ready after 100 ms.
 export def define [text: string]: nothing -> nothing {
     let quick = if "service_defaults" in $text { "" } else { "\n[orchestrator.service_defaults.ready]\ndelay = \"100ms\"\n" }
     $"($text | str replace --all TEST_SERVICE $"'($env.TEST_SERVICE_PROGRAM)'")($quick)" | save --force services.toml
@@ -19,7 +19,7 @@ export def equal [found: any, wanted: any]: nothing -> nothing {
 
 # Fails unless the condition holds.
 export def holds [condition: bool, what: string]: nothing -> nothing {
-    if not $condition { error make --unspanned { msg: $"it is not so that ($what)" } }
+    if not $condition { error make --unspanned { msg: $"expected: ($what)" } }
 }
 
 # The code of the error that a closure raises; fails if it raises none.
@@ -44,9 +44,9 @@ export def error-of [work: closure]: nothing -> record {
 
 # Waits until a closure returns true.
 export def eventually [what: string, condition: closure]: nothing -> nothing {
-    let deadline = (date now) + $PATIENCE
+    let deadline = (date now) + $WAIT_TIMEOUT
     while not (do $condition) {
-        if (date now) > $deadline { error make --unspanned { msg: $"not within ($PATIENCE): ($what)" } }
+        if (date now) > $deadline { error make --unspanned { msg: $"not within ($WAIT_TIMEOUT): ($what)" } }
         sleep 20ms
     }
 }

@@ -17,7 +17,7 @@ start_command = "TEST_SERVICE exit 3"
 restart = "no"
 '
 
-export def "test a wait ends when it is so" [] {
+export def "test a wait ends at the state" [] {
     define $SERVICES
     service start late --no-wait | ignore
     equal (code-of { service wait late --timeout 100ms }) "service::timeout"
@@ -31,7 +31,7 @@ export def "test a wait ends when it is so" [] {
     equal ([] | service wait | length) 0
 }
 
-export def "test a wait for what cannot come fails at once" [] {
+export def "test a wait for an unreachable state fails at once" [] {
     define $SERVICES
     equal (code-of { service wait web }) "service::never"
     try { service start bad }
@@ -43,10 +43,10 @@ export def "test a wait for what cannot come fails at once" [] {
     equal (code-of { service wait wbe }) "service::not_found"
 }
 
-export def "test why explains" [] {
+export def "test why explains the state" [] {
     define $SERVICES
     service start late --no-wait | ignore
-    eventually "it waits" { (service why late).waits_for.service? == slow }
+    eventually "the service waits for its dependency" { (service why late).waits_for.service? == slow }
     let why = service why late
     equal ($why | columns) [
         name summary goal state health since waits_for last_check exit port_holder next_retry log help
@@ -54,10 +54,10 @@ export def "test why explains" [] {
     equal ($why.waits_for | select condition state) { condition: ready state: starting }
     equal ($why.waits_for.waiting | describe) duration
     try { service start bad }
-    holds ((service why bad).exit =~ "3") "the exit code is told"
+    holds ((service why bad).exit =~ "3") "the exit code is shown"
     equal ("bad" | service why | get state) failed
     equal (service why | get name | sort) [bad late slow]
-    holds ((service why | where name == bad | get 0.help) =~ "service start bad") "the next step is told"
+    holds ((service why | where name == bad | get 0.help) =~ "service start bad") "the next step is shown"
     equal ([] | service why) []
     equal (code-of { service why bad web }) "service::bad_request"
     equal (code-of { service why wbe }) "service::not_found"
@@ -71,7 +71,7 @@ export def "test logs are followed" [] {
     equal (code-of { service logs wbe --follow | first }) "service::not_found"
 }
 
-export def "test logs that a manager tells are followed" [] {
+export def "test logs of a manager are followed" [] {
     define '
 [services.lamp]
 manager = "lamp.nu"
@@ -100,7 +100,7 @@ export def "test events are followed from a number on" [] {
     equal (code-of { service events wbe --follow | first }) "service::not_found"
 }
 
-export def "test events are followed over the end of a daemon" [] {
+export def "test events are followed across the end of a daemon" [] {
     define $SERVICES
     service start web | ignore
     let first = service events | last | get seq
@@ -115,7 +115,7 @@ export def "test events are followed over the end of a daemon" [] {
     equal (service events web --follow --since $first | first | get service) web
 }
 
-export def "test rows of a start come as they are known" [] {
+export def "test rows of a start arrive one by one" [] {
     define $SERVICES
     # The second row cannot come before the first, because its service waits for a file that the first row's consumer writes.
     let rows = service start web slow --timeout 20sec | each {|row| touch go; $row } | collect
