@@ -1,4 +1,4 @@
-# Marks errors of composed commands in the caller's text rather than in a file of this module.
+# Marks errors of combined commands in the text of the caller, and not in a file of this module.
 
 # Runs `work`. An error of `service ...` is marked at the names that the caller gave, or at the command itself. With null names the
 # error has no mark.

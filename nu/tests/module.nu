@@ -1,4 +1,4 @@
-# The composed commands: up, down, prompt, hook, trust, paint, top, watch.
+# The combined commands: up, down, prompt, hook, trust, paint, top, watch.
 
 use ../service-http/ownership.nu
 use support.nu *

@@ -18,7 +18,7 @@ export def "service restart" [
     --no-wait # return as soon as the action is under way
     --strict # raise an error if any service failed, not only if all named services failed
     --timeout (-t): duration # how long to wait; the daemon continues after that
-    --no-dependents # leave their dependents alone
+    --no-dependents # restart only the named services, not their dependents
     --oneshots # with --all: also run completed one-shots again
 ]: any -> table {
     let piped = $in

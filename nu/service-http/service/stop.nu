@@ -18,7 +18,7 @@ export def "service stop" [
     --no-wait # return as soon as the action is under way
     --strict # raise an error if any service failed, not only if all named services failed
     --timeout (-t): duration # how long to wait; the daemon continues after that
-    --no-dependents # leave their dependents alone
+    --no-dependents # stop only the named services, not their dependents
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

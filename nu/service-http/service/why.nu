@@ -9,7 +9,7 @@ use ../selector.nu
 
 # Explain the state of a service and the remedy; without a name, of every service with a problem.
 #
-# `summary` is one sentence, `help` has the command that helps now, and is null without a problem.
+# `summary` is one sentence. `help` names the next step, and is null without a problem.
 @category service
 @search-terms explain diagnose reason cause debug
 export def "service why" [

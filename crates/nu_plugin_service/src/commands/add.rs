@@ -30,12 +30,13 @@ impl PluginCommand for Add {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The columns are `name` and the keys of services.toml, with the same meaning; durations and sizes \
-         may be values of Nushell. All services are added or none. They stay until `service remove`, across \
-         restarts of the daemon and of the machine, and may depend on services of the file; `service apply` \
-         ignores them. A name that the file defines is refused; if the file defines it later, the file takes \
-         precedence. A name that was added before is changed; a running service keeps its old definition \
-         until its next start. Without a services.toml the command creates an empty one in \
+        "The columns are `name` and the keys of services.toml, with the same meaning; durations and sizes may \
+         be values of Nushell. All services are added or none. Added services stay until `service remove`, \
+         across restarts of the daemon and of the machine. They may depend on services of the file, and \
+         `service apply` ignores them. A name that the file defines is refused; if the file defines the name \
+         later, the definition of the file replaces the added one. A definition of the same name from an \
+         earlier `service add` is replaced; a running service keeps its old definition until its next start. \
+         Without a services.toml the command creates an empty one in \
          $env.XDG_CONFIG_HOME/service-orchestrator."
     }
 

@@ -31,12 +31,13 @@ impl PluginCommand for Apply {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The apply is refused before anything is stopped if a program, a directory or a file that a start \
-         needs is missing. Otherwise it makes the changes of `service plan`: it stops removed services, \
-         restarts changed ones with their dependents, starts new dependencies and updates the rest. It waits \
-         until all of these are ready, and healthy if the health check has changed. If a step fails, no \
-         further step begins, the services that ran before run again with their old definitions (`action` is \
-         `rolled_back`), which stay in force until the file changes again, and the command fails."
+        "If a program, a directory or a file that a start needs is missing, the apply is refused before any \
+         service is stopped. Otherwise the command makes the changes of `service plan`: it stops removed \
+         services, restarts changed services with their dependents, starts new dependencies and updates the \
+         rest. It waits until all of these services are ready, and healthy if the health check has changed. \
+         If a step fails, no further step begins, and the command fails. The services that ran before then \
+         run again with their old definitions (`action` is `rolled_back`). These definitions stay in force \
+         until the file changes again."
     }
 
     fn search_terms(&self) -> Vec<&str> {

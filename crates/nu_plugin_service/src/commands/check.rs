@@ -35,11 +35,11 @@ impl PluginCommand for Check {
 
     fn extra_description(&self) -> &'static str {
         "An error means that no service can be started with this file. A warning means that the file is \
-         valid and that a part of it will not work on this machine, such as a program that is not on PATH. \
-         The command only reads a local file, and uses no daemon. An empty table means that there is no \
-         problem. The command succeeds even with errors. For CI use `nu -c 'service check --strict'`, which \
+         valid, and that a part of it will not work on this machine, for example a program that is not on \
+         PATH. The command only reads a local file, and uses no daemon. An empty table means that there is no \
+         problem. The command succeeds even with errors. For CI use `nu -c 'service check --strict'`: it \
          exits with 1 if there is an error, and prints each problem with its line on standard error. Without \
-         Nushell `orchestratord check` does the same."
+         Nushell use `orchestratord check`."
     }
 
     fn search_terms(&self) -> Vec<&str> {

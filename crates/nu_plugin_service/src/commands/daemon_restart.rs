@@ -29,8 +29,8 @@ impl PluginCommand for DaemonRestart {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Use it for an upgrade, or to give the environment of this shell to services that start from now on. \
-         The record describes the new daemon."
+        "Use this command after an upgrade, or to give the environment of this shell to services that start \
+         from now on. The record describes the new daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -28,8 +28,8 @@ impl PluginCommand for DaemonStop {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The next daemon adopts the running services. With --services nothing is left running. The record \
-         describes the stopped daemon."
+        "The next daemon adopts the running services. With --services all services are stopped first. The \
+         record describes the stopped daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {

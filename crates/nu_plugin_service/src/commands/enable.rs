@@ -39,10 +39,10 @@ impl PluginCommand for Enable {
 
     fn extra_description(&self) -> &'static str {
         "The command writes a commented unit for your own systemd (`systemctl --user`), and enables it. \
-         systemd starts the daemon when you log in, with the PATH of this shell; put other variables of \
-         services into `env` or `env_file`. Services outlive the daemon, also if systemd restarts it. At the \
-         end of the session or of the machine they are stopped in order; the next session starts them again. \
-         A second call replaces the unit of the first."
+         systemd starts the daemon when you log in, with the PATH of this shell; set other variables of \
+         services in `env` or `env_file`. Services outlive the daemon, also if systemd restarts the daemon. \
+         At the end of the session or of the machine the services are stopped in order; the next session \
+         starts them again. A second call replaces the unit of the first."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -55,9 +55,10 @@ impl PluginCommand for Events {
     fn extra_description(&self) -> &'static str {
         "`by`, which --long and --by show, is the cause: a user with the process, the hook, a token with its \
          address, a policy of the service, or the daemon. `event` is state, health, defined, changed or \
-         removed; daemon, if the daemon began or ended (`from` is lost if the previous daemon was killed); \
-         journal, if events could not be written. Numbers are never assigned twice. With --follow the stream \
-         continues across a restart of the daemon, without gap or duplicate. The command starts no daemon."
+         removed for a service; daemon for the start or end of a daemon (`from` is lost if the previous \
+         daemon was killed); journal if events could not be written. Numbers are never assigned twice. With \
+         --follow the stream continues across a restart of the daemon, without gap or duplicate. The command \
+         starts no daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {

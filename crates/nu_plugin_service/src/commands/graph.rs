@@ -35,8 +35,9 @@ impl PluginCommand for Graph {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Without names: all services; with names: these and all their dependencies. The command starts no \
-         daemon. Without a daemon `state` is `stopped`, or `unknown` if the service may run."
+        "Without names the rows are all services; with names they are the named services and all their \
+         dependencies. The command starts no daemon. Without a daemon `state` is `stopped`, or `unknown` if \
+         the service may run."
     }
 
     fn search_terms(&self) -> Vec<&str> {

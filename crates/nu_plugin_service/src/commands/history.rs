@@ -43,10 +43,10 @@ impl PluginCommand for History {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`kind` is check, or the kind of an event: state, health, defined, changed, removed. Checks have \
-         `healthy` and `latency`, and a `message` if they failed; of the checks during a start only the last \
-         is retained. With --starts, follow `waited_for` from the last ready service to find the critical \
-         path. The command starts no daemon."
+        "`kind` is check, or the kind of an event: state, health, defined, changed, removed. Rows of checks \
+         have `healthy` and `latency`, and a `message` if the check failed. Only the last of the checks \
+         during a start is retained. With --starts, follow `waited_for` from the last ready service to find \
+         the critical path. The command starts no daemon."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -32,9 +32,9 @@ impl PluginCommand for Init {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Every entry is commented out, so the file starts nothing. Suggestions come from a Procfile, a \
-         compose file, the scripts of a package.json or a Cargo.toml in the directory. They are in the file, \
-         commented out as well, and in the result."
+        "Every entry is commented out, so the file defines no service. Suggestions come from a Procfile, a \
+         compose file, the scripts of a package.json or a Cargo.toml in the directory. The suggestions are in \
+         the file, commented out as well, and in the result."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -28,7 +28,7 @@ impl PluginCommand for List {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The command starts no daemon. For the states see `service status`."
+        "The command starts no daemon. `service status` shows the states."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -66,12 +66,13 @@ impl PluginCommand for Logs {
 
     fn extra_description(&self) -> &'static str {
         "`stream` is stdout or stderr, or shim for a message of the shim. Logs survive the end of the \
-         service, the daemon and the shell. With --follow new lines follow, across restarts of the service \
-         and of the daemon, those of managers within two seconds; an incomplete line is shown after a short \
-         silence, and its continuation as a row of its own. --raw prints text instead of rows, with the name \
-         of the service if there are several. Rows keep only the colours of terminal sequences; --raw keeps \
-         the original text. `where` searches only the shown lines: `--tail all` shows all. At a terminal a \
-         note on standard error says that there may be more lines."
+         service, the daemon and the shell. With --follow new lines arrive as they are written, across \
+         restarts of the service and of the daemon; lines of a manager arrive within two seconds. An \
+         incomplete line is shown after a short silence, and its continuation is a row of its own. --raw \
+         prints text instead of rows, with the name of the service if there are several. Rows keep only \
+         colours of the terminal sequences; --raw keeps the original text. `where` searches only the shown \
+         lines; `--tail all` shows all lines. At a terminal a note on standard error reports that there may \
+         be more lines."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -27,10 +27,10 @@ impl PluginCommand for Managers {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The rows are the built-in managers, and the modules that services name by path. `commands` lists \
-         the exports of a module, separated by a comma and a space; `present`, `program` and `version` are \
-         the result of its `check`, and null without one; `services` is the number of services that use it; \
-         `message` describes a problem."
+        "The rows are the built-in managers, and the modules that services name by path. `commands` lists the \
+         exports of a module, separated by a comma and a space. `present`, `program` and `version` are the \
+         result of its `check`, and null without a `check`. `services` is the number of services with this \
+         manager. `message` describes a problem."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -31,10 +31,10 @@ impl PluginCommand for Plan {
     fn extra_description(&self) -> &'static str {
         "The command compares the definitions of the running services with the file; without a difference \
          there are no rows. `change` is `add` (new, or a new dependency of an active service), `remove` (no \
-         longer defined), `restart` (a changed key affects the process), `update` (continues with the new \
-         definition) or, with --all, `none`; `because` has the changed keys, `affects` the active dependents \
-         that would be restarted too, both separated by a comma and a space. `warning` is set if the apply \
-         would be refused: it says which requirement of a start is missing."
+         longer defined), `restart` (a changed key affects the process), `update` (the service continues with \
+         the new definition) or, with --all, `none`. `because` has the changed keys; `affects` has the active \
+         dependents that would be restarted too. Both are separated by a comma and a space. `warning` is set \
+         if the apply would be refused, and names the missing thing."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -45,15 +45,15 @@ impl PluginCommand for Projects {
 
     fn extra_description(&self) -> &'static str {
         "The rows are the projects with a daemon or with running services, and those whose services.toml no \
-         longer exists or may not exist. `file` is `present`, `gone`, or `unknown`, as on a disk \
-         that is not mounted, or with a state directory that cannot be read (`note` of --long). The \
-         rows can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, \
-         which then apply to these projects. --prune deletes the state, logs and events of projects without \
-         a file and without running services; the rows are the deleted projects. `daemon` is `running`, \
-         `hangs` (no answer within half a second) or `none`: then `up` counts the services under a shim and \
-         the running containers, and the next command in that project starts a daemon that adopts them; `up` \
-         is empty if a container engine did not answer within 0.3 seconds. Projects with their state in \
-         another XDG_STATE_HOME are not listed."
+         longer exists or may not exist. `file` is `present`, `gone` or `unknown`; it is `unknown` on a disk \
+         that is not mounted, and with a state directory that cannot be read (see `note` of --long). The rows \
+         can be piped into `service status`, `stop --all`, `logs`, `why`, `daemon stop` and others, which \
+         then apply to these projects. --prune deletes the state, logs and events of projects without a file \
+         and without running services, and returns the deleted projects. `daemon` is `running`, `hangs` (no \
+         answer within half a second) or `none`. Without a daemon `up` counts the services under a shim and \
+         the running containers, and is empty if a container engine did not answer within 0.3 seconds. The \
+         next command in such a project starts a daemon that adopts the services. Projects with their state \
+         in another XDG_STATE_HOME are not listed."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -27,10 +27,10 @@ impl PluginCommand for Restart {
     }
 
     fn extra_description(&self) -> &'static str {
-        "The restart is refused before anything is stopped if a program, a directory or a file that a start \
-         needs is missing. Rows follow as services become ready again. A failure is a row with `ok` false; \
-         it is an error only if all named services failed, or with --strict or --all. A completed one-shot \
-         runs again if it is named, or with `--all --oneshots`."
+        "If a program, a directory or a file that a start needs is missing, the restart is refused before any \
+         service is stopped. A row arrives when its service is ready again. A failed service has a row with \
+         `ok` false. The command fails only if all named services failed; with --strict or --all it fails if \
+         any service failed. A completed one-shot runs again if it is named, or with `--all --oneshots`."
     }
 
     fn search_terms(&self) -> Vec<&str> {

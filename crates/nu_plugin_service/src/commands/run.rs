@@ -89,12 +89,12 @@ impl PluginCommand for Run {
 
     fn extra_description(&self) -> &'static str {
         "The service has a log, a health check and restarts, like any other, and outlives this shell and a \
-         killed daemon. It is transient: after its end its state, exit code and log are available for five \
-         minutes (`forget_transient` in services.toml), then it is deleted; it does not survive a reboot. \
-         `service remove` deletes it at once; with --keep it stays. One string is split into words as in \
-         services.toml, nothing is expanded; words after `--` are used unchanged. The environment is the \
-         daemon's, with --env. Without a services.toml the command creates an empty one in \
-         $env.XDG_CONFIG_HOME/service-orchestrator."
+         killed daemon. The service is transient: after its end its state, exit code and log are available \
+         for five minutes (`forget_transient` in services.toml), and then it is deleted. It does not survive \
+         a reboot. `service remove` deletes the service at once; with --keep it stays. One string is split \
+         into words as in services.toml, and nothing is expanded; words after `--` are used unchanged. The \
+         environment is that of the daemon, with the variables of --env. Without a services.toml the command \
+         creates an empty one in $env.XDG_CONFIG_HOME/service-orchestrator."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -8,7 +8,7 @@ use service_nushell::error::invalid_call;
 
 /// The text of `help service` below the first line.
 const MANUAL: &str = "\
-A project is a directory with a services.toml, searched from the current directory upward (or --config, or
+A project is a directory with a services.toml, found from the current directory upward (or --config, or
 $env.SERVICES_CONFIG). `service init` writes one:
 
   [services.database]
@@ -20,31 +20,32 @@ $env.SERVICES_CONFIG). `service init` writes one:
   dependencies = [\"database\"]
 
 Every day
-  service start web-app        start it after its dependencies, each as soon as its own are ready
-  service status               state, health, uptime, memory of all services
-  service logs web-app         its last lines; --follow continues
-  service stop database        stop it after its dependents
-  service restart database     restart it and its running dependents
+  service start web-app        starts web-app after its dependencies
+  service status               shows state, health, uptime and memory of all services
+  service logs web-app         shows the output of web-app; --follow also shows new lines
+  service stop database        stops database after its dependents
+  service restart database     restarts database with its running dependents
 
-When there is a problem
-  service why web-app          the cause of its state, and the command that helps
-  service check                errors and warnings of services.toml
-  service events --since 1hr   recent events
-  service health               run every health check now
+After a failure
+  service why web-app          explains the state of web-app, and suggests a remedy
+  service check                shows errors and warnings of services.toml
+  service events --since 1hr   shows the events of the last hour
+  service health               runs every health check now
 
 In a script
-  service wait web-app --timeout 30sec     wait until it is ready, or cannot become ready
+  service wait web-app --timeout 30sec     waits until web-app is ready or has failed
   service status | where health == unhealthy | service restart
   try { service start web-app } catch {|e| if $e.details.code == service::start_failed { ... } }
 
 After a change of services.toml
-  service plan; service apply  show the changes; make them, and roll back on failure
+  service plan                 shows the changes
+  service apply                makes the changes, and rolls back on failure
 
-Names are arguments or piped input: strings, or rows with a `name`. An empty pipe does nothing. A failed row has its reason in
-`error`; if all named services failed, the command fails with a code: service::not_found, timeout, start_failed ...
+Names are arguments, or piped input: strings, or rows with a `name`. An empty pipe selects no service. A failed row has the reason
+in `error`. If every named service failed, the command fails with a code: service::not_found, timeout, start_failed ...
 
 The daemon of the project starts with the first command that needs it. Services outlive the daemon and the shell.
-The system's own program of this name is `^service`.";
+`^service` calls the system's own program of this name.";
 
 pub(super) struct Service {
     /// The names of the other commands.

@@ -32,9 +32,9 @@ impl PluginCommand for Start {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Rows follow as services become ready. A failure is a row with `ok` false; it is an error only if \
-         all named services failed, or with --strict or --all. The first command in a project starts its \
-         daemon."
+        "A row arrives when its service is ready. A failed service has a row with `ok` false. The command \
+         fails only if all named services failed; with --strict or --all it fails if any service failed. The \
+         first command in a project starts the daemon of the project."
     }
 
     fn search_terms(&self) -> Vec<&str> {

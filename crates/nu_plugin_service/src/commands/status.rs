@@ -32,14 +32,14 @@ impl PluginCommand for Status {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`status` is running, stopped, failed or unknown; `state` is more detailed: stopped, waiting, \
-         starting, ready, stopping, backoff, completed, failed or unknown (`service why` explains the \
-         cause). `health` is healthy, unhealthy, alive (runs without a health check), pending or none. \
-         `uptime` is in whole minutes from ten minutes on, in hours from a day on and in days from a week \
-         on; with --long it is exact. On a narrow terminal Nushell omits the last columns: `service status | \
-         reject status pid` makes room for them. Notes about the project itself (its file is missing or \
-         invalid, its directory was renamed) appear on standard error. With rows of `service projects` as \
-         input the services of these projects are shown, with a column `project`."
+        "`status` is running, stopped, failed or unknown. `state` is more detailed: stopped, waiting, \
+         starting, ready, stopping, backoff, completed, failed or unknown (`service why` explains the cause). \
+         `health` is healthy, unhealthy, alive (runs without a health check), pending or none. `uptime` is in \
+         whole minutes from ten minutes on, in hours from a day on and in days from a week on; with --long it \
+         is exact. On a narrow terminal Nushell omits the last columns: `service status | reject status pid` \
+         makes room for them. Notes about the project itself, for example that its file is invalid, appear on \
+         standard error. With rows of `service projects` as input the command shows the services of these \
+         projects, with a column `project`."
     }
 
     fn search_terms(&self) -> Vec<&str> {

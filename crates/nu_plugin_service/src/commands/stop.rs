@@ -29,9 +29,9 @@ impl PluginCommand for Stop {
     }
 
     fn extra_description(&self) -> &'static str {
-        "Rows follow as services end. A service is stopped when its whole process tree has ended. A failure \
-         is a row with `ok` false; it is an error only if all named services failed, or with --strict or \
-         --all."
+        "A row arrives when its service has stopped: when its whole process tree has ended. A failed stop has \
+         a row with `ok` false. The command fails only if all named services failed; with --strict or --all \
+         it fails if any service failed."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -55,14 +55,14 @@ impl PluginCommand for Wait {
     }
 
     fn description(&self) -> &'static str {
-        "Wait until services are ready, healthy, running, stopped or completed; starts nothing."
+        "Wait until services are ready, healthy, running, stopped or completed; starts no service."
     }
 
     fn extra_description(&self) -> &'static str {
         "The result is the rows of `service status`. The command fails at once with service::never if the \
          state can no longer be reached: the service or a dependency has failed, or its goal is down. It \
-         fails with service::timeout after --timeout. The closure gets a record of all services, or of the \
-         named ones: name to row of `service status --long`."
+         fails with service::timeout after --timeout. The closure gets a record with a row of `service status \
+         --long` for each service, or for each named service."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -36,8 +36,8 @@ impl PluginCommand for Why {
     }
 
     fn extra_description(&self) -> &'static str {
-        "`summary` is one sentence, `help` has the command that helps now, and is null without a problem. \
-         Columns that do not apply are null: waits_for, last_check, exit, port_holder, next_retry."
+        "`summary` is one sentence. `help` names the next step, and is null without a problem. Columns that \
+         do not apply are null: waits_for, last_check, exit, port_holder, next_retry."
     }
 
     fn search_terms(&self) -> Vec<&str> {
