@@ -30,7 +30,7 @@ export def added []: nothing -> list {
     } catch { [] }
 }
 
-# All services with their states; those in none of these states come first.
+# All services with their states; services in none of the states `without` come first.
 def complete-names [without: list<string>]: nothing -> list {
     try {
         let span = (metadata $without).span

@@ -13,7 +13,7 @@ export def all []: nothing -> list { complete-names [] }
 # All services; those that can be started come first.
 export def idle []: nothing -> list { complete-names [waiting starting ready stopping backoff] }
 
-# All services with their states; those in none of these states come first.
+# All services with their states; services in none of the states `without` come first.
 def complete-names [without: list<string>]: nothing -> list {
     let status = query-daemon | default { read-file }
     let applicable = $status | where state not-in $without

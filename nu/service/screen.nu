@@ -2,7 +2,7 @@
 #
 # During a wait ctrl-c arrives as a key. During the drawing ctrl-c raises an error, which `main` catches.
 
-# Enters the alternate screen, without a cursor and without line wrap; and the reverse.
+# ENTER selects the alternate screen, without cursor and without line wrap; LEAVE restores the terminal.
 const ENTER = "\e[?1049h\e[?25l\e[?7l"
 const LEAVE = "\e[?7h\e[?25h\e[?1049l"
 

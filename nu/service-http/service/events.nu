@@ -19,7 +19,7 @@ export def "service events" [
     --config (-c): path # the services.toml to use
     --follow (-f) # show new events as they happen, until ctrl-c
     --since (-s): any # events since then: a duration before now, a datetime, or the number of the last known event
-    --tail (-n): int # the last N of them
+    --tail (-n): int # only the last N events
     --long (-l) # all columns: also cause, run, exit and awaited dependency
     --by (-b): string # events by cause: user, hook, token, policy, program or daemon, or words such as a name
 ]: any -> table {

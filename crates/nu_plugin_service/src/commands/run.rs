@@ -47,7 +47,7 @@ impl PluginCommand for Run {
             .rest(
                 "command",
                 SyntaxShape::OneOf(vec![SyntaxShape::String, SyntaxShape::Boolean]),
-                "A command line as one string, or after `--` word by word",
+                "A command line as one string, or as words after `--`",
             )
             .named(
                 "name",
@@ -131,7 +131,7 @@ impl PluginCommand for Run {
         let words = words(call)?;
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
             return Err(invalid_call("no_command", "missing command line", "run what?", call.head)
-                .with_help("give a command line as one string, or after `--` word by word"));
+                .with_help("give a command line as one string, or as words after `--`"));
         };
         let command = Span::new(first.span.start, last.span.end);
         let timeout = run_action::timeout(call)?;
