@@ -22,7 +22,7 @@ const MAX_ODD_ANSWERS: u32 = 20;
 pub(crate) enum Delivered {
     /// An event.
     Event(Box<Event>),
-    /// A message without an event. It is sent when the request is accepted, and later to check that the call still
+    /// A message without an event, which is sent when the request is accepted, and later to check that the call still
     /// waits.
     Heartbeat,
     /// The stream cannot continue.
@@ -47,7 +47,7 @@ enum Receiver {
 }
 
 impl EventStream {
-    /// Requests the events of these services, or of all; without `since`, only new ones.
+    /// Requests the events of these services, or of all services; without `since`, only new events.
     pub(crate) fn new(
         session: Session,
         names: Vec<String>,

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The time limit for a response, unless a command waits on purpose.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The daemon enforces the time limit of an action or a wait. Its response may arrive later by this time.
+/// The daemon enforces the time limit of an action or a wait. The daemon's response may arrive this much later.
 pub(crate) const RESPONSE_GRACE: Duration = Duration::from_secs(10);
 
 /// The state of one call.

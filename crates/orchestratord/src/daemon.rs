@@ -204,7 +204,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     Ok(Start::Running(Running { api, listener, lock }))
 }
 
-/// Creates the directory of the socket. It also has the fallback files of states and records that cannot be written
+/// Creates the directory of the socket, which also has the fallback files of states and records that cannot be written
 /// elsewhere.
 fn check_socket_directory(socket: &Path) -> Result<(), Problem> {
     let directory = socket.parent().unwrap_or(Path::new("/"));
@@ -291,7 +291,7 @@ async fn stop_other(project: &Project) {
                 tokio::time::sleep(HANDOVER_POLL_INTERVAL).await;
             }
         }
-        Ok(Err(error)) => tracing::warn!(%error, "cannot ask the other daemon of the project to end"),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot request the end of the other daemon of the project"),
         Err(_) => tracing::warn!("the other daemon of the project does not answer"),
     }
 }
@@ -300,7 +300,7 @@ async fn stop_other(project: &Project) {
 fn request_rebind(pid: Option<i32>) -> io::Result<()> {
     let pid =
         pid.ok_or_else(|| io::Error::other("another daemon serves the project, with an unknown pid"))?;
-    tracing::warn!(pid, "a daemon runs and does not answer; asking it to listen again");
+    tracing::warn!(pid, "a daemon runs and does not respond; requesting that it listens again");
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)?)
 }
 
@@ -384,7 +384,7 @@ async fn serve(
     Ok(())
 }
 
-/// Stops the services in order before the session ends. They start again with the next session.
+/// Stops the services in order before the session ends. The next session starts these services again.
 async fn stop_for_session_end(api: &ApiState) {
     tracing::info!("the session ends; stopping the services");
     systemd::save_services_to_resume(api);

@@ -46,7 +46,7 @@ pub(crate) struct RowSelection {
     pub names: Vec<String>,
     /// The number or the time after which rows are selected.
     pub since: Option<String>,
-    /// The maximum number of events: the first ones with `since`, else the last ones.
+    /// The maximum number of events: the first events with `since`, else the last events.
     pub limit: Option<usize>,
     /// Events caused by an actor of this kind, or with this text.
     pub by: Option<String>,
@@ -81,8 +81,8 @@ pub(crate) fn starts(project: &Project, asked: &RowSelection) -> Result<Vec<Star
     journal::starts(&project.state_dir, &asked.event_query(project)?)
 }
 
-/// The graph of these services with all their dependencies, or of all services. It has the states that are known
-/// without a daemon.
+/// The graph of these services with all their dependencies, or of all services, with the states that are known without
+/// a daemon.
 pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Node>, Problem> {
     let plan = plan(project)?;
     let ids = resolve(&plan, names)?;

@@ -18,7 +18,7 @@ pub struct DaemonHealth {
     pub warnings: Vec<String>,
     /// How long the daemon has been running.
     pub uptime_ms: f64,
-    /// The number of services by state. It has no influence on `status`.
+    /// The number of services by state, which has no influence on `status`.
     pub services: Services,
 }
 

@@ -27,7 +27,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// No service of this file can be started, or this one cannot.
+    /// No service of this file can be started, or this service cannot.
     Error,
     /// The file is valid, but a value does not work on this machine or has an unexpected meaning.
     Warning,

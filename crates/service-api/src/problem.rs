@@ -93,7 +93,7 @@ pub enum Code {
     Timeout,
     /// The awaited state cannot be reached without another request.
     Never,
-    /// A later request for the opposite replaced this one.
+    /// A later request for the opposite replaced this request.
     Cancelled,
     /// The name is already used.
     NameTaken,

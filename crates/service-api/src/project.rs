@@ -145,8 +145,8 @@ impl Project {
         Ok(Self { config, state_dir, socket, trusted_hash: None })
     }
 
-    /// The file with the running daemon's [`StartupMessage::Ready`]. It names the socket, whose path may depend on the
-    /// daemon's environment.
+    /// The file with the running daemon's [`StartupMessage::Ready`]. The file names the socket, whose path may depend
+    /// on the daemon's environment.
     pub fn record(&self) -> PathBuf {
         self.state_dir.join(RECORD)
     }
@@ -156,8 +156,8 @@ impl Project {
         self.state_dir.join(NOTE)
     }
 
-    /// The file that marks the services of a login or a boot as started. It is beside the socket, in a directory that
-    /// is deleted with the session.
+    /// The file that marks the services of a login or a boot as started. The file is beside the socket, in a directory
+    /// that is deleted with the session.
     pub fn session_mark(&self) -> PathBuf {
         self.socket.with_extension("session")
     }

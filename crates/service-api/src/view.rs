@@ -342,7 +342,7 @@ pub struct Daemon {
     /// The TCP address as a URL, or the error; `null` without `listen`.
     #[serde(default)]
     pub listen: Option<String>,
-    /// Number of live tokio tasks. It grows with services and running requests, but not with time.
+    /// Number of live tokio tasks, which grows with services and running requests, but not with time.
     #[serde(default)]
     pub tasks: usize,
     /// Number of open descriptors.

@@ -31,7 +31,7 @@ const UNIX_CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 pub struct Clients(Mutex<HashMap<DaemonAddress, Client>>);
 
 impl Clients {
-    /// The client for this socket. It is not connected yet.
+    /// The client for this socket, without connecting.
     ///
     /// # Errors
     /// The errors of [`Clients::for_address`].
@@ -39,7 +39,7 @@ impl Clients {
         self.for_address(&DaemonAddress::local(socket))
     }
 
-    /// The client for this address. It is not connected yet.
+    /// The client for this address, without connecting.
     ///
     /// # Errors
     /// [`Code::BadRequest`] if the URL or the `ca_file` cannot be used.

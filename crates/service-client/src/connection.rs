@@ -129,8 +129,8 @@ impl Write for Connection {
     }
 }
 
-/// The TLS configuration. It trusts only the authority in `ca_file`; without a file, the authorities that the machine
-/// trusts.
+/// The TLS configuration, which trusts only the authority in `ca_file`; without a file, the authorities that the
+/// machine trusts.
 ///
 /// # Errors
 /// [`Code::BadRequest`] if the `ca_file` cannot be read or has no certificate.

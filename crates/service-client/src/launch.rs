@@ -68,7 +68,7 @@ pub fn connect(project: &Project, clients: &Clients) -> Result<Client, Problem> 
     check_version(running(project, clients)?)
 }
 
-/// The daemon at this address, if its version matches. It is never started, because it runs on another machine.
+/// The daemon at this address, if its version matches. The daemon is never started, because it runs on another machine.
 ///
 /// # Errors
 /// The errors of [`connect`].

@@ -1,4 +1,5 @@
-//! [`NdjsonStream`]: a response of one JSON object per line. It may be endless, and another thread can shut it down.
+//! [`NdjsonStream`]: a response of one JSON object per line. The response may be endless, and another thread can shut
+//! the stream down.
 //!
 //! The blocking client of reqwest cannot be interrupted while it reads, so this is a separate client. The daemon
 //! responds in chunks; the last chunk distinguishes a complete response from an interrupted one.

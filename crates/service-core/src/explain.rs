@@ -138,8 +138,8 @@ pub fn explain(name: &str, snapshot: &Snapshot, context: &ExplainContext<'_>) ->
     }
 }
 
-/// The interpreter of a service. It matters for Python, whose output stays in a buffer unless the definition prevents
-/// this.
+/// The interpreter of a service. The interpreter matters for Python, whose output stays in a buffer unless the
+/// definition prevents this.
 fn runtime(service: &Service) -> Runtime {
     let command = &service.start_command;
     let is_python = |word: &str| {

@@ -163,7 +163,7 @@ impl Fleet {
         let is_left = machine.state().is_alive();
         match found {
             Discovered::Exited { run: ended, event } if ended == run => self.step(id, event, now),
-            // The record of an earlier run does not have the exit of this one.
+            // The record of an earlier run does not have the exit status of this run.
             Discovered::Exited { .. } | Discovered::Absent if is_left => {
                 self.step(id, Event::TreeExited(Exit::Unknown), now);
             }

@@ -1,10 +1,10 @@
 //! [`Acceptance`]: the definitions of a `services.toml` whose commands a status query may run.
 //!
 //! The status of an inactive service is queried from its manager, which runs commands of the file. The file may be
-//! untrusted, as in a cloned repository. A query therefore runs none of its commands until the user has run `start`,
-//! `restart`, `apply` or `run` in the project, or `service trust`. Acceptance is recorded for each service, as a hash
-//! of everything that its query runs, so a change (by `git pull`) has to be accepted again. The query of a running
-//! service uses the definition of its start, which needs no acceptance.
+//! untrusted, as in a cloned repository. A query therefore runs none of the file's commands until the user has run
+//! `start`, `restart`, `apply` or `run` in the project, or `service trust`. Acceptance is recorded for each service, as
+//! a hash of everything that its query runs, so a change (by `git pull`) has to be accepted again. The query of a
+//! running service uses the definition of its start, which needs no acceptance.
 
 use crate::blocking::run_on_files;
 use crate::disk::{self, Disk};
@@ -27,7 +27,7 @@ pub fn not_asked(cannot: &str) -> Problem {
     Problem::new(Code::UntrustedFile, format!("{cannot}: {NOT_ASKED}"))
         .help("read services.toml, and run `service trust`; or start the services you need")
 }
-/// The maximum number of recorded hashes. Above it, all hashes except those of the present content are dropped.
+/// The maximum number of recorded hashes. Above it, all hashes except the present content's are dropped.
 const MAX_MARKS: usize = 8192;
 /// The number of digits of a recorded hash.
 const DIGITS: usize = 32;

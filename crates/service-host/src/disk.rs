@@ -115,7 +115,8 @@ impl Disk {
     /// reported as damage.
     ///
     /// # Errors
-    /// The file cannot be read. It stays in place, because the cause may be temporary, such as a lack of descriptors.
+    /// The file cannot be read. The file stays in place, because the cause may be temporary, such as a lack of
+    /// descriptors.
     pub fn read<T>(&self, path: &Path, parse: impl Fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
         let (found, error) = newest(path, &parse)?;
         let Some(error) = error else {

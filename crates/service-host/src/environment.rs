@@ -1,8 +1,8 @@
 //! The environment of a service: inherited variables, then env files, then `env`.
 //!
-//! A service inherits the whole environment of the daemon, which is that of the user's shell. With another user or
-//! `env_clear` it inherits only variables that identify no user and those in `pass_env`, and gets the login variables
-//! of its own user.
+//! A service inherits the whole environment of the daemon, which is the environment of the user's shell. With another
+//! user or with `env_clear`, it inherits only variables that identify no user and variables in `pass_env`, and gets the
+//! login variables of its own user.
 
 use crate::env_file::{self, Variable};
 use nix::unistd::{Uid, User, geteuid};
@@ -15,7 +15,7 @@ use std::path::Path;
 pub const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
 /// The variables that only the daemon sets, for each run and each call.
 pub const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "NOTIFY_SOCKET"];
-/// Variables that every program needs and that identify no user, in addition to those that begin with `LC_`.
+/// Variables that every program needs and that identify no user, in addition to variables that begin with `LC_`.
 const COMMON_VARIABLES: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
 /// Variables that identify a user.
 const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];

@@ -25,8 +25,8 @@ impl From<String> for CheckText {
 /// The maximum length of a displayed message, and of a program's output.
 pub const MAX_MESSAGE_CHARS: usize = 400;
 const MAX_OUTPUT_CHARS: usize = 200;
-/// The length of the text that is searched for secrets. It exceeds the displayed length, because a truncated secret is
-/// not recognized.
+/// The length of the text that is searched for secrets. This length exceeds the displayed one, because a truncated
+/// secret is not recognized.
 const MAX_REDACTED_CHARS: usize = 4 * MAX_MESSAGE_CHARS;
 
 impl CheckText {

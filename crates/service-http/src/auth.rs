@@ -46,7 +46,7 @@ impl Default for ExpensiveRequests {
     }
 }
 
-/// A permit of an expensive request. It is held until the work is done, even if the client disconnects.
+/// A permit of an expensive request, which is held until the work is done, even if the client disconnects.
 #[derive(Debug, Clone)]
 pub(super) struct ExpensivePermit {
     _held: Arc<OwnedSemaphorePermit>,

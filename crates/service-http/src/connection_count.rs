@@ -25,7 +25,7 @@ impl ConnectionCount {
         is_empty.then(|| Moment::from_nanos(self.closed_at.load(Ordering::Relaxed)))
     }
 
-    /// Waits until a connection is closed. Returns at once if one was closed since the last call.
+    /// Waits until a connection is closed. Returns at once if a connection was closed since the last call.
     pub async fn closed(&self) {
         self.closed.notified().await;
     }

@@ -1,5 +1,5 @@
-//! [`Definitions`]: the definitions of a running daemon. They are its `services.toml`, which is loaded again after a
-//! change, and the added services.
+//! [`Definitions`]: the definitions of a running daemon. The sources are its `services.toml`, which is loaded again
+//! after a change, and the added services.
 
 use service_api::{Code, Problem};
 use service_config::load::{self, Addition, Additions};
@@ -186,7 +186,7 @@ impl Definitions {
         }
     }
 
-    /// Removes those of these added services that are inactive, and returns their names.
+    /// Removes the inactive services among these added services, and returns their names.
     pub(super) async fn remove(
         &self,
         orchestrator: &ServiceOrchestrator,

@@ -297,7 +297,7 @@ fn matching<'r>(recorded: &'r EventRecord, query: &EventQuery, last: u64) -> Opt
 
 type Received = Result<LiveMessage, RecvError>;
 
-/// A receiver as a stream. It yields `Err` if the receiver lags, and ends with the daemon.
+/// A receiver as a stream, which yields `Err` if the receiver lags, and ends with the daemon.
 struct Live {
     next: Pin<Box<dyn Future<Output = (Received, Receiver<LiveMessage>)> + Send>>,
 }

@@ -33,8 +33,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const SHORT_SEARCH_BYTES: usize = 512 * 1024;
 /// The maximum number of chunks that are read at the same time, because a read uses CPU time.
 const MAX_READ_COUNT: usize = 2;
-/// The maximum number of long searches at the same time. They have their own permits, so that a reader of the last few lines does
-/// not wait for them.
+/// The maximum number of long searches at the same time. Long searches have their own permits, so that a reader of the
+/// last few lines does not wait for a long search.
 const MAX_LONG_SEARCH_COUNT: usize = 1;
 /// The maximum number of logs that are open at the same time, counted separately for followers and for other readers.
 /// Each log has open files and lines in memory.

@@ -63,7 +63,7 @@ fn user_name(uid: u32, own: Option<String>) -> String {
     name.unwrap_or_else(|| uid.to_string())
 }
 
-/// The name of the daemon's user. It is looked up only once, because the C library may wait for a server.
+/// The name of the daemon's user. The name is looked up only once, because the C library may wait for a server.
 async fn own_name() -> Option<String> {
     static OWN: OnceLock<Lookup> = OnceLock::new();
     let look_up = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);

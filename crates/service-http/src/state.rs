@@ -91,7 +91,7 @@ impl ApiState {
         self.definitions.refresh(&self.orchestrator).await
     }
 
-    /// Removes those of these added services that are inactive, with their logs, and returns their names.
+    /// Removes the inactive services among these added services, with their logs, and returns their names.
     pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {

@@ -98,7 +98,7 @@ impl Managers {
                 Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
             }
         }
-        // A stop and a start follow instead. They have the same result, and report the error.
+        // A stop and a start follow instead. Together they have the same result, and they report the error.
         self.stop(settings, service, run).await;
     }
 

@@ -1,5 +1,5 @@
-//! [`LogFile`]: lines of a service's log, as a manager returned them. They are in an unnamed file, so that only one
-//! line at a time is in memory, whatever the size of the log and the speed of its reader.
+//! [`LogFile`]: lines of a service's log, as a manager returned them. The lines are in an unnamed file, so that only
+//! one line at a time is in memory, whatever the size of the log and the speed of its reader.
 
 use super::author::Author;
 use super::error::ManagerError;
@@ -40,7 +40,7 @@ impl LogReads {
 const BATCH_LINES: usize = 256;
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// The word after a call's id that begins the lines. They end at the next occurrence of the id.
+/// The word that follows a call's id before the lines. The next occurrence of the id ends the lines.
 const LINES: &str = "lines";
 
 /// The output of a call, from its first byte.

@@ -133,7 +133,7 @@ pub enum FollowStep {
     End,
 }
 
-/// Decides the next step of a follower. It may read files, on another thread.
+/// Decides the next step of a follower, and may read files for this, on another thread.
 pub type NextStep = Arc<dyn Fn(Name) -> Pin<Box<dyn Future<Output = FollowStep> + Send>> + Send + Sync>;
 
 impl News {

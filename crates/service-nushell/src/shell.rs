@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Variables that describe the shell itself. They are not passed on.
+/// Variables that describe the shell itself and that programs do not receive.
 const SHELL_VARIABLES: [&str; 3] = ["PWD", "OLDPWD", "SERVICE_CALLER"];
 /// The variable with Nushell's conversions of variables to text.
 const CONVERSIONS: &str = "ENV_CONVERSIONS";

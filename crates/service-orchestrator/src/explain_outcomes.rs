@@ -1,8 +1,8 @@
 //! Adds explanations to the rows of services that did not reach the requested state: the remedy, and the last log
 //! lines.
 //!
-//! The engine itself must not wait for a disk, so it reads neither logs nor ports. Its rows are therefore completed
-//! here.
+//! The engine itself must not wait for a disk, so it reads neither logs nor ports. The engine's rows are therefore
+//! completed here.
 
 use crate::explain::{self, Explanation, Lines};
 use crate::handle::ServiceOrchestrator;

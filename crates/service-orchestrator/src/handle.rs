@@ -179,7 +179,8 @@ impl ServiceOrchestrator {
         self.call(|reply| EngineCommand::Replan { plan, by, reply }).await
     }
 
-    /// Adds and replaces these definitions, and removes those of inactive services. Returns the removed names.
+    /// Adds and replaces the definitions `added`, and removes the inactive services in `removed`. Returns the removed
+    /// names.
     ///
     /// # Errors
     /// [`Code::BadDefinition`] if the resulting plan is invalid; nothing is changed then.
@@ -206,7 +207,7 @@ impl ServiceOrchestrator {
         let _ = self.commands.send(EngineCommand::Accepted);
     }
 
-    /// Ends the orchestrator. Services continue. Its state is on disk when this returns.
+    /// Ends the orchestrator. Services continue. The orchestrator's state is on disk when this returns.
     pub async fn shutdown(&self) {
         let _ = self.call(|reply| EngineCommand::Finish { reply }).await;
         self.drivers.shims.zygote().end().await;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Checks the endpoints of services. Cheap to clone: clones share running name lookups and the machine's certificates.
-/// They never share a connection.
+/// Checks never share a connection.
 #[derive(Debug, Clone)]
 pub struct Prober {
     paths: Arc<Paths>,

@@ -15,13 +15,13 @@ pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Res
     let query = query(name)?;
     let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
     let port: u16 = port.parse().map_err(|_| format!("{server} has no port"))?;
-    let bytes = query.to_vec().map_err(|error| format!("cannot ask for {name}: {error}"))?;
+    let bytes = query.to_vec().map_err(|error| format!("cannot build a query for {name}: {error}"))?;
     let mut last = format!("{host} has no address");
     for address in names.addresses(host).await? {
         let server = SocketAddr::new(address, port);
         match exchange(server, &bytes, query.metadata.id).await {
             Ok(answer) => return read(&answer, server, name),
-            Err(error) => last = format!("cannot ask {server} for {name}: {}", describe_io_error(&error)),
+            Err(error) => last = format!("cannot query {server} for {name}: {}", describe_io_error(&error)),
         }
     }
     Err(last)

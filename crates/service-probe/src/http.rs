@@ -233,7 +233,7 @@ fn describe(error: &hyper::Error, shown: &str) -> String {
         Some(cause) => {
             format!("{shown} closed the connection before it answered: {}", describe_io_error(cause))
         }
-        None => format!("cannot ask {shown}: {error}"),
+        None => format!("cannot get a response from {shown}: {error}"),
     }
 }
 

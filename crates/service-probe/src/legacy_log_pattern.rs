@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The maximum number of examined lines of a run.
 const MAX_LINES: usize = 1_000_000;
-/// The number of bytes read at once.
+/// The maximum number of bytes in one read.
 const MAX_READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Returns `true` once a line of the run that was launched at this moment matches; `false` without a pattern.

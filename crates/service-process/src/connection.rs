@@ -40,7 +40,7 @@ impl ShimConnection {
         Self { stream, unread: Vec::new() }
     }
 
-    /// The first record, which the shim sends after each connect. It remains in the buffer.
+    /// The first record, which the shim sends after each connect. The record remains in the buffer.
     pub(super) async fn record(&mut self) -> io::Result<RunRecord> {
         let line = async {
             loop {

@@ -1,7 +1,7 @@
 //! The launch of a run, up to the first report of its shim.
 //!
 //! A sent launch may be lost: with a zygote that is killed before it has forked, or with a shim that is killed before
-//! it has begun. It may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these has
+//! it has begun. A launch may also be late: in a queue, or in a frozen shim. The daemon cannot see which of these has
 //! happened. The shim [claims](service_shim::shared_buffer) the launch before it creates a process, and the daemon
 //! withdraws the launch before it acts otherwise:
 //!
@@ -123,7 +123,7 @@ enum Unsent {
 
 /// The fate of a sent launch.
 enum Fate {
-    /// The launch never began. It is repeated.
+    /// The launch never began, and is repeated.
     Lost,
     /// A stop withdrew the launch.
     Withdrawn,

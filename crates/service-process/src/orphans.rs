@@ -1,4 +1,4 @@
-//! Kills the remaining processes of a dead shim. The kernel kills the service's own process with its shim. Its
+//! Kills the remaining processes of a dead shim. The kernel kills the service's own process with its shim. The
 //! descendants are found by their session, or by the mark in the environment of every process of a run.
 
 use nix::sys::signal::{Signal, kill};

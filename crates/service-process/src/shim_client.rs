@@ -117,7 +117,7 @@ impl ShimHandle {
     }
 
     fn order(&self, order: ShimRequest) {
-        // When many services are stopped at once, a direct write reaches all of them before the first one has ended.
+        // When many services are stopped together, a direct write reaches all of them before the first one has ended.
         if self.direct.get().is_none_or(|shim| try_send((*shim).as_ref(), order).is_err()) {
             let _ = self.requests.send(FollowerRequest::ShimRequest(order));
         }

@@ -4,8 +4,8 @@
 //! While services wait for dependencies, idle shims are forked ahead of their launch, because forking takes longer than
 //! launching. An idle shim ends when its connection is closed, by this module or with the daemon.
 //!
-//! A task waits for the end of each zygote. Its idle shims are then dropped, and every launch that was sent to it is
-//! notified ([`Lifeline::ended`]), because a socket does not report the death of its reader.
+//! A task waits for the end of each zygote. The zygote's idle shims are then dropped, and every launch that was sent to
+//! the zygote is notified ([`Lifeline::ended`]), because a socket does not report the death of its reader.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -185,7 +185,7 @@ impl Zygote {
     }
 
     /// Continues a zygote that was stopped with `SIGSTOP`, and its shims without a service. Thousands of launches may
-    /// call this at once.
+    /// call this concurrently.
     pub fn continue_frozen(&self) {
         let now = clock::now().as_nanos();
         let last = self.last_continue.load(Ordering::Relaxed);
@@ -202,8 +202,8 @@ impl Zygote {
         }
     }
 
-    /// Closes the connections of the zygote and of idle shims. They end, frozen or not, unless they supervise a
-    /// service.
+    /// Closes the connections of the zygote and of idle shims. These processes exit, frozen or not, unless a shim
+    /// supervises a service.
     pub async fn end(&self) {
         self.idle_target.store(0, Ordering::Relaxed);
         self.last_continue.store(0, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Finds the first directory of a path that a user may not enter. It is the reason why a program cannot be reached.
+//! Finds the first directory of a path that a user may not enter: the reason why a program cannot be reached.
 
 use crate::protocol::Identity;
 use nix::unistd::{AccessFlags, access};

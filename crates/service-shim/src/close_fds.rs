@@ -1,4 +1,4 @@
-//! Closes inherited descriptors: those that the parent of this program left open, and those that a fork copies.
+//! Closes inherited descriptors, which the parent of this program left open or a fork has copied.
 
 use nix::libc::{SYS_close_range, c_uint, syscall};
 use std::os::fd::RawFd;

@@ -1,4 +1,4 @@
-//! [`Control`]: the connections of the shim, above all that of the daemon. Peers receive the record and send requests.
+//! [`Control`]: the connections of the shim, above all the daemon's. Peers receive the record and send requests.
 //!
 //! No peer can block the service: a peer that does not read, or that sends no valid request, is disconnected.
 
@@ -107,7 +107,8 @@ impl Control {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // No descriptor is free, for example. The pending connection would wake the loop again at once.
+                // For example, no descriptor is free. Without a pause, the pending connection would wake the loop again
+                // immediately.
                 Err(_) => return self.paused_until = Some(Instant::now() + LISTEN_RETRY_DELAY),
             }
         }

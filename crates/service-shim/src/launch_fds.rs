@@ -77,8 +77,8 @@ impl LaunchFds {
             match receive(socket, &mut [0])? {
                 (0, _) => return Ok(None),
                 (_, fds) => {
-                    // Fewer descriptors arrive if this process has too few free ones. They are closed, which hangs up
-                    // on the daemon.
+                    // Fewer descriptors arrive if this process has too few free ones. The received descriptors are
+                    // closed, which hangs up on the daemon.
                     if let Ok(fds) = <[OwnedFd; COUNT]>::try_from(fds) {
                         let [control, out_read, out_write, err_read, err_write, shared_buffer] = fds;
                         let stdout = Pipe { read: out_read, write: out_write };

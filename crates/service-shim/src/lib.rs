@@ -1,9 +1,9 @@
 //! The protocol between the daemon and the shim of one service, and the files that both use.
 //!
-//! A shim supervises one run of one service. It is the parent of the service's process and the subreaper of the process
-//! tree below it. It writes the log and leaves the exit status on disk. It makes no decisions. A shim reports the state
-//! of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore receives the same
-//! information as one that never stopped. The program is in `main.rs`; this library holds the code of both sides.
+//! A shim supervises one run of one service. The shim is the parent of the service's process and the subreaper of the
+//! process tree below it. It writes the log and the exit status to disk, and makes no decisions. A shim reports the
+//! state of its run as one [`RunRecord`], over each connection and in a file. A restarted daemon therefore receives the
+//! same information as one that never stopped. The program is in `main.rs`; this library holds the code of both sides.
 
 pub mod access;
 pub mod close_fds;

@@ -22,8 +22,8 @@ const MAX_FINAL_READS: usize = 64;
 /// The descriptors of the output between a service and its log.
 #[derive(Debug)]
 pub struct OrphanedOutput {
-    /// The memory of the shim's [`SharedBuffer`]. Its [counter](crate::shared_buffer::bytes_written) can be read while
-    /// the shim runs.
+    /// The memory of the shim's [`SharedBuffer`]. The [counter](crate::shared_buffer::bytes_written) in it can be read
+    /// while the shim runs.
     pub shared_buffer: Arc<fs::File>,
     /// The reading ends of the streams that have not ended.
     pub outputs: [Option<OwnedFd>; 2],

@@ -99,7 +99,8 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// Nanoseconds of `CLOCK_BOOTTIME`, the clock of every [`Phase`](crate::Phase). It includes the time in suspend.
+/// Nanoseconds of `CLOCK_BOOTTIME`, the clock of every [`Phase`](crate::Phase). This clock includes the time in
+/// suspend.
 ///
 /// # Panics
 /// Never on a Linux that Rust supports.

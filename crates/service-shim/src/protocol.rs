@@ -55,7 +55,7 @@ pub struct Launch {
     pub log: LogLimits,
     /// Whether the service gets a `NOTIFY_SOCKET` and is ready with `READY=1` (the `sd_notify` protocol).
     pub notify: bool,
-    /// The regular expression of a line that counts as `READY=1`. It is matched against the visible text.
+    /// The regular expression of a line that counts as `READY=1`, matched against the visible text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_log: Option<String>,
     /// Whether `env` is the whole environment, without the daemon's variables.

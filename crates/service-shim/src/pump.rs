@@ -51,7 +51,7 @@ impl Pump {
     /// A pump for this pipe.
     pub fn new(pipe: OwnedFd, stream: Stream) -> nix::Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // A descriptor without a pipe size is not a pipe. It is treated as the smallest pipe.
+        // A descriptor without a pipe size is not a pipe, and is treated like the smallest pipe.
         let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ).map_or(0, i32::unsigned_abs) as usize;
         Ok(Self { pipe, stream, capacity, last_read: None, paused_until: None, partial_deadlines: None })
     }

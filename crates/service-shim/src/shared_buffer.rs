@@ -1,4 +1,4 @@
-//! [`SharedBuffer`]: the memory that holds output between its pipe and its log. It outlives the shim.
+//! [`SharedBuffer`]: the memory that holds output between its pipe and its log. The memory outlives the shim.
 //!
 //! Output that was read from a pipe exists nowhere else, and a shim can be killed at any instruction. A shim therefore
 //! reads into memory of which the daemon holds a descriptor (`memfd_create(2)`), and writes a checkpoint there before
@@ -76,7 +76,7 @@ pub enum Step {
     Over,
 }
 
-/// The state of the shared buffer. Its fields are plain numbers, because another process may read it.
+/// The state of the shared buffer. The fields are plain numbers, because another process may read them.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 struct Checkpoint {

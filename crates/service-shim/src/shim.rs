@@ -28,8 +28,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The signals that are read from a descriptor. They are blocked and not ignored, because a service would inherit an
-/// ignored signal.
+/// The signals that are read from a descriptor. The signals are blocked and not ignored, because a service would
+/// inherit an ignored signal.
 const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
 
 /// The shortest time slice of the scheduler, in nanoseconds.

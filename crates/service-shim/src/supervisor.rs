@@ -20,8 +20,8 @@ use streams::{Streams, Used};
 
 /// The delay before a failed write of the record is retried, and the interval at which dropped lines are reported.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The delay before a process tree that is being killed is signalled again. It doubles from the first to the second
-/// value while no process exits.
+/// The delay before a process tree that is being killed is signalled again. The delay doubles from the first to the
+/// second value while no process exits.
 const KILL_RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 /// The delay between a signal to the children and the same signal to the rest of the tree. Most trees have no rest, and
 /// searching for one takes longer than the signal.
@@ -333,7 +333,7 @@ impl Supervisor {
     }
 
     fn reap(&mut self) {
-        // When many services are stopped at once, the other shims pass on their signals first.
+        // When many services are stopped together, the other shims pass on their signals first.
         std::thread::yield_now();
         if let Some(kill_retry) = &mut self.kill_retry {
             *kill_retry = KillRetry { at: Instant::now(), pause: KILL_RETRY_DELAYS[0] };

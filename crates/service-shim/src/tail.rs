@@ -17,8 +17,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// The size of a read.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
-/// The size of the first read for a line. It is small because returned lines use many times as much memory while they
-/// wait for their reader.
+/// The size of the first read for a line. This size is small, because returned lines use many times as much memory
+/// while they wait for their reader.
 pub(crate) const FIRST_READ_BYTES: usize = 4 * 1024;
 /// The limit of a record. A longer line was not written by a shim.
 const MAX_RECORD_BYTES: usize = MAX_PART_BYTES + 64;
@@ -232,8 +232,8 @@ fn backwards(
 
 /// Finds the first record that is needed, among records in order from the newest to the oldest.
 ///
-/// The offset and the time of a line are those of its last record. Once there are enough lines, the search continues
-/// only until it has found the beginning of each stream's unfinished line.
+/// The offset and the time of a line are the offset and the time of its last record. Once there are enough lines, the
+/// search continues only until it has found the beginning of each stream's unfinished line.
 pub(crate) struct TailSearch {
     max_lines: usize,
     since: Option<Timestamp>,

@@ -2,8 +2,8 @@
 //!
 //! If a shim is killed, its processes are reparented to the nearest subreaper, the zygote. Any child of the zygote that
 //! is not a shim is such a process, whatever its session or environment, and is killed. The zygote therefore exits
-//! after its last shim, also when its daemon has exited. It flushes the output that a killed shim had not written, so
-//! that no output is lost while no daemon runs.
+//! after its last shim, also when its daemon has exited. The zygote flushes the output that a killed shim had not
+//! written, so that no output is lost while no daemon runs.
 
 use crate::process_tree::{self, Reaped};
 use crate::shim;
@@ -108,7 +108,7 @@ impl Zygote {
         [ready(fds.get(1)), ready(fds.first())]
     }
 
-    /// Kills the waiting shims, to which no daemon will send a launch. They exit by themselves unless they are frozen.
+    /// Kills the waiting shims, to which no daemon will send a launch. Unless frozen, such a shim also exits by itself.
     fn kill_unclaimed(&self) {
         for (pid, orphaned_output) in &self.shims {
             if orphaned_output

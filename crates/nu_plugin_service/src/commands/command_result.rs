@@ -69,7 +69,7 @@ impl CommandResult {
         ))
     }
 
-    /// The error after the last row, with a label at each failed name. It also contains the problems of failed
+    /// The error after the last row, with a label at each failed name. The error also contains the problems of failed
     /// dependencies.
     pub(super) fn error(&self, names: &[Spanned<String>], head: Span) -> Option<LabeledError> {
         let mut error = self.failure(names, head)?;

@@ -18,7 +18,8 @@ const COMPLETION_TIMEOUT: Duration = Duration::from_millis(150);
 /// The part of this limit for the daemon, which responds within a few milliseconds unless it hangs.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(75);
 
-/// The services that a command applies to. They come first; the other services follow, and their state shows why.
+/// The services to which a command applies. These come first. The other services follow, and their states show why the
+/// command does not apply.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CompletionKind {
     All,
@@ -110,7 +111,7 @@ fn read_definitions(
     services.recv_timeout(limit).unwrap_or_else(|_| Ok(Vec::new()))
 }
 
-/// Sorts the services to which the command applies first. The others follow, because a missing name would look
+/// Sorts the services to which the command applies first. The other services follow, because a missing name would look
 /// undefined.
 fn sort_candidates(
     services: Vec<view::Service>,

@@ -1,4 +1,4 @@
-//! `service wait`: waits until services reach a state, or cannot reach it. It changes no service.
+//! `service wait`: waits until services reach a state, or cannot reach it. The command changes no service.
 
 use super::completion::completes;
 use super::run_action;

@@ -1,5 +1,5 @@
-//! Ends an idle daemon that a command has started. It is idle if no service runs, has goal up or a scheduled start, and
-//! no client is connected. The next command starts another daemon.
+//! Ends an idle daemon that a command has started. A daemon is idle if no service runs, has goal up or has a scheduled
+//! start, and no client is connected. The next command starts another daemon.
 //!
 //! No client is refused meanwhile. First the socket is renamed, so that a later client finds no daemon and starts one.
 //! Then earlier connections are accepted; if there is one, the socket gets its name back.

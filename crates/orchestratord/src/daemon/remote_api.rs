@@ -38,7 +38,7 @@ pub(super) async fn serve(api: Arc<ApiState>, mut end: Receiver<()>) {
     }
 }
 
-/// Sets the address, or the error, for the status. Returns whether it differs from the previous one.
+/// Sets the address, or the error, for the status. Returns whether the value differs from the previous one.
 fn set_address(api: &ApiState, address: String) -> bool {
     let mut shown = api.tcp_address.lock().unwrap_or_else(PoisonError::into_inner);
     let is_new = shown.as_ref() != Some(&address);

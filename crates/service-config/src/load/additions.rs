@@ -1,7 +1,7 @@
 //! [`Additions`]: `additions.json`, the definitions of added services.
 //!
-//! The file is replaced atomically. Only its owner can read it, because it has environments. It has the keys as the
-//! user wrote them, so that a later version of this program reads them like `services.toml`.
+//! The file is replaced atomically. Only its owner can read it, because it has environments. The file has the keys as
+//! the user wrote them, so that a later version of this program reads them like `services.toml`.
 //!
 //! The first line has the number of definitions that follow. Each definition is one line with a checksum. (Version 1 was
 //! one JSON object.)

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 /// The built-in managers that run images.
 const ENGINES: [&str; 2] = ["podman", "docker"];
 
-/// Reads these keys, and reports those that contradict the rest of the service.
+/// Reads these keys, and reports keys that contradict the rest of the service.
 pub(super) fn read(section: &mut Section<'_>, service: &Service) -> Option<Container> {
     let mut container = Container::default();
     let expected = "the name of an image, such as \"docker.io/library/postgres:16\"";

@@ -13,7 +13,7 @@ use std::path::Path;
 use toml::de::DeValue;
 use url::Url;
 
-/// A service with the built-in defaults. Its name is replaced.
+/// A service with the built-in defaults, whose name is replaced later.
 pub(super) fn template() -> Service {
     Service::new(Name::new("default").expect("`default` is a valid name"))
 }

@@ -1,5 +1,5 @@
-//! Finds the secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. They
-//! are masked in the lines that an error shows, because other users may read the error.
+//! Finds the secrets of a file: the values of every `env`, and values whose key looks like the name of a secret. These
+//! values are masked in the lines that an error shows, because other users may read the error.
 
 use service_api::redact::{is_secret, joined, secrets};
 use std::ops::Range;

@@ -107,7 +107,8 @@ impl<'t> Section<'t> {
         self.table.get(key).map(Value::span)
     }
 
-    /// Reports an impossible value of the right type. A value from `service_defaults` is reported when they are read.
+    /// Reports an impossible value of the right type. A value from `service_defaults` is reported when the defaults are
+    /// read.
     pub(super) fn report_contradiction(&self, key: &str, value: &str, help: &str) {
         if let Some(span) = self.span_of(key) {
             let mut diagnostic = Diagnostic::new(span, format!("`{key}` cannot be {value}"));

@@ -127,7 +127,7 @@ fn expansion(word: &Word, interprets: bool) -> Option<ShellSyntax> {
         });
     }
     let bare: String = word.iter().filter(|(_, quoting)| *quoting == Quoting::None).map(|(c, _)| c).collect();
-    // A program expands `**` itself, and also a pattern in an option or a URL.
+    // No warning for `**` and for a pattern in an option or a URL, because programs expand these themselves.
     let is_pattern = bare.contains(['.', '/']) && bare.contains('*') && !bare.contains("**");
     (is_pattern && !bare.starts_with('-') && !bare.contains("://"))
         .then(|| ShellSyntax { message: format!("`{}` is not expanded to file names", text(word)), help })

@@ -94,7 +94,7 @@ pub enum KillMode {
     /// Every process of the service.
     #[default]
     Tree,
-    /// The service's own process. After its end the others are killed.
+    /// The service's own process. After its end the other processes are killed.
     Main,
 }
 

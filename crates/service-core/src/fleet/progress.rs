@@ -21,8 +21,8 @@ impl Fleet {
         self.prospects().start(id)
     }
 
-    /// The progress of an update that changes the health check of a service. It is done when the service is healthy by
-    /// the new check.
+    /// The progress of an update that changes the health check of a service. The update is done when the service is
+    /// healthy by the new check.
     pub fn update_progress(&self, id: Id) -> Progress {
         let machine = self.machine(id);
         match (machine.state(), machine.health()) {

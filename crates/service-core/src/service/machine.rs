@@ -197,9 +197,9 @@ impl Machine {
     }
 
     /// Sets the goal. The goals down and restart also apply to an external run. The goal up clears the crashes of a
-    /// service that is inactive or has just failed; the goal restart clears those of any service. A goal up does not
-    /// cancel a pending restart. A service in an unknown state keeps its goal, because it can neither be started nor
-    /// stopped.
+    /// service that is inactive or has just failed; the goal restart clears the crashes of any service. A goal up does
+    /// not cancel a pending restart. A service in an unknown state keeps its goal, because it can neither be started
+    /// nor stopped.
     pub fn set_goal(&mut self, goal: Goal) {
         if let State::Unknown { .. } = self.memory.state {
             return;

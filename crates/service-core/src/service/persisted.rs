@@ -106,7 +106,7 @@ impl PersistedState {
                 self.run = *run;
                 self.state = State::Starting { since: *launched };
             }
-            // A later run has begun and ended. It counts as alive until its end follows as an event.
+            // A later run has begun and ended. The run counts as alive until its end follows as an event.
             Discovered::Exited { run, .. } if *run > self.run => {
                 self.run = *run;
                 self.state = State::Starting { since: Moment::default() };

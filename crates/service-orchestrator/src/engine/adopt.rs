@@ -18,7 +18,7 @@ use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Observations during an adoption. They are reported once the snapshot contains the services.
+/// Observations during an adoption, which are reported once the snapshot contains the services.
 #[derive(Default)]
 struct Discoveries {
     events: Vec<(Name, u64, Event)>,
@@ -94,8 +94,8 @@ impl Engine {
         );
     }
 
-    /// Retains the last run numbers of the services that another plan does not have. Their directories may lack the
-    /// numbers, for example because the disk was full.
+    /// Retains the last run numbers of the services that another plan does not have. The services' directories may lack
+    /// the numbers, for example because the disk was full.
     pub(super) fn retire_runs(&mut self, next: &Plan) {
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids().filter(|id| next.id(&plan.service(*id).name).is_none()) {

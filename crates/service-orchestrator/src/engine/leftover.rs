@@ -4,7 +4,7 @@ use service_core::config::{Command, Config, Restart, Service};
 use service_core::{Name, Plan};
 use std::collections::BTreeSet;
 
-/// Adds orphaned services to the plan. They can only be displayed and stopped.
+/// Adds orphaned services to the plan. Orphaned services can only be displayed and stopped.
 pub(super) fn with_orphaned(plan: Plan, names: &BTreeSet<Name>) -> Plan {
     let orphaned = |name: Name| {
         let mut service = Service::new(name);

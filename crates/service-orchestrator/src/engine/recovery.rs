@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit for a sent launch to take effect.
 const LAUNCH_TIMEOUT: Duration = Duration::from_millis(500);
-/// The maximum number of services examined at once. Each uses two descriptors.
+/// The maximum number of services that are examined concurrently. Each uses two descriptors.
 const MAX_CONCURRENT: usize = 64;
 /// The time limit for the first report of a new shim.
 const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ struct RecordedRun {
     reached: Option<Reached>,
 }
 
-/// Examines every service's directory, many at once, so that a frozen shim delays no other.
+/// Examines every service's directory, many concurrently, so that a frozen shim delays no other service.
 pub(super) async fn find_runs(
     paths: &Arc<Paths>,
     plan: Plan,
@@ -373,7 +373,7 @@ async fn classify(record: &RunRecord, is_kept: bool, paths: &Paths, name: &Name)
     }
 }
 
-/// The state of a manager's service, which has no files. Its manager reports whether the service still runs; without a
+/// The state of a manager's service, which has no files. The manager reports whether the service still runs; without a
 /// report the service is unreachable.
 pub(super) fn elsewhere(
     definition: &Service,

@@ -1,5 +1,5 @@
-//! Services in an unknown state, because their files cannot be read. They are examined again until the state is known.
-//! Until then they are neither started nor stopped.
+//! Services in an unknown state, because their files cannot be read. The services are examined again until their states
+//! are known. Until then the services are neither started nor stopped.
 
 use super::message::EngineCommand;
 use super::recovery;

@@ -98,7 +98,7 @@ fn error_among(lines: &[String]) -> Option<usize> {
     Some(if lines[at].contains("panicked at ") && next.is_some() { at + 1 } else { at })
 }
 
-/// A line without control sequences and secrets. It is truncated first, because a line may be very long.
+/// A line without control sequences and secrets. The line is truncated first, because it may be very long.
 pub fn short(line: &str, env: &[(String, String)]) -> String {
     let end = line.floor_char_boundary(4 * MAX_LINE_CHARS);
     let plain = redact::without(plain(&line[..end]).trim(), env);

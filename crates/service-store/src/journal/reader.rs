@@ -275,7 +275,8 @@ impl Backlog {
         failed.take().map_or(Ok(false), |error| Err(unreadable(&error)))
     }
 
-    /// The events from a position on, each with the offset after it. `segments` are those of [`Backlog::readable_segments`].
+    /// The events from a position on, each with the offset after it. `segments` come from
+    /// [`Backlog::readable_segments`].
     pub(super) fn events_from<'a>(
         &'a self,
         segments: &'a SegmentSnapshot,

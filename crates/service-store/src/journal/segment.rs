@@ -159,7 +159,7 @@ impl SegmentSnapshot {
 pub(super) struct Part<'a>(Option<&'a SegmentFile>);
 
 impl Part<'_> {
-    /// The length of its complete lines.
+    /// The total length of the complete lines.
     pub(super) fn len(self) -> usize {
         self.0.map_or(0, |written| usize::try_from(written.length).unwrap_or(usize::MAX))
     }

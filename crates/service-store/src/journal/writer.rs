@@ -1,8 +1,8 @@
 //! [`Journal`]: numbered events of the services, on disk and live.
 //!
-//! The engine reports its observations. At the end of its turn, [`Journal::commit`] writes all events of the turn at
-//! once, and then delivers them to followers. A delivered event is therefore on disk. Numbers are never reused, and the
-//! events of a file have consecutive numbers across all daemons of the project.
+//! The engine reports its observations. At the end of its turn, [`Journal::commit`] writes all events of the turn
+//! together, and then delivers them to followers. A delivered event is therefore on disk. Numbers are never reused, and
+//! the events of a file have consecutive numbers across all daemons of the project.
 //!
 //! If the disk cannot be written, nothing is delayed: up to [`MAX_WAITING_COUNT`] events wait in memory, and are
 //! delivered before they are on disk. The last assigned number is saved in the header of the file, which needs no
@@ -47,8 +47,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The maximum number of delivered events that are not on disk.
 const MAX_LOST_COUNT: u64 = 100_000;
-/// The length of the text that is searched for secrets. It exceeds the recorded length, because a truncated secret is
-/// not recognized.
+/// The length of the text that is searched for secrets. This length exceeds the recorded one, because a truncated
+/// secret is not recognized.
 const MAX_READ_BYTES: usize = 4 * MAX_REASON_BYTES;
 
 /// The journal of one project.
