@@ -9,17 +9,17 @@ use crate::workloads::sandbox::Sandbox;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The time after a start in which the system is not idle yet.
+/// The delay between a start and the measurement of memory, in which the system becomes idle.
 const SETTLES: Duration = Duration::from_secs(3);
 const COUNTS: [usize; 5] = [10, 100, 500, 1000, 2000];
 
 struct Point {
     count: usize,
-    /// Milliseconds.
+    /// The time of the start in milliseconds.
     start: f64,
-    /// Of all its processes, in bytes.
+    /// The memory of all processes of the system, in bytes.
     memory: f64,
-    /// Of the parts of this project.
+    /// The memory of each process type of this project.
     parts: Option<Memory>,
 }
 

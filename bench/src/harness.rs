@@ -16,17 +16,17 @@ pub(crate) struct ServiceSpec {
     pub(crate) port: Option<u16>,
     /// The URL of its HTTP check, and the interval between two checks.
     pub(crate) check: Option<(String, Duration)>,
-    /// What the service writes: it is a one-shot, which is not started again, and the log is waited for.
+    /// The output of a one-shot, which is not started again. The bench waits until the log has it.
     pub(crate) output: Option<Output>,
 }
 
-/// The lines of a one-shot.
+/// The output of a one-shot.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Output {
     pub(crate) lines: usize,
     /// The bytes of each write.
     pub(crate) write: usize,
-    /// Whether all of them are to stay in the log. Otherwise a rotation may remove old ones.
+    /// Whether all lines stay in the log. Otherwise a rotation may remove old lines.
     pub(crate) kept: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) trait System {
         Medium::Memory
     }
 
-    /// Starts the system with these services, none of them started. `None` if it cannot run them.
+    /// Starts the system with these services, but starts no service. `None` if the system cannot run them.
     fn set_up(&self, services: &[ServiceSpec], place: &Place) -> Option<Box<dyn Instance>>;
 }
 
@@ -75,7 +75,7 @@ pub(crate) trait Instance {
     }
 }
 
-/// The log of a service, for systems that write it where the bench says.
+/// The path of a service's log, for systems that accept a path.
 pub(crate) fn log_in(directory: &Path, service: &ServiceSpec) -> PathBuf {
     directory.join(&service.name).with_extension("log")
 }

@@ -1,5 +1,5 @@
-//! [`Stamps`]: the page in memory in which each service writes when it began and when it listened. The bench reads the
-//! same clock, so a figure contains neither a message nor the moment at which the bench notices it.
+//! [`Stamps`]: a page in memory, into which each service writes when it began and when it listened. The bench reads the
+//! same clock, so a figure contains neither the time of a message nor the delay of the bench.
 
 use nix::time::{ClockId, clock_gettime};
 use std::fs::File;
@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long all services may take to write their stamps.
+/// The time limit for the stamps of all services.
 const STAMP_TIMEOUT: Duration = Duration::from_mins(1);
-/// The services need the processor more than the bench does.
+/// The interval between two reads of the page, so that the bench uses little CPU time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
-/// As the payload has it: three numbers of eight bytes.
+/// The size of a slot, as in the payload: three numbers of eight bytes.
 const SLOT_BYTES: usize = 24;
 
 /// A moment of `CLOCK_MONOTONIC`.
@@ -29,7 +29,7 @@ impl Moment {
     }
 }
 
-/// What a service has written.
+/// The data that a service has written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     pub(crate) pid: u32,

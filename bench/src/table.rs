@@ -43,7 +43,7 @@ impl Figures {
         text
     }
 
-    /// Whether this project meets all goals of a row, wherever its state is.
+    /// Whether this project meets all goals of a row, in memory and on a disk.
     fn verdict(&self, row: &Row, systems: &[&'static str], ours: &[&'static str]) -> String {
         let baseline = self.median(row.name, systems[0]);
         let peers = systems.iter().skip(1).filter(|system| !ours.contains(system));

@@ -93,12 +93,12 @@ fn serve(listener: &TcpListener) -> Fallible<()> {
         let answered = stream.read(&mut request).and_then(|_| {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
         });
-        // A client that has gone away is no reason to end.
+        // A client may disconnect before the response is written.
         drop(answered);
     }
 }
 
-/// Writes the lines. Only the last line ends with a one.
+/// Writes the lines. Only the last line ends with the digit 1.
 fn write(count: usize, bytes: usize) -> Fallible<()> {
     let line = |number| format!("{number:099}\n").into_bytes();
     let a_time = (bytes / 100).max(1);

@@ -1,6 +1,6 @@
-//! The baseline: the cost of the bare work. A separate process spawns, watches with pidfds and `poll`, and restarts dead
-//! processes, without further guarantees. It makes no file for a service without output; that of others it copies from
-//! a pipe to a file.
+//! The baseline: the minimum cost of the work. A separate process spawns the services, watches them with pidfds and
+//! `poll`, and restarts dead services. It guarantees nothing else. The baseline creates no file for a service without
+//! output, and copies the output of other services from a pipe to a file.
 
 use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::process;

@@ -65,7 +65,7 @@ fn definition(services: &[ServiceSpec]) -> String {
     text
 }
 
-/// Whether the socket is bound. It is bound under another name and then renamed.
+/// Whether the socket is bound. The daemon binds the socket under another name and then renames it.
 fn is_listening(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "sock") && UnixStream::connect(path).is_ok()
 }
@@ -127,7 +127,7 @@ impl Daemon {
         stream
     }
 
-    /// How many services run.
+    /// The number of running services.
     pub(crate) fn running(&self) -> usize {
         let running = self.get("daemon")["data"]["services_running"].as_u64();
         running.and_then(|running| running.try_into().ok()).unwrap_or(0)

@@ -1,6 +1,6 @@
 //! pitchfork, controlled with its command line, with default settings except for `retry`, without which no service is
-//! started again. The bench does not wait for `start`, because it waits for more than live processes. pitchfork writes
-//! logs to a database.
+//! started again. The bench does not wait for the command `start`, which waits for more than live processes. pitchfork
+//! writes logs to a database.
 
 use crate::harness::{Instance, Place, ServiceSpec, System};
 use crate::systems::program::{ChildGuard, version};

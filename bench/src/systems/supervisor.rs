@@ -1,4 +1,4 @@
-//! supervisor, controlled over XML-RPC. It has no dependencies.
+//! supervisor, controlled over XML-RPC. supervisor has no dependencies.
 
 use crate::harness::{Instance, Place, ServiceSpec, System, log_in};
 use crate::systems::program::{ChildGuard, version};

@@ -1,4 +1,4 @@
-//! A service that writes 200 MB of lines as fast as they are taken, until the last of them is in its log.
+//! A service that writes 200 MB of lines without a pause. The measurement ends when the last line is in the log.
 
 use crate::harness::{Instance, Output, ServiceSpec, System};
 use crate::stamps::Moment;
@@ -40,13 +40,13 @@ fn burst(system: &dyn System, write: usize) -> Option<f64> {
     Some(took)
 }
 
-/// A service that writes this.
+/// A service that writes this output.
 pub(super) fn talker(sandbox: &Sandbox, output: Output) -> ServiceSpec {
     let arguments = ["lines", &output.lines.to_string(), &output.write.to_string()];
     ServiceSpec { output: Some(output), ..sandbox.service(0, &arguments) }
 }
 
-/// Waits until the last line of the payload is in the log: it ends with a one.
+/// Waits until the log has the last line of the payload, which ends with the digit 1.
 pub(super) fn wait_for_last(instance: &dyn Instance, service: &ServiceSpec) -> PathBuf {
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {

@@ -1,4 +1,5 @@
-//! The start of a daemon: until its first response, and until it knows all services of a daemon that was killed.
+//! Measures how long a daemon takes from its start to its first response, and until it has adopted all services of a
+//! killed daemon.
 
 use crate::harness::{Instance, System};
 use crate::stamps::Moment;
@@ -41,7 +42,7 @@ fn cold(system: &dyn System) -> Option<Vec<Figure>> {
     Some(COLD.figures([cold, replace(daemon, &sandbox, SERVICES).1]))
 }
 
-/// Kills a daemon with this many services: milliseconds until a new one knows all of them.
+/// Kills a daemon with `count` services. Returns the milliseconds until a new daemon has adopted all of them.
 pub(super) fn replace(daemon: Daemon, sandbox: &Sandbox, count: usize) -> (Daemon, f64) {
     let killed = Moment::now();
     daemon.kill();

@@ -23,7 +23,7 @@ pub(super) const CORE: Workload = Workload {
     run: core,
 };
 
-/// Only this project has this core, and it has no files.
+/// Applies only to this project. The core uses no files.
 fn core(system: &dyn System) -> Option<Vec<Figure>> {
     (system.name() == OURS[0]).then(|| {
         let took = [order(10_000), order(100_000), difference(10_000)];

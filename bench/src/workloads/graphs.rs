@@ -1,4 +1,4 @@
-//! Services that need each other, and listen some time after they were started.
+//! Services with dependencies. Each service listens some time after its start.
 
 use crate::harness::{ServiceSpec, System};
 use crate::stamps::Moment;
@@ -6,7 +6,7 @@ use crate::workloads::sandbox::Sandbox;
 use crate::workloads::workload::{Figure, Goal, Row, Workload};
 
 const LISTENS_AFTER: u32 = 50;
-/// The services of the uneven graph that the chain does not need.
+/// The delay of the services of the uneven graph that are not part of the measured chain, in milliseconds.
 const SLOW_AFTER: u32 = 500;
 const UNEVEN_CHAIN: usize = 5;
 
@@ -52,7 +52,7 @@ fn layers(system: &dyn System, layers: usize, wide: usize) -> Option<f64> {
     until_listening(system, &sandbox, &services, services.len())
 }
 
-/// The chain has the first slots.
+/// The services of the chain have the first slots.
 fn uneven(system: &dyn System) -> Option<Vec<Figure>> {
     let sandbox = Sandbox::new(system);
     let mut services = Vec::new();
@@ -66,7 +66,7 @@ fn uneven(system: &dyn System) -> Option<Vec<Figure>> {
     Some(UNEVEN.figures([until_listening(system, &sandbox, &services, UNEVEN_CHAIN)?]))
 }
 
-/// Starts all services: milliseconds until the first `count` of them listen.
+/// Starts all services. Returns the milliseconds until the first `count` services listen.
 fn until_listening(
     system: &dyn System,
     sandbox: &Sandbox,

@@ -8,7 +8,7 @@ use crate::workloads::workload::{Figure, Goal, Row, Workload};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(20);
-/// The time that a system gets to become idle after a start.
+/// The delay between a start and the first measurement, in which the system becomes idle.
 const SETTLES: Duration = Duration::from_secs(3);
 
 pub(super) const IDLE: Workload = Workload {
@@ -49,7 +49,7 @@ fn idle(system: &dyn System) -> Option<Vec<Figure>> {
 /// The memory of this project's processes in bytes.
 pub(crate) struct Memory {
     pub(crate) daemon: f64,
-    /// The mean of all shims, with the zygote among them.
+    /// The mean of all shims and the zygote.
     pub(crate) shim: f64,
 }
 

@@ -1,4 +1,5 @@
-//! Services that need nothing: all are started, some are killed, all are stopped; and between, how all of them are.
+//! Services without dependencies: the start of all, the status of all, the restart of killed services, and the stop of
+//! all.
 
 use crate::harness::{Instance, System};
 use crate::process::Watch;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 const STATUSES: u32 = 200;
 const KILLS: usize = 5;
-/// After this time a service counts as stable: by default it is ready after a second.
+/// The delay between the start of a service and its kill. A service is ready after one second by default.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 const fn informative(name: &'static str) -> Row {
@@ -72,7 +73,8 @@ fn five_hundred(system: &dyn System) -> Option<Vec<Figure>> {
     Some(FIVE_HUNDRED.figures(started.into_iter().chain([stopped])))
 }
 
-/// From the command to the last, the first, the median and the 99th of a hundred services.
+/// Returns the times from the command to the start of the last service, of the first, of the median and of the 99th
+/// percentile.
 pub(super) fn start(sandbox: &Sandbox, instance: &mut dyn Instance, count: usize) -> (Vec<Stamp>, [f64; 4]) {
     let command = Moment::now();
     instance.start();
@@ -82,7 +84,7 @@ pub(super) fn start(sandbox: &Sandbox, instance: &mut dyn Instance, count: usize
     (stamps, started)
 }
 
-/// From the command to the end of the last process.
+/// Returns the time from the command to the end of the last process.
 pub(super) fn stop(instance: &mut dyn Instance, stamps: &[Stamp]) -> f64 {
     let watch = Watch::on(&stamps.iter().map(|stamp| stamp.pid).collect());
     let command = Moment::now();
@@ -101,7 +103,7 @@ fn status(instance: &mut dyn Instance) -> Option<f64> {
     })
 }
 
-/// Each of the victims was stable until then.
+/// Returns the median time from a kill to the new process. Each killed service was stable before.
 fn restart(sandbox: &Sandbox, stamps: &mut [Stamp]) -> f64 {
     let mut times = Vec::new();
     for (slot, stamp) in stamps.iter_mut().enumerate().take(KILLS) {

@@ -23,7 +23,7 @@ pub(super) const LARGE: Workload = Workload {
     run: large,
 };
 
-/// Only this project has such an API.
+/// Applies only to this project.
 fn large(system: &dyn System) -> Option<Vec<Figure>> {
     if !systems::is_ours(system) {
         return None;
@@ -46,7 +46,7 @@ fn large(system: &dyn System) -> Option<Vec<Figure>> {
     Some(LARGE.figures([last, from_middle, all / 1e3]))
 }
 
-/// Milliseconds until `count` rows are read, and how many of them have the last line of the payload.
+/// Reads `count` rows. Returns the milliseconds, and the number of rows with the last line of the payload.
 fn read(daemon: &Daemon, path: &str, count: usize) -> (f64, usize) {
     let searched = format!("{:099}", 1);
     let asked = Moment::now();

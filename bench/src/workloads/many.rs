@@ -10,7 +10,7 @@ use crate::workloads::workload::{Figure, Goal, Row, Workload, percentile};
 use std::time::Duration;
 
 const SERVICES: usize = 2_000;
-/// How often the status is asked for when all are alive.
+/// The number of status requests after all services are alive.
 const STATUSES: usize = 100;
 const STATUS_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -57,7 +57,7 @@ fn many(system: &dyn System) -> Option<Vec<Figure>> {
     Some(MANY.figures([last, first, stopped, known, status]))
 }
 
-/// The 99th percentile of the statuses until the last service is ready, which is a second after its start.
+/// The 99th percentile of the response times until the last service is ready, one second after its start.
 fn status_during_start(daemon: &mut Daemon) -> f64 {
     daemon.start();
     let mut times = Vec::new();

@@ -7,16 +7,16 @@ use crate::stamps::Stamps;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// The directories in which one workload runs once, and the page into which its services write.
+/// The directories of one run of a workload, and the page into which its services write.
 pub(crate) struct Sandbox {
-    /// In the order of the media: that of the system, and one in memory.
+    /// First the directory on the system's medium, then a directory in memory.
     directories: Vec<tempfile::TempDir>,
     place: Place,
     pub(crate) stamps: Stamps,
 }
 
-/// Directories of finished runs. They are removed at the end, so that only the bench's own aging decides how old the
-/// disk is.
+/// Directories of finished runs. They are removed at the end, so that only [`disk::age`](crate::disk::age) ages the
+/// disk.
 static FINISHED: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
 
 /// Removes the directories of all finished runs when it is dropped.
@@ -81,7 +81,7 @@ impl Sandbox {
         system.set_up(services, &self.place)
     }
 
-    /// The CPU time and memory that the system's own processes have used.
+    /// The CPU time and the memory of the system's own processes.
     pub(crate) fn used(&self) -> process::Use {
         process::Use::measure(&process::pids_in(self.path()))
     }

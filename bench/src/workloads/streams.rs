@@ -1,4 +1,4 @@
-//! Many clients at once: followers of one log, and idle streams of events.
+//! Many concurrent clients: followers of one log, and idle streams of events.
 
 use crate::harness::{Instance, Output, System};
 use crate::stamps::Moment;
@@ -38,7 +38,7 @@ pub(super) const STREAMED: Workload = Workload {
     run: streams,
 };
 
-/// Only this project has such an API.
+/// Applies only to this project.
 fn followers(system: &dyn System) -> Option<Vec<Figure>> {
     if !systems::is_ours(system) {
         return None;
@@ -95,7 +95,8 @@ impl Follower {
         Self { stream: daemon.follow(path), rows: 0, last: 0 }
     }
 
-    /// A row is an object, which ends with a brace and the line end. Lines of the head end otherwise, heartbeats are empty.
+    /// Only a row ends with a brace and a line end. A line of the response header does not end with a brace, and a
+    /// heartbeat is an empty line.
     fn read(&mut self, buffer: &mut [u8]) {
         let length = self.stream.read(buffer).expect("the daemon answers");
         assert!(length > 0, "the stream ends after {} rows", self.rows);

@@ -181,7 +181,8 @@ fn inspect(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
     }
 }
 
-/// The number of services of managers other than container engines. An unknown state counts as one.
+/// The number of services of managers other than container engines. A service with an unknown state is counted as
+/// managed.
 fn managed(state_dir: &Path) -> usize {
     let is_asked = |name: &&Name| {
         let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));

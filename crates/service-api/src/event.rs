@@ -125,7 +125,7 @@ pub struct StartRecord {
     pub waited_ms: f64,
     /// The time from the launch to the result; `null` before the result.
     pub took_ms: Option<f64>,
-    /// `ready`, `completed`, `failed` or `stopped`; before the result `waiting` or `starting`.
+    /// `ready`, `completed`, `failed` or `stopped` after the end of the start; `waiting` or `starting` before.
     pub result: String,
 }
 

@@ -65,7 +65,7 @@ pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
 /// `GET`: the OpenAPI 3.1 document of the API.
 pub const OPENAPI: &str = "/api/v1/openapi.json";
 
-/// Words that paths have in place of a service's name. No service may have such a name.
+/// Words that stand in place of a service's name in paths. A service cannot have one of these names.
 pub const RESERVED_NAMES: [&str; 9] =
     ["list", "status", "order", "history", "start", "stop", "restart", "add", "remove"];
 

@@ -15,7 +15,7 @@ pub struct Unit {
     pub at: String,
     /// The present state in systemd: `active`, `inactive`, `failed` …
     pub state: String,
-    /// The services that the daemon starts then: `auto`, `all`, or names with commas.
+    /// The services that the daemon starts when systemd has started it: `auto`, `all`, or names with commas.
     pub services: String,
     /// A note, with a remedy.
     pub note: Option<String>,

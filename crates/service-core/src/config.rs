@@ -58,7 +58,7 @@ pub struct Api {
     pub hosts: Vec<String>,
     /// Web pages with access, as `https://host:port`.
     pub origins: Vec<String>,
-    /// The files of its certificate; absent: plain HTTP.
+    /// The files of the listener's certificate; absent: plain HTTP.
     pub tls: Option<Tls>,
 }
 

@@ -83,7 +83,7 @@ impl Definitions {
         }
     }
 
-    /// The plan of the present file, with added services.
+    /// The plan that the file defines now, with the added services.
     pub(super) async fn plan(&self) -> Result<Plan, Problem> {
         let (path, additions) = (self.path.clone(), self.additions().await);
         self.check(move || load::plan_with(&path, &additions)).await?

@@ -154,7 +154,7 @@ impl Cgroup {
         let _ = write(&self.0.join("cgroup.kill"), "1");
     }
 
-    /// Removes the cgroup, with the cgroups that the service has created inside. Fails while it has processes.
+    /// Removes the cgroup, with the cgroups that the service has created inside. Fails while the cgroup has processes.
     pub(super) fn remove(&self) -> io::Result<()> {
         fn remove(directory: &Path) -> io::Result<()> {
             for entry in fs::read_dir(directory)?.flatten() {

@@ -5,7 +5,7 @@ use service_shim::{Files, Phase};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Whether a service has a shim. If that is unknown, it counts as having one.
+/// Whether a service has a shim; `true` if that is unknown.
 pub fn has_shim(directory: &Path, boot: Option<&str>) -> bool {
     let files = Files::new(directory);
     // A shim that is starting, or could not write its record, only holds the lock.
@@ -39,7 +39,7 @@ pub fn supervised(state_dir: &Path) -> io::Result<Vec<String>> {
     Ok(services.filter_map(|service| Some(service.file_name()?.to_str()?.to_owned())).collect())
 }
 
-/// The number of services of a project that have a shim. An unreadable directory counts as one.
+/// The number of services of a project that have a shim. Returns 1 if the directory cannot be read.
 pub fn count_supervised(state_dir: &Path, boot: Option<&str>) -> usize {
     let services = services(state_dir);
     services.map_or(1, |services| services.iter().filter(|service| has_shim(service, boot)).count())

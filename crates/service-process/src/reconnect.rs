@@ -172,7 +172,7 @@ impl RunFollower {
     }
 }
 
-/// Sends a request to a shim over a new connection. If that fails, sends the closest signal.
+/// Sends a request to a shim over a new connection. If the connection fails, sends the shim a signal instead.
 fn pass_on(files: &Files, shim: Process, order: ShimRequest) {
     let sent = ShimConnection::connect(files).and_then(|connection| try_send(connection.stream(), order));
     if let Err(error) = sent {

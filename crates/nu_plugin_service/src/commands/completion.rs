@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The time limit of a completion.
 const COMPLETION_TIMEOUT: Duration = Duration::from_millis(150);
-/// The part of this limit for the daemon, which responds within a few milliseconds unless it hangs.
+/// The time limit of a request to the daemon during a completion. A daemon that works responds within a few
+/// milliseconds.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(75);
 
 /// The services to which a command applies. These come first. The other services follow, and their states show why the

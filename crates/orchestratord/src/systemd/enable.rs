@@ -131,7 +131,7 @@ pub(crate) fn is_enabled(project: &Project) -> bool {
 }
 
 /// Lets systemd start the daemon instead of this process, if systemd has already started the project's unit in this
-/// login. Returns whether systemd starts it.
+/// login. Returns `true` if systemd starts the daemon.
 pub(crate) fn start_instead(project: &Project) -> bool {
     let known = unit_path(project).is_ok_and(|path| path.exists()) && project.session_mark().exists();
     known && systemctl(&["start", &unit::name(project)]).is_ok()

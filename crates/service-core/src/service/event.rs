@@ -173,7 +173,7 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
 /// The findings of a new daemon for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovered {
-    /// A process of this run exists, launched at this moment.
+    /// A process of the run exists.
     Running {
         /// Number of the run.
         run: u64,

@@ -133,7 +133,7 @@ impl Engine {
         self.record_saved(id, run_definition::save(&self.drivers.paths, definition, run, same));
     }
 
-    /// Records the definition of a run. Returns whether it is saved already.
+    /// Records the definition of a run. Returns whether the same definition is saved already.
     fn enter_definition(&mut self, id: Id, definition: &Arc<Service>) -> bool {
         let now = LastRun { definition: Arc::clone(definition), saved: Saved::Yes };
         let last = self.services[id.index()].last_run.replace(now);
