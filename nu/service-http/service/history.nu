@@ -16,7 +16,7 @@ export def "service history" [
     --config (-c): path # the services.toml to use
     --starts # one row for each start, with the awaited dependency, the wait and the duration
     --since (-s): any # rows since then: a duration before now, a datetime, or the number of an event
-    --tail (-n): int # the last N of them
+    --tail (-n): int # only the last N rows
 ]: any -> table {
     let piped = $in
     let projects = across $piped $config

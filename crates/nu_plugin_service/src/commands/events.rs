@@ -37,7 +37,7 @@ impl PluginCommand for Events {
                  (default: the last 100)",
                 Some('s'),
             )
-            .named("tail", SyntaxShape::Int, "The last N of them", Some('n'))
+            .named("tail", SyntaxShape::Int, "Only the last N events", Some('n'))
             .switch("long", "All columns: also cause, run, exit and awaited dependency", Some('l'))
             .named(
                 "by",

@@ -35,7 +35,7 @@ impl PluginCommand for History {
                  all)",
                 Some('s'),
             )
-            .named("tail", SyntaxShape::Int, "The last N of them", Some('n'))
+            .named("tail", SyntaxShape::Int, "Only the last N rows", Some('n'))
     }
 
     fn description(&self) -> &'static str {
