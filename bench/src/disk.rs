@@ -4,17 +4,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A file system in memory that every Linux has.
 const MEMORY: &str = "/dev/shm";
-/// How many files are created and removed before a workload.
+/// How many files are created and removed in each new directory on the disk.
 const AGING_FILES: usize = 20_000;
 
 static DISK: OnceLock<PathBuf> = OnceLock::new();
+static AGES: AtomicBool = AtomicBool::new(true);
 
 /// Names the directory on the disk. Without it, that is the directory of this program.
 pub(crate) fn select(directory: PathBuf) {
     let _ = DISK.set(directory);
+}
+
+/// Leaves the disk as it is.
+pub(crate) fn do_not_age() {
+    AGES.store(false, Ordering::Relaxed);
 }
 
 /// The kind of file system, for a place of a system.
@@ -35,10 +42,12 @@ impl Medium {
 
     /// A new directory in it.
     pub(crate) fn directory(self) -> tempfile::TempDir {
-        tempfile::Builder::new()
-            .prefix("service-bench-")
-            .tempdir_in(self.path())
-            .expect("it takes a directory")
+        let directory = tempfile::Builder::new().prefix("service-bench-").tempdir_in(self.path());
+        let directory = directory.expect("it takes a directory");
+        if self == Self::Disk && AGES.load(Ordering::Relaxed) {
+            age(directory.path()).expect("it takes files");
+        }
+        directory
     }
 
     /// The name of the file system, such as `ext4`.
@@ -51,11 +60,13 @@ impl Medium {
     }
 }
 
-/// Creates and removes many small files on the disk.
-pub(crate) fn age() -> std::io::Result<()> {
-    let directory = Medium::Disk.directory();
+/// Creates and removes many small files. `ext4` remembers a removed file in the group of blocks of its directory, so
+/// they are in the directory that is to age.
+fn age(directory: &Path) -> std::io::Result<()> {
+    let removed = directory.join("removed");
+    fs::create_dir(&removed)?;
     for nth in 0..AGING_FILES {
-        fs::write(directory.path().join(nth.to_string()), "a small file\n")?;
+        fs::write(removed.join(nth.to_string()), "a small file\n")?;
     }
-    directory.close()
+    fs::remove_dir_all(removed)
 }

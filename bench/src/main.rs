@@ -45,7 +45,6 @@ struct Options {
     only: Vec<String>,
     with: Vec<String>,
     alone: bool,
-    aged: bool,
     noisy: bool,
     growth: Option<PathBuf>,
 }
@@ -74,7 +73,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut workloads = workloads::all();
     workloads
         .retain(|workload| options.only.is_empty() || options.only.iter().any(|only| only == workload.name));
-    let figures = measure(&workloads, &systems, &options)?;
+    let figures = measure(&workloads, &systems, options.rounds);
     let rows: Vec<&Row> = workloads.iter().flat_map(|workload| workload.rows).collect();
     println!("{}", figures.table(&rows, &names, &systems::OURS));
     if let Some(path) = &options.growth {
@@ -92,15 +91,8 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options {
-        rounds: 5,
-        only: Vec::new(),
-        with: Vec::new(),
-        alone: false,
-        aged: true,
-        noisy: false,
-        growth: None,
-    };
+    let mut options =
+        Options { rounds: 5, only: Vec::new(), with: Vec::new(), alone: false, noisy: false, growth: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -110,7 +102,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             Long("alone") => options.alone = true,
             Long("quick") => {
                 options.rounds = 1;
-                options.aged = false;
+                disk::do_not_age();
                 options.noisy = true;
             }
             Long("disk") => disk::select(parser.value()?.into()),
@@ -147,17 +139,9 @@ fn systems(options: &Options) -> Vec<Box<dyn System>> {
 }
 
 /// Runs every workload several times, each time on each system in turn.
-fn measure(
-    workloads: &[Workload],
-    systems: &[Box<dyn System>],
-    options: &Options,
-) -> std::io::Result<Figures> {
+fn measure(workloads: &[Workload], systems: &[Box<dyn System>], rounds: usize) -> Figures {
     let mut figures = Figures::default();
-    let rounds = options.rounds;
     for workload in workloads {
-        if options.aged {
-            disk::age()?;
-        }
         for round in 1..=rounds {
             for system in systems {
                 for (row, value) in (workload.run)(system.as_ref()).unwrap_or_default() {
@@ -167,5 +151,5 @@ fn measure(
             }
         }
     }
-    Ok(figures)
+    figures
 }
