@@ -187,7 +187,7 @@ fn with_environment<T>(run: impl FnOnce(&Environment<'_>) -> Result<T, Problem>)
 
 fn run(arguments: Arguments) -> ExitCode {
     use tracing_subscriber::EnvFilter;
-    // The daemon outlives its parent process and must not keep its descriptors open.
+    // The daemon outlives its parent process, so it must not keep the descriptors of the parent open.
     service_shim::close_fds::close_all();
     let systemd_env = SystemdEnv::read_and_remove();
     let filter = EnvFilter::try_from_env("ORCHESTRATORD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct ActionRequest {
     /// The services.
     pub names: Vec<String>,
-    /// Every service of the project instead of names.
+    /// Whether the action applies to every service of the project. `names` is then empty.
     pub all: bool,
     /// Restart of `all`: also run completed one-shots again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -105,7 +105,8 @@ fn skip_control(rest: &mut Chars<'_>) {
     skip_if(rest, |char| matches!(char, '@'..='~'));
 }
 
-/// Skips a string up to its terminator. An unterminated string ends with its line, so that it hides no other line.
+/// Skips a string up to its terminator. A string without a terminator ends at the end of the line, so that it hides no
+/// other line.
 fn skip_string(rest: &mut Chars<'_>) {
     while skip_if(rest, |char| !matches!(char, '\u{7}' | '\u{9c}' | '\u{1b}' | '\n')) {}
     if !skip_if(rest, |char| matches!(char, '\u{7}' | '\u{9c}')) && rest.as_str().starts_with("\u{1b}\\") {

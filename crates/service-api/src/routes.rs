@@ -38,7 +38,7 @@ pub const SERVICE_STATUS: &str = "/api/v1/services/{name}/status";
 pub const SERVICE_HEALTH: &str = "/api/v1/services/{name}/health";
 /// `GET`: explains the state of one service.
 pub const SERVICE_WHY: &str = "/api/v1/services/{name}/why";
-/// `GET`: explains every service with a problem, or these; `?names=a,b`.
+/// `GET`: explains every service with a problem; with `?names=a,b`, the named services.
 pub const WHY: &str = "/api/v1/why";
 /// `GET`: log lines of one service; `?tail=100&since=<RFC 3339>`.
 pub const SERVICE_LOGS: &str = "/api/v1/services/{name}/logs";

@@ -94,7 +94,7 @@ fn classify(differing: &[(&'static str, ApplyMode)]) -> (ChangeKind, Vec<&'stati
     (kind, differing.iter().map(|(key, _)| *key).collect())
 }
 
-/// For each service, whether it is among these.
+/// For each service, whether `ids` contains it.
 fn mask(ids: &[Id], plan: &Plan) -> Vec<bool> {
     let mut mask = alloc::vec![false; plan.len()];
     for id in ids {

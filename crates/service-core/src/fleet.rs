@@ -3,9 +3,9 @@
 //! As in dinit, there are two steps: a request first sets goals, and then every unblocked service starts or stops. When
 //! a service changes, it and its neighbours become *dirty*, and each dirty service is then reconciled once:
 //!
-//! - goal up, stopped, and every dependency satisfied: the service may start;
-//! - goal not up, running, and no running dependent that must stop first: the service may stop;
-//! - running, and a dependency is no longer satisfied: `when_lost` decides.
+//! - A stopped service with goal up starts if every dependency is satisfied.
+//! - A running service with another goal stops if no running dependent must stop first.
+//! - If a dependency of a running service is no longer satisfied, `when_lost` decides.
 //!
 //! A service therefore starts as soon as its own dependencies are satisfied, whatever its level.
 

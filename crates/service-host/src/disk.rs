@@ -237,7 +237,7 @@ pub fn append_checksum(mut object: Vec<u8>) -> Vec<u8> {
     object
 }
 
-/// Whether the checksum of a line is right. Lines of older programs have none and are accepted.
+/// Whether the checksum of a line is right. A line without a checksum, from an older version, is accepted.
 pub fn is_whole(line: &[u8]) -> bool {
     let Some(start) = line.len().checked_sub(CHECKSUM_BYTES) else { return true };
     let (object, end) = line.split_at(start);

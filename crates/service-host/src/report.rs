@@ -33,7 +33,7 @@ pub enum ReportContent {
     Observation(Observation),
     /// A manager has restarted the service in one call.
     ManagerRestarted(ManagerInfo),
-    /// A manager's report on a service that is inactive since this run; `None` if the service does not run.
+    /// A manager's report on a service that was inactive after this run; `None` if the service still does not run.
     FoundRunning(Option<Box<ManagerReport>>),
 }
 
@@ -67,7 +67,7 @@ impl ReportSender {
         self.send(name, run, ReportContent::ManagerRestarted(info));
     }
 
-    /// Reports whether a service that is inactive since this run runs externally.
+    /// Reports whether an inactive service was started externally. `run` is the last run of the service.
     pub fn found_running(&self, name: &Name, run: u64, report: Option<Box<ManagerReport>>) {
         self.send(name, run, ReportContent::FoundRunning(report));
     }

@@ -165,7 +165,7 @@ impl ConnectionPermit {
         self.open.contended.load(Ordering::Relaxed)
     }
 
-    /// Exchanges the permit for a stream permit. Returns whether one was free.
+    /// Exchanges the permit for a stream permit. Returns `false` if no stream permit is free.
     fn become_stream(&self) -> bool {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else { return false };
         self.open.timers().remove(&self.number);

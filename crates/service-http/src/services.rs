@@ -121,7 +121,7 @@ pub(super) struct Drawn {
 
 /// The dependency graph
 ///
-/// All services, or these with all their dependencies, in start order, with their states.
+/// The services in start order, with their states. With `names`, only the named services and all their dependencies.
 #[utoipa::path(
     get,
     path = routes::GRAPH,
@@ -261,7 +261,7 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
 
 /// Explain the states of services
 ///
-/// Every service with a problem, or these. Without a problem, there are no rows.
+/// Without `names`, explains every service with a problem. If no service has a problem, there are no rows.
 #[utoipa::path(
     get,
     path = routes::WHY,

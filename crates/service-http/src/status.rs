@@ -47,7 +47,8 @@ pub(super) struct States {
 
 /// The state of several services
 ///
-/// The states of all services, or of these. A slow follower gets the newest table and misses intermediate ones.
+/// The states of the services; with `names`, only of the named services. A slow follower gets the newest table and
+/// misses intermediate tables.
 #[utoipa::path(
     get,
     path = routes::STATUS,

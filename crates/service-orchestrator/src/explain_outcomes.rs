@@ -19,7 +19,7 @@ impl ServiceOrchestrator {
             loop {
                 let row = tokio::select! {
                     row = rows.recv() => row,
-                    // The reader has disconnected. Dropping the source ends it.
+                    // The reader has disconnected. The drop of `rows` ends the sender.
                     () = told.closed() => None,
                 };
                 let Some(row) = row else { break };

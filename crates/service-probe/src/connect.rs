@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 pub(super) struct Reach<'c> {
     pub(super) names: &'c Names,
     pub(super) held: &'c Arc<HeldSockets>,
-    /// The endpoint as messages show it.
+    /// The text of the endpoint in messages.
     pub(super) shown: &'c str,
     pub(super) host: &'c str,
     pub(super) port: u16,

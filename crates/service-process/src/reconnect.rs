@@ -104,7 +104,7 @@ impl RunFollower {
         Some(orphaned_output)
     }
 
-    /// Connects to a living shim; `None` after its end.
+    /// Connects to the shim while the shim lives. Returns `None` after the shim has ended.
     async fn reach(
         &self,
         shim: Process,

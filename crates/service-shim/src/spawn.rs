@@ -186,7 +186,7 @@ impl Image {
     )]
     fn exec(&self) -> nix::Result<Infallible> {
         let (argv, environment) = (self.argv.pointers.as_ptr(), self.environment.pointers.as_ptr());
-        // SAFETY: all three are, or point to, strings that end with NUL, and both lists end with a null pointer.
+        // SAFETY: the path, every argument and every variable end with NUL, and both lists end with a null pointer.
         unsafe { libc::execve(self.program.as_ptr(), argv, environment) };
         Err(Errno::last())
     }

@@ -156,7 +156,7 @@ fn quote(word: &str) -> String {
     text
 }
 
-/// Escapes a text that ends with its line.
+/// Escapes a text that extends to the end of a line of the unit file.
 fn escape_text(text: &str) -> String {
     let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     printable.replace('%', "%%").trim_end_matches('\\').to_owned()

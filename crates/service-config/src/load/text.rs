@@ -20,7 +20,7 @@ pub(super) struct Text {
     /// The byte offset of each line.
     lines: OnceCell<Vec<usize>>,
     secrets: OnceCell<SecretSpans>,
-    /// The offset of the last lookup, and the number of characters before it in its line.
+    /// The offset of the last lookup, and the number of characters between the start of the line and this offset.
     last: Cell<(usize, usize)>,
 }
 
@@ -39,7 +39,7 @@ impl Text {
         let mut problems =
             diagnostics.iter().take(MAX_PROBLEM_COUNT).map(|diagnostic| self.to_problem(diagnostic));
         let mut first = problems.next().unwrap_or_else(|| {
-            Problem::new(Code::Internal, format!("`{}` is wrong in an unknown way", self.file))
+            Problem::new(Code::Internal, format!("`{}` is invalid for an unknown reason", self.file))
         });
         first.others.extend(problems);
         if let Some(more) = diagnostics.len().checked_sub(MAX_PROBLEM_COUNT).filter(|more| *more > 0) {
@@ -71,7 +71,7 @@ impl Text {
         (number, lines[number - 1]..end)
     }
 
-    /// The number of characters before a byte in its line. This is fast if offsets ascend.
+    /// The number of characters between the start of the line and a byte. The function is fast if offsets ascend.
     fn count_characters(&self, start: usize, at: usize) -> usize {
         let (last, known) = self.last.get();
         let (from, known) = if (start..=at).contains(&last) { (last, known) } else { (start, 0) };

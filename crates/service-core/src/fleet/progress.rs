@@ -60,8 +60,8 @@ impl Fleet {
         }
     }
 
-    /// The services whose progress depends on these: the services themselves, and all that wait directly or indirectly
-    /// for one of them that has ended.
+    /// The services whose progress depends on the changed services: the changed services, and all services that wait
+    /// directly or indirectly for a changed service that has ended.
     pub fn concerned(&self, changed: &[Id]) -> BTreeSet<Id> {
         let mut hindered = BTreeSet::new();
         let mut open: Vec<Id> = changed.iter().copied().filter(|id| self.may_be_dead_end(*id)).collect();

@@ -8,8 +8,8 @@ use service_core::{Id, Name, Plan};
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// Defines `added`, which replace services of the same names. Removes the services in `removed` that are not in a
-    /// file and still inactive. Returns the removed services.
+    /// Defines the services in `added`. A defined service replaces a service of the same name. Removes the services in
+    /// `removed` that are in no file and inactive. Returns the removed services.
     pub(super) async fn redefine(
         &mut self,
         added: Vec<Service>,

@@ -73,7 +73,7 @@ pub(super) struct RunTasks {
     pub(super) restarted_by_manager: Option<ManagerInfo>,
 }
 
-/// A task that ends with its owner.
+/// A task that is aborted when this handle is dropped.
 pub(super) struct AbortOnDrop(AbortHandle);
 
 impl From<AbortHandle> for AbortOnDrop {
