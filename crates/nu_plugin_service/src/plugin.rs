@@ -3,7 +3,7 @@
 use service_client::client::Clients;
 use std::sync::Arc;
 
-/// The plugin, with one HTTP client per socket that its calls share.
+/// The plugin. Its calls share one HTTP client per socket.
 #[derive(Default)]
 pub struct ServicePlugin {
     pub(crate) clients: Arc<Clients>,

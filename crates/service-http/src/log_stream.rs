@@ -226,7 +226,7 @@ fn open_followed(
     let logs = own.map(|(name, _)| {
         let files = paths.files(name);
         // The directory may be missing, because the service has never run. A change between this step and the first
-        // read is only reported twice.
+        // read is reported twice, which has no effect.
         private_dir(files.directory())?;
         watched.watch(files.directory())?;
         let follower = files.follow_within(request.max_lines, request.since, bytes)?;

@@ -1,7 +1,7 @@
 //! [`ServiceMetrics`]: the counters of one service, for `GET /metrics`.
 //!
-//! A counter starts at zero with the daemon and never decreases, so a lower value means a restart of the daemon. Bytes
-//! of log output are counted by the shims, and continue across daemons during a run.
+//! A counter starts at zero with the daemon and never decreases, so a lower value means a restart of the daemon. The
+//! shims count the bytes of log output, so the count of a run continues when the daemon is replaced.
 
 use service_core::Snapshot;
 use service_core::service::State;

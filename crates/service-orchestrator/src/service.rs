@@ -16,8 +16,8 @@ pub struct Service {
     pub description: String,
     /// The services that must be ready before this one starts.
     pub dependencies: Vec<String>,
-    /// Without a stop command, the command of the service itself, which is split into words, run directly and
-    /// supervised. With a stop command, a Nushell command line that starts a service outside the orchestrator.
+    /// If `stop_command` is empty, the command line of the process, which is split into words, run directly and
+    /// supervised. Otherwise a Nushell command line that starts a service outside the orchestrator.
     pub start_command: String,
     /// A Nushell command line that stops the service. If it is empty, the service is stopped by a signal.
     pub stop_command: String,

@@ -94,8 +94,8 @@ impl Engine {
         );
     }
 
-    /// Retains the last run numbers of the services that another plan does not have. The services' directories may lack
-    /// the numbers, for example because the disk was full.
+    /// Retains the last run numbers of the services that another plan does not have. A number may be missing in the
+    /// directory of a service, for example because the disk was full.
     pub(super) fn retire_runs(&mut self, next: &Plan) {
         let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids().filter(|id| next.id(&plan.service(*id).name).is_none()) {
