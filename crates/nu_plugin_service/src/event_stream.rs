@@ -1,8 +1,8 @@
 //! [`EventStream`]: events as they happen, across daemon restarts.
 //!
-//! The next daemon continues after the number of the last event. Heartbeats of server-sent events have the latest
-//! number too, also if the requested services have no events. Without a daemon there are no new events, so the stream
-//! waits for the next daemon and does not start one.
+//! After a restart, the stream requests the events after the last received number. A heartbeat contains the latest
+//! number as well, even if the requested services have no events. Without a daemon there are no new events, so the
+//! stream waits for the next daemon and does not start one.
 
 use crate::session::Session;
 use nu_protocol::{LabeledError, ShellError, Value};

@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    /// The daemon; a daemon of this machine is started if it does not run. Blocks as well.
+    /// The daemon; a daemon of this machine is started if it does not run. Blocks the thread.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
         match &self.target {
             Target::Local(project) => {
@@ -289,11 +289,11 @@ impl Session {
         job() == Some(0)
     }
 
-    /// Runs a one-shot command of the program. Blocks as well.
+    /// Runs a one-shot command of the program. Blocks the thread.
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
             Target::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
-            // The files are on the other machine, so the connection is tried for an error with the reason.
+            // The files are on the other machine. A failed connection returns the error with the reason.
             Target::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))
             }

@@ -35,7 +35,7 @@ pub(crate) fn prune(around: &Environment<'_>) -> Result<Vec<Pruned>, Problem> {
     let pruned = found.into_iter().filter(may_go).filter_map(|trace| {
         let path = trace.path.clone()?;
         let project = Project::at(Path::new(&path), around).ok()?;
-        // The state directory must be the one of this spelling of the path.
+        // The recorded path may lead to a project with another state directory, which must not be removed.
         let is_its = project.state_dir == Path::new(&trace.state_dir) && !systemd::is_enabled(&project);
         is_its.then(|| remove_state(&project, trace)).flatten()
     });

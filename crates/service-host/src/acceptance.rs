@@ -41,7 +41,7 @@ pub struct Acceptance {
     /// are accepted.
     places: Option<Places>,
     state: Mutex<AcceptedHashes>,
-    /// Held while the record is written, so that the last record is the whole one.
+    /// Held while the record is written, so that the last written record has all hashes.
     writing: Mutex<()>,
     disk: Disk,
     reads: Arc<Semaphore>,
@@ -290,7 +290,7 @@ fn reads_module(service: &Service) -> bool {
     matches!(service.manager, Manager::Module(_))
 }
 
-/// The hash of everything that a query of a service runs or contacts, with that of its module.
+/// The hash of everything that a query of a service runs or contacts, including its module.
 fn mark(service: &Service, module: &str) -> String {
     let commands = (&service.start_command, &service.stop_command, &service.status_command);
     let around = (&service.working_dir, &service.env, &service.env_file, &service.user, &service.group);

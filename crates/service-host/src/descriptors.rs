@@ -1,9 +1,9 @@
 //! [`DescriptorBudget`]: divides this process's limit of open files, so that connections, files and checks always have
 //! descriptors, whatever the number of services.
 //!
-//! A service uses one descriptor, for the connection to its shim. As long as there are enough, it uses three more for
-//! the output that a dead shim would leave ([`service_shim::OrphanedOutput`]). Otherwise services run without these
-//! three; without a descriptor for the connection, a start fails.
+//! A service uses one descriptor, for the connection to its shim. While enough descriptors are free, a service uses
+//! three more, for the output that a dead shim would leave ([`service_shim::OrphanedOutput`]). Otherwise services run
+//! without these three; without a descriptor for the connection, a start fails.
 
 use nix::libc::{EMFILE, ENFILE};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -60,7 +60,8 @@ impl Disk {
                 let _ = std::fs::remove_file(&previous);
                 linked = std::fs::hard_link(path, &previous);
             }
-            // If there is no file, the previous version stays. Without support for hard links none is kept.
+            // If there is no file, the previous version stays. Without support for hard links, no previous version is
+            // kept.
             if linked.is_ok() {
                 self.mark(&previous);
             }

@@ -76,7 +76,7 @@ pub(super) struct Following {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Starts {
-    /// One row for each start of a service instead.
+    /// Return one row for each start of a service instead of the events.
     #[serde(default)]
     #[param(default = false, example = false)]
     starts: bool,

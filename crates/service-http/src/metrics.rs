@@ -27,7 +27,8 @@ use tokio::runtime::Handle;
 
 /// All metrics
 ///
-/// As `OpenMetrics` 1.0 if `Accept` prefers it, as Prometheus requests, else as Prometheus text 0.0.4.
+/// The format is `OpenMetrics` 1.0 if the `Accept` header prefers it, otherwise Prometheus text 0.0.4. Prometheus
+/// itself requests `OpenMetrics`.
 #[utoipa::path(
     get,
     path = routes::METRICS,

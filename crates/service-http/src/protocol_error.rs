@@ -70,7 +70,7 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
     Problem::new(Code::TooLarge, message)
 }
 
-/// Whether the head is too large; if not, the declared length of the body is.
+/// Whether the head is too large. `false` if the declared length of the body is too large.
 fn is_long(refusal: &Refusal) -> bool {
     refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

@@ -82,8 +82,8 @@ impl Names {
 
 /// The start order
 ///
-/// The order of all services, or of these with all their dependencies. Services of one level do not depend on each
-/// other.
+/// The order of all services; with `names`, of the named services and all their dependencies. Services of one level do
+/// not depend on each other.
 #[utoipa::path(
     get,
     path = routes::ORDER,

@@ -126,7 +126,7 @@ impl VisibleState {
     }
 }
 
-/// The services of these names, or all. Services that were removed meanwhile are left out.
+/// The named services; without names, all services. Services that were removed meanwhile are left out.
 fn entries(fleet: &FleetSnapshot, names: &[String]) -> Vec<Arc<ServiceSnapshot>> {
     match names {
         [] => fleet.entries.clone(),

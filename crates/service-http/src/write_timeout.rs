@@ -82,8 +82,8 @@ impl<S> WriteTimeout<S> {
 
     /// The number of bytes before a response that hyper generated; without such a response, the number of all bytes.
     fn own_length(&self, bytes: &[u8]) -> usize {
-        // A handler's response follows a request, and its body never ends with an empty line, unlike a response without
-        // a body.
+        // While a request is served, the bytes belong to the response of a handler. The response that hyper generated
+        // has no body, so it ends with an empty line.
         if !bytes.ends_with(b"\r\n\r\n") || self.idle.requests().1 {
             return bytes.len();
         }

@@ -29,9 +29,10 @@ const HASH_COMMENT: &[u8] = b"\n# The accepted content of this module has the SH
 /// The modules that were called since the daemon started.
 #[derive(Default)]
 pub(super) struct AcceptedModules {
-    /// The originals by copy. The lock is held for a look-up.
+    /// The original of each copy. The lock is held only for a lookup.
     originals: Mutex<BTreeMap<PathBuf, Original>>,
-    /// One permit for each module: a disk that does not answer blocks one thread for each. The lock is held for a look-up.
+    /// One permit for each module, so that a disk that does not answer blocks at most one thread for each module. The
+    /// lock is held only for a lookup.
     reads: Mutex<BTreeMap<PathBuf, Arc<Semaphore>>>,
 }
 

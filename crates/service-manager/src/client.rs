@@ -50,7 +50,7 @@ impl Managers {
         accepted.module_for(paths, acceptance, service).await
     }
 
-    /// The abilities of that module.
+    /// The commands and keys of that module.
     pub(super) async fn load_module(
         &self,
         settings: &Settings,

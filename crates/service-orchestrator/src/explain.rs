@@ -242,7 +242,7 @@ pub fn explain_all(fleet: &FleetSnapshot, named: &[Id], paths: &Paths, lines: Li
     all.map(explain).collect()
 }
 
-/// Whether the service has no problem, determined without its log.
+/// Whether the service has no problem. The log is not read for this.
 fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> bool {
     let snapshot = &entry.snapshot;
     let kept = || AppliedLimits::read(paths, &entry.definition.name, snapshot.run);
@@ -259,7 +259,7 @@ fn is_well(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths) -> boo
     }
 }
 
-/// Whether its port needs no inspection, because the service is ready and passed its last check.
+/// Whether the port of the service needs no inspection, because the service is ready and passed its last check.
 fn is_calm(entry: &ServiceSnapshot) -> bool {
     let well = entry.check.as_ref().is_none_or(|check| check.healthy);
     matches!(entry.snapshot.state, State::Ready { .. }) && well

@@ -1,5 +1,6 @@
 //! [`Place`]: the identity of a project's directory, independent of its path. The daemon saves it in the state
-//! directory. With it, a renamed directory is distinguished from a deleted one and from an unmounted disk.
+//! directory. A later daemon can therefore distinguish a renamed directory from a deleted directory and from an
+//! unmounted disk.
 
 use serde::{Deserialize, Serialize};
 use service_api::project::{NOTE, Project};
@@ -103,7 +104,7 @@ pub fn unreadable(state_dir: &Path) -> Option<String> {
     Some(format!("cannot read `{}`: {error}", state_dir.join(FILE).display()))
 }
 
-/// The project that a directory was under a former path.
+/// A project that used the directory under its former path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Former {
     /// The former path of the project's file.
@@ -131,7 +132,7 @@ pub enum Running {
 }
 
 impl Renames {
-    /// The former projects of this directory that have services that run or may run, and these services.
+    /// The former projects of this directory with services that run or may run, each with these services.
     pub fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
         let running = |former: Former| {
@@ -176,7 +177,7 @@ fn write_down(state_dir: &Path, place: Place) {
     }
 }
 
-/// Searches for projects that were in this directory under another path, which no longer leads to it.
+/// Searches for projects that used this directory under another path. The other path no longer leads to this directory.
 fn search(project: &Project, place: Place) -> Vec<Former> {
     let states = project.state_dir.parent().unwrap_or(Path::new("/"));
     let others = std::fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path());

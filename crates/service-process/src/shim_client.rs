@@ -90,7 +90,7 @@ impl Direct {
 pub(super) enum FollowerRequest {
     /// Passes a request on to the shim.
     ShimRequest(ShimRequest),
-    /// Withdraws the launch. The reply is sent if it has begun.
+    /// Withdraws the launch. The reply is sent if the launch has begun.
     Withdraw(oneshot::Sender<()>),
 }
 

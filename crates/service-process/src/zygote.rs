@@ -38,7 +38,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 const FROZEN_CHECK_DELAY: Duration = Duration::from_secs(1);
 /// The minimum interval between searches for frozen processes.
 const CONTINUE_INTERVAL: Duration = Duration::from_millis(500);
-/// The minimum interval between restarts after the death of a zygote. A launch meanwhile starts one without this delay.
+/// The minimum interval between restarts after the death of a zygote. A launch starts a zygote without this delay.
 const MIN_RESTART_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The maximum number of idle shims. Each uses 90 KB, and four descriptors of the daemon.

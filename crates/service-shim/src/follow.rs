@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-/// Between the two renames of a rotation there is no current log. The gap is far shorter than this.
+/// Between the two renames of a rotation there is no current log. This delay is far longer than the gap.
 const ROTATION_DELAY: Duration = Duration::from_millis(1);
 /// The line that stands for lines that were rotated away before they were read.
 const LOST_LINES: &str = "lines are missing here: they were rotated away before they could be read";

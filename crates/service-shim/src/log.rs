@@ -52,8 +52,7 @@ impl LogWriter {
     pub fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
         let mut log = Self::resume(files, limits, 0)?;
         if log.size > 0 && !ends_with_newline(&log.files.log(), log.size)? {
-            // The last writer was killed in the middle of a record, and so was every process that could have completed
-            // it.
+            // The last writer was killed in the middle of a record, and no process has completed the record.
             log.file.write_all(b"\n")?;
             log.size += 1;
         }

@@ -31,7 +31,7 @@ pub struct OrphanedOutput {
 
 impl OrphanedOutput {
     /// Receives the output from a shim after [`ShareOutput`](crate::ShimRequest::ShareOutput). Bytes that arrive before
-    /// it are appended to `unread`; then the result is `None`.
+    /// the descriptors are appended to `unread`. Returns `None` if no descriptors have arrived yet.
     ///
     /// # Errors
     /// The descriptors cannot be received, or the shim hangs up. An older shim, which does not know the request, hangs

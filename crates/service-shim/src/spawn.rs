@@ -110,8 +110,8 @@ fn limits_failed(error: &io::Error) -> LaunchError {
     failure(Stage::Prepare, format!("its limits cannot be applied: {}", describe_error(error)))
 }
 
-/// Enters the working directory. The shim enters it before the fork: the error can then be told from one of `exec`, and
-/// a program `./x` is looked up in this directory.
+/// Enters the working directory. The shim enters the directory before the fork, so that the error is distinguished from
+/// an error of `exec`, and a program `./x` is looked up in this directory.
 fn enter(directory: &Path) -> Result<(), LaunchError> {
     env::set_current_dir(directory).map_err(|error| {
         let why = match error.kind() {
@@ -327,7 +327,7 @@ struct User {
 }
 
 impl User {
-    /// `None` if nothing changes: without root, a service may name its own user.
+    /// `None` if the daemon is not root and the service names the daemon's own user.
     fn from_identity(identity: &Identity) -> Option<Self> {
         let uid = Uid::from_raw(identity.uid);
         (Uid::effective().is_root() || uid != Uid::effective()).then(|| Self {

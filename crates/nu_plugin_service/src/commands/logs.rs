@@ -161,7 +161,7 @@ impl PluginCommand for Logs {
     completes!(All);
 }
 
-/// These names; without any, the names of all services.
+/// The names in `names`; if it is empty, the names of all services.
 fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     if !names.is_empty() {
         return Ok(names.split(',').map(str::to_owned).collect());

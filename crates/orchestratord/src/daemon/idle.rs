@@ -74,7 +74,7 @@ async fn wait_for_timeout(api: &ApiState) -> Duration {
 }
 
 /// The time of the next check, when the timeout has expired unless a client has connected meanwhile. While a client is
-/// connected, the whole timeout is waited again.
+/// connected, the timeout begins again.
 fn due(limit: Duration, inactive_since: Moment, last_seen: Option<Moment>, now: Moment) -> Moment {
     last_seen.map_or(now, |left| left.max(inactive_since)).plus(limit)
 }

@@ -85,7 +85,7 @@ const ABOUT: [&str; 14] = [
 ];
 /// Parameters of a URL that make the URL itself a credential.
 const IN_QUERY: [&str; 1] = ["sig"];
-/// Ordinary words that name a secret also before a colon.
+/// Ordinary words that name a secret even in front of a colon.
 const PLAIN: [&str; 7] =
     ["password", "passwd", "passphrase", "passkey", "secret", "credential", "credentials"];
 
@@ -113,7 +113,7 @@ pub(super) fn is_secret_in_a_query(name: &str) -> bool {
     IN_QUERY.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Whether this lower-case word names a secret also before a colon.
+/// Whether this lower-case word names a secret even in front of a colon.
 pub(super) fn is_plain(word: &str) -> bool {
     PLAIN.contains(&word)
 }

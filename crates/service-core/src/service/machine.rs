@@ -101,7 +101,7 @@ impl Machine {
         self.memory.tracker.failures()
     }
 
-    /// Sets a changed definition. A present run keeps its own.
+    /// Sets a changed definition, unless the service runs. A run keeps its definition.
     pub fn redefine(&mut self, definition: &Arc<Service>) {
         if !self.memory.state.is_alive() {
             self.definition = Arc::clone(definition);

@@ -1,4 +1,4 @@
-//! Handles external starts: each becomes a run like any other.
+//! Handles external starts. Each external start begins a new run.
 
 use super::task::Engine;
 use service_core::Name;

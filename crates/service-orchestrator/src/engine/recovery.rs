@@ -42,7 +42,7 @@ pub(super) struct RecoveredRuns {
     pub(super) plan: Plan,
     pub(super) orphaned: BTreeSet<Name>,
     pub(super) runs: BTreeMap<Name, RunTrace>,
-    /// Whether the names of the services cannot be read either.
+    /// Whether the names of the services cannot be read.
     pub(super) unlisted: bool,
     /// Whether shims without files may exist.
     pub(super) unsearched: bool,

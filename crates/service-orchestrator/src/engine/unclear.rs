@@ -27,7 +27,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 pub(super) struct Unclear {
     /// The services, with the reasons.
     services: BTreeMap<Name, String>,
-    /// Whether the names of the services cannot be read either.
+    /// Whether the names of the services cannot be read.
     unlisted: bool,
     /// Whether shims without files may exist.
     unsearched: bool,

@@ -56,7 +56,7 @@ impl RunOutput {
         let error = error_among(&ends).filter(|at| at + 1 < ends.len());
         let telling = error.map(|at| ends[at].clone());
         let mut last = ends.split_off(ends.len().saturating_sub(MAX_SHOWN));
-        // The line with the error replaces the first of the last lines, unless it is one of them.
+        // If the last lines do not contain the line with the error, it replaces the first of them.
         if let Some(telling) = telling.as_ref().filter(|telling| !last.contains(telling)) {
             last[0].clone_from(telling);
         }

@@ -90,7 +90,7 @@ impl Pages {
     }
 }
 
-/// Whether a file has this format version. A file without a header is assumed to have it.
+/// Whether a file has this format version. A file without a header is assumed to have this version.
 fn is_ours(text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Versioned {

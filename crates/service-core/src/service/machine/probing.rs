@@ -57,7 +57,7 @@ impl Machine {
         if self.definition.is_probed() { Probing::Due(at) } else { Probing::Off }
     }
 
-    /// Requests the next check. If one is in flight, its result may be too old, and it is repeated.
+    /// Requests the next check. If a check is in flight, its result may be too old, so the check is repeated.
     pub(super) fn probe_now(&mut self) -> Vec<Effect> {
         match self.probing {
             Probing::Due(_) => self.probe(),
