@@ -44,13 +44,13 @@ impl Managers {
         &self.caller.paths
     }
 
-    /// The module that calls for this service run.
+    /// The path of the module that is run for a call of this service's manager.
     pub(super) async fn accepted_module(&self, service: &Arc<Service>) -> Result<PathBuf, String> {
         let Caller { paths, acceptance, accepted, .. } = &*self.caller;
         accepted.module_for(paths, acceptance, service).await
     }
 
-    /// The commands and keys of that module.
+    /// The commands and keys of the module of this service's manager.
     pub(super) async fn load_module(
         &self,
         settings: &Settings,

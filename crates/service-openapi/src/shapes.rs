@@ -1,5 +1,5 @@
-//! Types that exist only in the document: envelopes with data or an error, bodies that accept more in code than in the
-//! document, and the failures that operations have in common.
+//! Types that exist only in the document: envelopes with data or an error, bodies that are stricter in the document
+//! than in the code, and the failures that operations have in common.
 #![expect(dead_code, reason = "the types are described and never constructed")]
 
 use serde::Serialize;
@@ -76,7 +76,7 @@ pub struct StatusTableAnswer {
 /// Lines of streams. Each line is an envelope.
 macro_rules! lines {
     ($($name:ident($answer:ident))*) => {$(
-        /// One line of a stream. An error is the last line.
+        /// One line of a stream. No line follows an error.
         #[derive(Serialize, ToSchema)]
         #[serde(untagged)]
         pub enum $name {

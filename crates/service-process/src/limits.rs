@@ -29,7 +29,7 @@ pub struct AppliedLimits {
     pub memory: Option<Limit<u64>>,
     /// The limit of CPU time, in cores.
     pub cpu: Option<Limit<f64>>,
-    /// Why nothing but the cgroup is known: the saved limits cannot be read.
+    /// The error of reading the saved limits. With an error, only the cgroup is known.
     #[serde(skip)]
     unread: Option<String>,
 }
