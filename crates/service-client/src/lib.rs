@@ -16,7 +16,7 @@ pub mod orchestratord;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// The shell or program for which a client runs programs.
+/// The shell or program that uses the client. Programs that the client runs get its environment.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The environment of the programs.

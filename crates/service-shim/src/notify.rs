@@ -85,7 +85,7 @@ impl Notify {
     fn receive(&self, notification: &mut Notification) -> nix::Result<()> {
         let mut message = [0; MAX_MESSAGE_BYTES];
         let mut slices = [IoSliceMut::new(&mut message)];
-        // Space for the credentials only: the kernel closes file descriptors that are sent along.
+        // This is space for the credentials only. If a message contains descriptors, the kernel closes them.
         let mut space = nix::cmsg_space!(UnixCredentials);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let received = recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;

@@ -247,8 +247,8 @@ impl Journal {
         }));
     }
 
-    /// The last number that must not be assigned again: the number of the last written or delivered event, or the last
-    /// assigned number while the file cannot be written.
+    /// The highest number that must not be assigned again. This is the number of the last written or delivered event.
+    /// While the file cannot be written, it is the last assigned number.
     pub fn last_assigned_number(&self) -> u64 {
         let fresh = if self.is_lagging() { 0 } else { self.fresh.len() as u64 };
         self.next - 1 - fresh
