@@ -1,7 +1,7 @@
 //! Errors in a `services.toml`, and requests for undefined services: with exact locations and help.
 
 use serde_json::Value;
-use service_tests::{Project, ServiceTable};
+use service_tests::{Project, ServiceTable, http};
 
 /// Asserts that the message contains every word.
 #[track_caller]
@@ -133,4 +133,43 @@ fn a_reading_command_leaves_no_daemon_behind() {
     assert_eq!(project.value("service list").column("name"), ["a", "b"]);
     assert_eq!(project.value("service order").column("step"), ["1", "2"]);
     assert!(project.processes().is_empty());
+}
+
+#[test]
+fn with_an_invalid_file_what_runs_is_checked_and_explained() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
+    project.value("service start web");
+    project.define("[services.web]\nstart_command = \"TEST_SERVICE\nold = 1\n");
+    for command in ["service health", "service health web"] {
+        assert_eq!(project.value(command).row("web")["healthy"], true);
+    }
+    assert_eq!(project.value("service why"), serde_json::json!([]));
+    let (status, answer) = http(&project.socket(), "GET", "/api/v1/why");
+    assert_eq!(status, 200);
+    assert!(answer["notes"][0].as_str().unwrap().contains("the previous definitions apply"), "{answer}");
+}
+
+/// The file has so many errors that its load takes longer than a reader waits.
+#[test]
+fn a_reader_does_not_wait_until_a_large_file_is_loaded() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE\"\n") else { return };
+    project.value("service start web");
+    let wrong: Vec<String> =
+        (0..8000).map(|number| format!("[services.s{number}]\nstart_comand = \"x\"\n")).collect();
+    let wrong = wrong.concat();
+    project.define(&format!("[services.web]\nstart_command = \"TEST_SERVICE\"\n{wrong}"));
+    let socket = project.socket();
+    let status = || http(&socket, "GET", "/api/v1/services/status?names=web");
+    let (code, answer) = status();
+    assert_eq!((code, &answer["data"][0]["status"]), (200, &"running".into()));
+    let note = |answer: &Value| answer["notes"][0].as_str().unwrap_or_default().to_owned();
+    assert!(note(&answer).contains("is being loaded; the previous definitions apply"), "{answer}");
+    // A service that only the new file may define is waited for.
+    let (code, answer) = http(&socket, "GET", "/api/v1/services/status?names=s1");
+    assert_eq!((code, &answer["error"]["code"]), (404, &"not_found".into()), "{answer}");
+    let loaded = note(&status().1);
+    assert!(
+        loaded.ends_with("; the previous definitions apply") && !loaded.contains("is being loaded"),
+        "{loaded}"
+    );
 }

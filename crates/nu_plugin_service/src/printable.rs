@@ -13,6 +13,13 @@ use std::borrow::Cow;
 /// The column of log lines, which keep their colours.
 const LINE: &str = "line";
 
+/// Prints the notes of an answer on standard error.
+pub(crate) fn print_notes(notes: &[String]) {
+    for note in notes {
+        eprintln!("note: {}", printable(note));
+    }
+}
+
 /// A command with printable results.
 pub(crate) struct Printable<C>(pub(crate) C);
 

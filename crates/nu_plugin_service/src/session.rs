@@ -365,7 +365,8 @@ fn remote_target(
 }
 
 fn all_names(client: &Client) -> Result<Vec<String>, Problem> {
-    let services: Vec<view::Service> = client.get(routes::LIST, &[])?;
+    // The definitions are refused if the file is invalid, and the states are not.
+    let services: Vec<view::Status> = client.get(routes::STATUS, &[])?;
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 

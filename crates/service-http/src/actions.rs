@@ -210,7 +210,7 @@ pub(super) fn bad(message: &str) -> Problem {
 }
 
 async fn answer(
-    api: &ApiState,
+    api: &Arc<ApiState>,
     actor: Actor,
     headers: &HeaderMap,
     verb: Verb,
@@ -226,7 +226,7 @@ async fn answer(
         Verb::Start | Verb::Restart | Verb::Update => {
             let plan = api.orchestrator.plan();
             let ids = if asked.all { plan.ids().collect() } else { resolve(&plan, &asked.names)? };
-            api.refuse_second(&plan, &ids)?;
+            api.refuse_second(&plan, &ids).await?;
             api.orchestrator.accept().await;
         }
         Verb::Stop => refuse_unknown(api, &asked.names)?,

@@ -5,11 +5,12 @@ use service_api::{Code, Problem};
 use service_config::load::{self, Addition, Additions};
 use service_core::config::Service;
 use service_core::{Name, Plan};
-use service_host::blocking::run_blocking;
+use service_host::blocking::{run_blocking, run_on_files};
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::request::Enacted;
 use service_orchestrator::snapshot::FleetSnapshot;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -18,6 +19,10 @@ use tokio::sync::{Mutex, Semaphore};
 /// The maximum number of files and requests that are parsed and checked at the same time. This runs on other threads,
 /// because the single thread of the runtime answers every client.
 const MAX_CHECKS: usize = 2;
+/// The number of threads that look at the file at the same time, on a disk that may not answer.
+const MAX_LOOKS: usize = 4;
+/// A larger file takes longer to load than a reader waits.
+const SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// The file and the additions. The mutex of the additions is asynchronous, because it is held across calls of the
 /// orchestrator, so that two requests do not load the same change twice.
@@ -28,6 +33,17 @@ pub struct Definitions {
     last: std::sync::Mutex<LastLoad>,
     additions: Mutex<Additions>,
     permits: Arc<Semaphore>,
+    /// The permits to look at the file.
+    looks: Arc<Semaphore>,
+}
+
+/// Whether a request has to wait until a changed file is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileState {
+    Unchanged,
+    /// Changed, and loaded in a moment.
+    Small,
+    Large,
 }
 
 /// The result of the last load of the file.
@@ -71,13 +87,15 @@ impl Definitions {
     /// Starts with the present content of the file, which was loaded with this `result`.
     pub fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
         let last = std::sync::Mutex::new(LastLoad { stamp: FileStamp::read(&path), result });
-        Self { path, last, additions: Mutex::new(additions), permits: Arc::new(Semaphore::new(MAX_CHECKS)) }
+        let additions = Mutex::new(additions);
+        let (permits, looks) = (Arc::new(Semaphore::new(MAX_CHECKS)), Arc::new(Semaphore::new(MAX_LOOKS)));
+        Self { path, last, additions, permits, looks }
     }
 
     /// Applies the file to the plan, if the file has changed. An invalid file changes nothing, and every call returns
     /// its error.
     pub(super) async fn refresh(&self, orchestrator: &ServiceOrchestrator) -> Result<(), Problem> {
-        match self.result_if_unchanged() {
+        match self.result_if_unchanged(self.look().await?) {
             Some(result) => result,
             None => self.load_if_changed(&mut *self.additions.lock().await, orchestrator).await,
         }
@@ -213,20 +231,46 @@ impl Definitions {
         additions: &mut Additions,
         orchestrator: &ServiceOrchestrator,
     ) -> Result<(), Problem> {
-        if let Some(result) = self.result_if_unchanged() {
+        let stamp = self.look().await?;
+        if let Some(result) = self.result_if_unchanged(stamp) {
             return result;
         }
-        let stamp = FileStamp::read(&self.path);
         let result = self.load(additions, orchestrator).await;
         *self.last_load() = LastLoad { stamp, result: result.clone() };
         result
     }
 
     /// The result of the last load, if the file has not changed since.
-    fn result_if_unchanged(&self) -> Option<Result<(), Problem>> {
-        let now = FileStamp::read(&self.path);
+    fn result_if_unchanged(&self, now: Option<FileStamp>) -> Option<Result<(), Problem>> {
         let last = self.last_load();
         (last.stamp == now).then(|| last.result.clone())
+    }
+
+    /// The result of the last load, and whether the file has changed since.
+    pub(super) async fn last_result(&self) -> Result<FileState, Problem> {
+        let now = self.look().await?;
+        match self.result_if_unchanged(now) {
+            Some(result) => result.map(|()| FileState::Unchanged),
+            None if now.is_none_or(|now| now.size <= SMALL_FILE_BYTES) => Ok(FileState::Small),
+            None => Ok(FileState::Large),
+        }
+    }
+
+    /// Looks at the files of the project, on another thread.
+    pub(super) async fn run_on_files<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        run_on_files(&self.looks, look).await
+    }
+
+    /// The stamp of the file.
+    async fn look(&self) -> Result<Option<FileStamp>, Problem> {
+        let path = self.path.clone();
+        self.run_on_files(move || FileStamp::read(&path)).await.map_err(|error| {
+            Problem::new(Code::BadDefinition, format!("cannot read `{}`: {error}", self.path.display()))
+                .help("check the disk of the file")
+        })
     }
 
     fn last_load(&self) -> MutexGuard<'_, LastLoad> {

@@ -1,9 +1,9 @@
 //! The routes of events, as a list or as a stream (NDJSON, server-sent events), and of the history.
 
 use super::accept::{self, prefers, weight};
+use super::current::Names;
 use super::journal_body::{self, JournalBody};
 use super::reply::{ErrorResponse, QueryParams, deserialize_count, to_usize};
-use super::services::Names;
 use super::state::ApiState;
 use axum::body::{Body, Bytes};
 use axum::extract::State;

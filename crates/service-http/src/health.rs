@@ -1,6 +1,6 @@
 //! [`HealthReport`]: whether the daemon itself works, independent of the health of the services.
 
-use super::state::ApiState;
+use super::state::{ApiState, Outdated};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use service_api::{DaemonHealth, daemon_health};
@@ -28,7 +28,7 @@ pub(super) struct HealthReport {
 }
 
 /// Checks the journal, the disk, the zygote, the file and the descriptors.
-pub(super) async fn self_check(api: &ApiState) -> HealthReport {
+pub(super) async fn self_check(api: &Arc<ApiState>) -> HealthReport {
     let state_dir = &api.project.state_dir;
     let journal = match ping_owner(api).await {
         Ok(error) => error.map(|why| format!("the journal cannot be written: {why}")),
@@ -37,8 +37,15 @@ pub(super) async fn self_check(api: &ApiState) -> HealthReport {
     let template = api.orchestrator.shims().zygote().ready().await.err();
     let template = template.map(|error| format!("no service can be started: {error}"));
     let failures = [journal, disk_space(state_dir), template].into_iter().flatten().collect();
-    let definition = api.refresh().await.err();
-    let definition = definition.map(|problem| format!("the previous definitions apply: {}", problem.message));
+    let definition = match api.refresh_for_reader(&[]).await {
+        Ok(()) => None,
+        Err(Outdated::Invalid(problem)) => {
+            Some(format!("the previous definitions apply: {}", problem.message))
+        }
+        Err(Outdated::Loading) => {
+            Some("the previous definitions apply: the changed file is being loaded".to_owned())
+        }
+    };
     let damage = api.orchestrator.paths().disk.damage();
     let warnings = [definition, descriptors(), disconnected_shims(api)]
         .into_iter()

@@ -1,11 +1,10 @@
 //! The routes of logs of one or several services: in one response or line by line, with or without new lines.
 
 use super::accept::takes_lines;
-use super::current::CurrentOrLast;
+use super::current::{CurrentOrLast, Names};
 use super::envelope_body::Form;
 use super::log_stream::{LogReaders, LogRequest, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs};
 use super::reply::{ErrorResponse, PathParam, QueryParams, deserialize_count, to_usize};
-use super::services::Names;
 use super::state::ApiState;
 use axum::body::Body;
 use axum::http::HeaderMap;

@@ -76,7 +76,7 @@ pub(super) async fn apply(
         check_hash(&api, asked.if_hash.as_deref()).await?;
         api.orchestrator.accept().await;
         let (written, plan) = api.definitions.read().await?;
-        api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>())?;
+        api.refuse_second(&plan, &plan.ids().collect::<Vec<_>>()).await?;
         let apply_revision = api.definitions.apply_revision(&api.orchestrator, &written);
         let begun = api.orchestrator.apply(plan, how.clone(), apply_revision);
         if let Some(rows) = ON_BEHALF.scope(by.clone(), begun).await? {

@@ -1,17 +1,25 @@
 //! Warnings about the project, which are shown with the status of its services: the file is missing or invalid, or the
 //! directory was renamed.
 
-use super::state::ApiState;
+use super::state::{ApiState, Outdated};
 use service_api::{Problem, Project, redact};
 use service_core::{Id, Plan};
 use service_host::text::single_line;
 use service_orchestrator::renamed_project::{self, FilePresence};
+use std::sync::Arc;
 
 impl ApiState {
-    /// Loads a changed file. Returns one sentence for each warning about the project.
-    pub(super) async fn notes(&self) -> Vec<String> {
-        let definition = self.refresh().await.err().map(|problem| describe(&self.project, &problem));
-        let former = self.renames.running(&self.project);
+    /// Loads a changed file, for a request that reads these services. Returns one sentence for each warning about the
+    /// project.
+    pub(super) async fn notes(self: &Arc<Self>, names: &[String]) -> Vec<String> {
+        let outdated = self.refresh_for_reader(names).await.err();
+        let api = Arc::clone(self);
+        let look = move || {
+            let definition = outdated.map(|outdated| describe(&api.project, &outdated));
+            (definition, api.renames.running(&api.project))
+        };
+        let looked = self.definitions.run_on_files(look).await;
+        let (definition, former) = looked.unwrap_or_else(|error| (Some(error.to_string()), Vec::new()));
         let notes = definition.into_iter().chain(former.iter().map(renamed_project::note));
         notes.map(|note| single_line(&redact(&note))).collect()
     }
@@ -20,8 +28,10 @@ impl ApiState {
     ///
     /// # Errors
     /// [`service_api::Code::Moved`].
-    pub(super) fn refuse_second(&self, plan: &Plan, starting: &[Id]) -> Result<(), Problem> {
-        let former = self.renames.running(&self.project);
+    pub(super) async fn refuse_second(self: &Arc<Self>, plan: &Plan, starting: &[Id]) -> Result<(), Problem> {
+        let api = Arc::clone(self);
+        let former = self.definitions.run_on_files(move || api.renames.running(&api.project)).await;
+        let former = former.unwrap_or_default();
         if former.is_empty() {
             return Ok(());
         }
@@ -33,7 +43,13 @@ impl ApiState {
     }
 }
 
-fn describe(project: &Project, problem: &Problem) -> String {
+fn describe(project: &Project, outdated: &Outdated) -> String {
+    let Outdated::Invalid(problem) = outdated else {
+        return format!(
+            "`{}` has changed and is being loaded; the previous definitions apply",
+            project.config.display()
+        );
+    };
     match FilePresence::check(&project.config, &project.state_dir) {
         FilePresence::Gone => {
             format!("`{}` is gone: running services can still be stopped", project.config.display())

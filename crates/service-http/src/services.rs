@@ -1,12 +1,13 @@
 //! The reading routes of services: definitions, states, order, graph, health.
 
 use super::auth::ExpensivePermit;
-use super::current::{Current, CurrentOrLast};
+use super::current::{Current, CurrentOrLast, Names};
 use super::list_body;
 use super::reply::{Data, ErrorResponse, PathParam, QueryParams, Reply};
 use super::state::ApiState;
 use super::tokens::{Role, max_age};
 use axum::Extension;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service_api::{Code, Problem, routes, view};
@@ -62,22 +63,6 @@ pub(super) async fn service(
     let plan = api.orchestrator.plan();
     let id = plan.id(&name).ok_or_else(|| not_found(&plan, &name))?;
     Ok(Data(views::service(plan.service(id))))
-}
-
-/// `?names=a,b`.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Names {
-    /// Names, separated by commas; absent: all services.
-    #[serde(default)]
-    #[param(default = "", example = "web-app,database")]
-    names: String,
-}
-
-impl Names {
-    pub(super) fn list(&self) -> Vec<String> {
-        self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    }
 }
 
 /// The start order
@@ -274,10 +259,12 @@ pub(super) async fn explain_services(
     role: Option<Extension<Role>>,
     permit: Option<Extension<ExpensivePermit>>,
     QueryParams(names): QueryParams<Names>,
-    CurrentOrLast(api): CurrentOrLast,
-) -> Reply<Vec<view::Why>> {
+    State(api): State<Arc<ApiState>>,
+) -> Result<Response, ErrorResponse> {
+    let names = names.list();
+    let notes = api.notes(&names).await;
     let fleet = api.orchestrator.fleet_snapshot();
-    let ids = resolve(&fleet.plan, &names.list())?;
+    let ids = resolve(&fleet.plan, &names)?;
     let paths = Arc::clone(api.orchestrator.paths());
     let lines = lines_for(role);
     let explained = tokio::task::spawn_blocking(move || {
@@ -287,5 +274,5 @@ pub(super) async fn explain_services(
     .await;
     let explained =
         explained.map_err(|error| Problem::new(Code::Internal, format!("cannot explain that: {error}")))?;
-    Ok(Data(explained))
+    Ok(list_body::list_with(notes, explained.into_iter()))
 }

@@ -1,7 +1,7 @@
 //! [`ApiState`]: the shared state of all requests: one project, its orchestrator, and limits of clients.
 
 use super::connection_count::ConnectionCount;
-use super::definitions::Definitions;
+use super::definitions::{Definitions, FileState};
 use super::journal_body::JournalReads;
 use super::log_stream::LogReaders;
 use axum::body::Bytes;
@@ -21,6 +21,21 @@ use tokio::sync::Notify;
 const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval between two attempts to acquire this lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The time for which a reader waits until a large `services.toml` is loaded.
+const READER_PATIENCE: Duration = Duration::from_millis(30);
+
+/// Why the definitions in force are not those of the file.
+pub(super) enum Outdated {
+    Invalid(Box<Problem>),
+    Loading,
+}
+
+impl Outdated {
+    fn invalid(problem: Problem) -> Self {
+        Self::Invalid(Box::new(problem))
+    }
+}
 
 /// The OpenAPI document, created by its first request.
 pub(super) type OpenApiText = LazyLock<Bytes, fn() -> Bytes>;
@@ -85,10 +100,35 @@ impl ApiState {
 
     /// Loads `services.toml`, if it has changed.
     pub async fn refresh(&self) -> Result<(), Problem> {
+        self.refresh_trust().await;
+        self.definitions.refresh(&self.orchestrator).await
+    }
+
+    async fn refresh_trust(&self) {
         if self.orchestrator.acceptance().refresh_trust().await {
             self.orchestrator.accepted();
         }
-        self.definitions.refresh(&self.orchestrator).await
+    }
+
+    /// As [`refresh`](Self::refresh), for a request that only reads: a large file is loaded while the request is answered,
+    /// unless the request names a service that only the changed file may define.
+    pub(super) async fn refresh_for_reader(self: &Arc<Self>, names: &[String]) -> Result<(), Outdated> {
+        self.refresh_trust().await;
+        let plan = self.orchestrator.plan();
+        let is_known = |name: &String| plan.id(name).is_some();
+        match self.definitions.last_result().await.map_err(Outdated::invalid)? {
+            FileState::Unchanged => Ok(()),
+            FileState::Large if names.iter().all(is_known) => {
+                let api = Arc::clone(self);
+                // A load that was abandoned would begin anew with the next request.
+                let load = tokio::spawn(async move { api.refresh().await });
+                match tokio::time::timeout(READER_PATIENCE, load).await {
+                    Ok(loaded) => loaded.unwrap_or(Ok(())).map_err(Outdated::invalid),
+                    Err(_) => Err(Outdated::Loading),
+                }
+            }
+            FileState::Small | FileState::Large => self.refresh().await.map_err(Outdated::invalid),
+        }
     }
 
     /// Removes the inactive services among these added services, with their logs, and returns their names.

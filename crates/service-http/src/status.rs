@@ -1,12 +1,12 @@
 //! `status` (once, or streamed on each change) and `wait`.
 
 use super::accept::takes_lines;
-use super::current::CurrentOrLast;
+use super::current::Names;
 use super::envelope_body::line;
 use super::list_body;
 use super::reply::{ErrorResponse, QueryParams, deserialize_count};
 use super::rows;
-use super::services::{Names, statuses};
+use super::services::statuses;
 use super::state::ApiState;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -64,9 +64,9 @@ pub(super) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, ErrorResponse> {
     // Running services are shown even if the file is unreadable.
-    let notes = api.notes().await;
-    let fleet = api.orchestrator.fleet_snapshot();
     let names = names.list();
+    let notes = api.notes(&names).await;
+    let fleet = api.orchestrator.fleet_snapshot();
     resolve(&fleet.plan, &names)?;
     let detail = if states.long { Detail::Long } else { Detail::Short };
     match states.follow {
@@ -163,8 +163,10 @@ pub(super) async fn wait(
     QueryParams(names): QueryParams<Names>,
     QueryParams(waiting): QueryParams<Waiting>,
     headers: HeaderMap,
-    CurrentOrLast(api): CurrentOrLast,
+    State(api): State<Arc<ApiState>>,
 ) -> Result<Response, ErrorResponse> {
+    // A request that waits may wait for the definitions, too. Without a valid file the previous ones apply.
+    let _ = api.refresh().await;
     let watch = WaitRequest {
         names: names.list(),
         until: until(waiting.until.as_deref())?,

@@ -45,7 +45,6 @@ answers! {
     StatusesAnswer(Vec<view::Status>)
     HealthAnswer(view::Health)
     WhyAnswer(view::Why)
-    WhysAnswer(Vec<view::Why>)
     ChangesAnswer(Vec<view::Change>)
     OutcomeAnswer(Outcome)
     OutcomesAnswer(Vec<Outcome>)
@@ -60,17 +59,27 @@ answers! {
     DaemonHealthAnswer(DaemonHealth)
 }
 
-/// An answer, with notes about the project.
-#[derive(Serialize, ToSchema)]
-pub struct StatusTableAnswer {
-    #[schema(schema_with = only_true)]
-    success: bool,
-    data: Vec<view::Status>,
-    #[schema(schema_with = null)]
-    error: (),
-    /// Sentences about the project itself; absent if there are none.
-    #[schema(required = false, example = json!(["`/srv/shop/services.toml` is gone: running services can still be stopped"]))]
-    notes: Vec<String>,
+/// Answers with notes: `Name(type of the data)`.
+macro_rules! noted_answers {
+    ($($name:ident($($data:tt)+))*) => {$(
+        /// An answer, with notes about the project.
+        #[derive(Serialize, ToSchema)]
+        pub struct $name {
+            #[schema(schema_with = only_true)]
+            success: bool,
+            data: $($data)+,
+            #[schema(schema_with = null)]
+            error: (),
+            /// Sentences about the project itself; absent if there are none.
+            #[schema(required = false, example = json!(["`/srv/shop/services.toml` is gone: running services can still be stopped"]))]
+            notes: Vec<String>,
+        }
+    )*};
+}
+
+noted_answers! {
+    StatusTableAnswer(Vec<view::Status>)
+    WhysAnswer(Vec<view::Why>)
 }
 
 /// Lines of streams. Each line is an envelope.

@@ -22,6 +22,6 @@ export def "service health" [
     let selected = selector $names $piped $config $span
     if (selector selects-nothing $selected) { return [] }
     let connection = client connect $config $span
-    let names = $selected | default { client fetch $connection /api/v1/services/list | get name }
+    let names = $selected | default { client fetch $connection /api/v1/services/status | get name }
     client fetch-each $connection $names health | rows health
 }

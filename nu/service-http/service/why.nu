@@ -24,7 +24,7 @@ export def "service why" [
     let span = selector mark $name $piped (metadata $name).span
     let selected = selector $name $piped $config $span
     if $selected == null {
-        return (client fetch (client connect $config $span) /api/v1/why | each {|it| rows why $it })
+        return (client fetch-with-notes (client connect $config $span) /api/v1/why {} false | each {|it| rows why $it })
     }
     if ($selected | is-empty) { return [] }
     if ($selected | length) > 1 {

@@ -166,7 +166,8 @@ fn resolve_names(client: &Client, names: &str) -> Result<Vec<String>, Problem> {
     if !names.is_empty() {
         return Ok(names.split(',').map(str::to_owned).collect());
     }
-    let services: Vec<view::Service> = client.get(routes::LIST, &[])?;
+    // The definitions are refused if the file is invalid, and the states are not.
+    let services: Vec<view::Status> = client.get(routes::STATUS, &[])?;
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 

@@ -4,9 +4,9 @@ use super::completion::completes;
 use super::query::Query;
 use super::signature::selecting;
 use crate::plugin::ServicePlugin;
+use crate::printable::print_notes;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, PipelineMetadata, Signature, Type, Value};
-use service_api::printable::printable;
 use service_api::{routes, view};
 use service_client::client::Client;
 use service_nushell::table::{Row, table};
@@ -94,9 +94,7 @@ impl PluginCommand for Status {
             false => session.request(question)?,
         };
         if !call.has_flag("quiet")? {
-            for note in &notes {
-                eprintln!("note: {}", printable(note));
-            }
+            print_notes(&notes);
         }
         let metadata = PipelineMetadata::default().with_table_width_priority_columns(call.head, kept);
         Ok(table(rows, call.head).set_metadata(Some(metadata)))

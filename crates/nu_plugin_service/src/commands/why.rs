@@ -2,6 +2,7 @@
 
 use super::completion::completes;
 use crate::plugin::ServicePlugin;
+use crate::printable::print_notes;
 use crate::selector::Selection;
 use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -69,7 +70,9 @@ impl PluginCommand for Why {
             [] if selection.is_empty() => return Ok(table::<view::Why>(Vec::new(), call.head)),
             [] => {
                 let session = Session::open(plugin, engine, call, &selection)?;
-                let all: Vec<view::Why> = session.request(|client| client.get(routes::WHY, &[]))?;
+                let (all, notes): (Vec<view::Why>, Vec<String>) =
+                    session.request(|client| client.get_with_notes(routes::WHY, &[]))?;
+                print_notes(&notes);
                 return Ok(table(all, call.head));
             }
             [_, second, ..] => {
