@@ -143,3 +143,31 @@ fn an_exit_code_is_not_told_beside_a_start_that_came_to_nothing() {
         "{status}"
     );
 }
+
+#[test]
+fn a_query_ends_with_the_daemon_and_a_start_does_not() {
+    let Some(project) = Project::new("") else { return };
+    let path = |name: &str| project.path(name).display().to_string();
+    project.write(
+        "m.nu",
+        &format!(
+            "export def start [] {{ touch {}; sleep 500ms; touch {}; {{state: running}} }}\n\
+             export def stop [] {{ {{state: stopped}} }}\n\
+             export def status [] {{ sleep 10min; {{state: running}} }}\n",
+            path("begun"),
+            path("done"),
+        ),
+    );
+    project.define("[services.web]\nmanager = \"m.nu\"\n");
+    let mut start = project.spawn("service start web");
+    eventually("it starts", || project.path("begun").exists().then_some(()));
+    project.kill_daemon();
+    start.wait().unwrap();
+    eventually("the start has finished", || project.path("done").exists().then_some(()));
+    project.value("service status");
+    let is_nu =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "nu\n");
+    eventually("it is queried", || project.processes().iter().any(is_nu).then_some(()));
+    project.kill_daemon();
+    eventually("no query is left", || project.processes().is_empty().then_some(()));
+}

@@ -15,7 +15,7 @@ use service_host::acceptance::{Acceptance, accepted_nu_blocking};
 use service_host::blocking::run_on_files;
 use service_host::paths::Paths;
 use service_host::text::readable;
-use service_process::command::{Output, OutputLimit, ProcessGroup};
+use service_process::command::{Output, OutputLimit, ProcessGroup, Purpose};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -91,7 +91,13 @@ impl Call<'_> {
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
-        let shell = Shell { nu: &nu, passed_on: self.passed_on(), include, process: &process };
+        let shell = Shell {
+            nu: &nu,
+            passed_on: self.passed_on(),
+            include,
+            purpose: self.purpose(),
+            process: &process,
+        };
         let answer = self
             .run_with_limits(caller, settings, &process, shell.run(&script, self.input, MAX_OUTPUT_BYTES))
             .await?;
@@ -139,7 +145,13 @@ impl Call<'_> {
         let nu = prepare(caller, settings, self.module).await.map_err(ManagerError::Failed)?;
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
-        let shell = Shell { nu: &nu, passed_on: self.passed_on(), include, process: &process };
+        let shell = Shell {
+            nu: &nu,
+            passed_on: self.passed_on(),
+            include,
+            purpose: self.purpose(),
+            process: &process,
+        };
         self.run_with_limits(caller, settings, &process, shell.run_into_file(&script, self.input, file)).await
     }
 
@@ -165,9 +177,16 @@ impl Call<'_> {
 
     /// The limit of concurrent calls of this kind.
     fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
+        match self.purpose() {
+            Purpose::Action => caller.acts.for_module(self.module),
+            Purpose::Query => caller.questions.for_module(self.module),
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
         match self.command {
-            "start" | "stop" | "restart" => caller.acts.for_module(self.module),
-            _ => caller.questions.for_module(self.module),
+            "start" | "stop" | "restart" => Purpose::Action,
+            _ => Purpose::Query,
         }
     }
 
@@ -220,7 +239,8 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     );
     let process = OnceLock::new();
     let include = caller.accepted.original_directory(module);
-    let shell = Shell { nu: &nu, passed_on: &PASSED_VARIABLES, include, process: &process };
+    let shell =
+        Shell { nu: &nu, passed_on: &PASSED_VARIABLES, include, purpose: Purpose::Query, process: &process };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };
@@ -270,6 +290,7 @@ struct Shell<'a> {
     passed_on: &'a [&'a str],
     /// An additional directory of files that the module uses, beside its own directory.
     include: Option<PathBuf>,
+    purpose: Purpose,
     /// The pid, set by the start.
     process: &'a OnceLock<u32>,
 }
@@ -318,7 +339,7 @@ impl Shell<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let group = ProcessGroup::spawn(command).map_err(|error| {
+        let group = ProcessGroup::spawn(command, self.purpose).map_err(|error| {
             io::Error::other(format!("cannot run Nushell (`{}`) for it: {error}", self.nu.display()))
         })?;
         if let Some(pid) = group.leader() {

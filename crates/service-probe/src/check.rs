@@ -20,7 +20,7 @@ use service_host::paths::Paths;
 use service_host::report::CheckResult;
 use service_host::text::MAX_MESSAGE_CHARS;
 use service_host::text::{CheckText, truncate};
-use service_process::command;
+use service_process::command::{self, Purpose};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -93,7 +93,9 @@ impl Prober {
                 }
                 Endpoint::Unix(name) => socket::unix(name, &shown).await,
                 Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
-                Endpoint::Exec(command) => return command::run(&self.paths, service, command, limit).await,
+                Endpoint::Exec(command) => {
+                    return command::run(&self.paths, service, command, Purpose::Query, limit).await;
+                }
             };
             answer.map(CheckText::from).map_err(|why| CheckText { fault: find_fault(&why), ..why.into() })
         };

@@ -1,9 +1,11 @@
 //! Commands of services: `exec:` checks, stop commands, and the Nushell of managers. Each runs without a shell, in its
 //! own process group, which is killed at the time limit.
 
+use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, getpid, getppid, gettid, setgroups, setresgid, setresuid};
 use service_core::config::Service;
 use service_core::health::CheckFault;
 use service_host::clock;
@@ -37,6 +39,15 @@ pub enum OutputLimit {
     Within(usize),
 }
 
+/// What a command does to its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Changes nothing. Without the daemon nobody reads the result, so the command ends with the daemon.
+    Query,
+    /// Starts or stops the service, and finishes also without the daemon.
+    Action,
+}
+
 /// The maximum length of a command in a message.
 const MAX_COMMAND_CHARS: usize = 200;
 
@@ -61,6 +72,7 @@ pub async fn run(
     paths: &Arc<Paths>,
     service: &Service,
     command: &str,
+    purpose: Purpose,
     limit: Duration,
 ) -> Result<CheckText, CheckText> {
     let argv = shell_words::split(command)
@@ -86,7 +98,8 @@ pub async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut group = ProcessGroup::spawn(child).map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    let mut group =
+        ProcessGroup::spawn(child, purpose).map_err(|error| format!("cannot run `{program}`: {error}"))?;
     let finished = tokio::time::timeout(limit, group.finish(CHECK_OUTPUT_LIMIT)).await;
     let output = finished
         .map_err(|_| {
@@ -194,9 +207,12 @@ pub struct ProcessGroup {
 
 impl ProcessGroup {
     /// Runs a command as the leader of a group.
-    pub fn spawn(mut command: Command) -> std::io::Result<Self> {
+    pub fn spawn(mut command: Command, purpose: Purpose) -> std::io::Result<Self> {
         let mark = mark();
         descriptors::as_meant(command.as_std_mut());
+        if purpose == Purpose::Query {
+            end_with_daemon(&mut command);
+        }
         let child = command.env(MARK, &mark).process_group(0).spawn().map_err(explain_process_limit)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         Ok(Self { child, id, mark: Some(format!("{MARK}={mark}")) })
@@ -268,17 +284,46 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let _ = killpg(id, Signal::SIGKILL);
-        let Some(mark) = &self.mark else { return };
-        for _ in 0..MAX_SEARCHES {
-            let left = marked(mark.as_bytes());
-            if left.is_empty() {
-                break;
-            }
-            for pid in left {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
+        let Some(mark) = self.mark.take() else { return };
+        // The search reads the environment of every process, which takes longer than other tasks of this thread may wait.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || kill_marked(mark.as_bytes()))),
+            Err(_) => kill_marked(mark.as_bytes()),
         }
     }
+}
+
+fn kill_marked(mark: &[u8]) {
+    for _ in 0..MAX_SEARCHES {
+        let left = marked(mark);
+        if left.is_empty() {
+            break;
+        }
+        for pid in left {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Makes the kernel kill the command when the daemon ends. The kernel watches the thread that starts the command, so
+/// this applies only on the main thread, which ends with the process.
+#[expect(unsafe_code, reason = "pre_exec runs in a forked child, which is unsafe in general")]
+fn end_with_daemon(command: &mut Command) {
+    let daemon = getpid();
+    if gettid() != daemon {
+        return;
+    }
+    // Must follow the switch to another user, which resets this setting.
+    let tie = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        match getppid() == daemon {
+            true => Ok(()),
+            // The daemon ended before the setting took effect.
+            false => Err(Errno::ESRCH.into()),
+        }
+    };
+    // SAFETY: the closure makes two system calls.
+    unsafe { command.pre_exec(tie) };
 }
 
 /// A mark that is unique across calls and daemons.

@@ -5,9 +5,10 @@
 //! connection does not mean that the shim has ended: while the shim lives, the task reconnects, and meanwhile reads its
 //! record.
 
+use super::command::{self, Purpose};
 use super::connection::{Frames, ShimConnection, send, try_send};
 use super::zygote::Zygote;
-use super::{command, limits, orphans};
+use super::{limits, orphans};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::{KillMode, Service};
@@ -325,7 +326,9 @@ impl Shims {
         if !shim.has_begun().await {
             return;
         }
-        let ended = command::run(&self.paths, &definition, text, definition.stop_timeout).await.map(drop);
+        let ended = command::run(&self.paths, &definition, text, Purpose::Action, definition.stop_timeout)
+            .await
+            .map(drop);
         let (name, ended) = (&definition.name, ended.map_err(|failure| failure.describe(&definition.env)));
         if let Err(message) = &ended {
             tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
