@@ -161,6 +161,9 @@ fn what_happens_to_services_is_counted() {
     let daemon = scrape(&socket);
     assert!(daemon["process_resident_memory_bytes"] > 1e6 && daemon["process_open_fds"] > 3.0);
     assert!(daemon["orchestratord_tasks"] >= 1.0 && daemon["process_start_time_seconds"] > 1.5e9);
+    assert!(daemon["orchestratord_connection_turns_total"] >= 1.0);
+    let longest = daemon["orchestratord_longest_connection_turn_seconds"];
+    assert!(longest > 0.0 && longest <= daemon["orchestratord_connection_turn_seconds_total"], "{longest}");
     let version = project.value("service daemon status")["version"].as_str().unwrap_or_default().to_owned();
     assert_eq!(daemon[&format!("orchestratord_build_info{{version=\"{version}\"}}")], 1.0);
 }

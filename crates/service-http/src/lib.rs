@@ -79,7 +79,8 @@ pub fn wants_lines(accept: &str) -> bool {
 /// Serves the socket until `end`, and then completes the requests that have begun.
 pub async fn serve(socket: UnixListener, api: Arc<ApiState>, end: impl Future<Output = ()> + Send + 'static) {
     let limiter = ConnectionLimiter::new(&api.connections);
-    server::serve(PeerCheckedListener::new(socket), bounded(router(api)), limiter, end).await;
+    let turns = Arc::clone(&api.connection_turns);
+    server::serve(PeerCheckedListener::new(socket), bounded(router(api)), limiter, turns, end).await;
 }
 
 /// Serves authorized requests over TCP until `end`, and then completes the requests that have begun.
@@ -89,10 +90,11 @@ pub async fn serve_remote(
     end: impl Future<Output = ()> + Send + 'static,
 ) {
     let limiter = ConnectionLimiter::new(&api.connections);
+    let turns = Arc::clone(&api.connection_turns);
     // Authorization precedes routing, so that an unauthorized client cannot discover routes.
     let inner = Router::new().fallback_service(bounded(router(api)));
     let app = inner.layer(from_fn_with_state(Arc::new(bound.policy), auth::authorize));
-    server::serve(bound.listener, app, limiter, end).await;
+    server::serve(bound.listener, app, limiter, turns, end).await;
 }
 
 /// The router with the limits of every request.

@@ -16,7 +16,10 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use service_host::clock;
+use service_host::time_slice::LoopMetrics;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -62,6 +65,7 @@ pub(super) async fn serve(
     listener: impl ConnectionSource,
     app: Router,
     limiter: ConnectionLimiter,
+    turns: Arc<LoopMetrics>,
     end: impl Future<Output = ()> + Send,
 ) {
     let (ends, watched) = watch::channel(());
@@ -74,7 +78,7 @@ pub(super) async fn serve(
             accepted = async { let raw = listener.accept().await; (raw, limiter.acquire().await) } => accepted,
         };
         let (handshake, permit) = (listener.handshake(raw), Arc::new(permit));
-        let (app, watched) = (app.clone(), watched.clone());
+        let (app, watched, turns) = (app.clone(), watched.clone(), Arc::clone(&turns));
         tokio::spawn(async move {
             let timer = Arc::clone(permit.timer());
             // The future is pinned in place, because a moved one would use its memory twice for each connection.
@@ -82,6 +86,12 @@ pub(super) async fn serve(
                 if let Some(connection) = handshake.await {
                     serve_connection(connection, app, permit, watched).await;
                 }
+            });
+            let mut served = poll_fn(|context| {
+                let began = clock::now();
+                let polled = served.as_mut().poll(context);
+                turns.record(clock::now().since(began));
+                polled
             });
             // A request that has already arrived is read first; then the connection stays open.
             tokio::select! {

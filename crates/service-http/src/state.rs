@@ -9,6 +9,7 @@ use service_api::{Problem, Project};
 use service_core::{Moment, Name};
 use service_host::clock;
 use service_host::procfs::CpuMeter;
+use service_host::time_slice::LoopMetrics;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::renamed_project::Renames;
 use service_shim::Files;
@@ -54,6 +55,8 @@ pub struct ApiState {
     pub unit: Option<String>,
     /// The connections of all listeners.
     pub connections: Arc<ConnectionCount>,
+    /// The turns of the tasks of connections, which parse requests and make the answers.
+    pub(super) connection_turns: Arc<LoopMetrics>,
     pub(super) journal_reads: JournalReads,
     pub(super) retained_starts: RetainedStarts,
     pub(super) log_readers: LogReaders,
@@ -86,6 +89,7 @@ impl ApiState {
             began,
             unit,
             connections: Arc::default(),
+            connection_turns: Arc::default(),
             journal_reads: JournalReads::default(),
             retained_starts: RetainedStarts::default(),
             log_readers: LogReaders::default(),
