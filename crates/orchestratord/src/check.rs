@@ -8,7 +8,7 @@ use service_host::acceptance::Acceptance;
 use service_host::disk::Disk;
 use service_host::paths::Paths;
 use service_host::report::ReportSender;
-use service_manager::{Fitness, Managers};
+use service_manager::{Fitness, ManagerError, Managers};
 use service_process::{StartObstacle, blockers, unusable_commands};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,10 +75,10 @@ fn unfit_modules(project: &Project, nu: Option<PathBuf>) -> BTreeMap<Name, Strin
         let checked = if acceptance.covers_blocking(&service) {
             runtime.block_on(fitness.check(&managers, plan.settings(), &service))
         } else {
-            managers.find_module(&service)
+            managers.find_module(&service).map_err(ManagerError::from)
         };
-        if let Err(why) = checked {
-            found.insert(service.name.clone(), why);
+        if let Err(error) = checked {
+            found.insert(service.name.clone(), error.to_string());
         }
     }
     found

@@ -24,7 +24,7 @@ mod with;
 pub use added::{Addition, check as check_additions};
 pub use additions::Additions;
 pub use check::check;
-pub use file::parse_service_name;
+pub use file::{ServiceNameError, parse_service_name};
 pub use lint::Obstacle;
 pub use locate::locate_keys;
 

@@ -28,7 +28,7 @@ pub mod time;
 
 pub use config::Config;
 pub use fleet::Fleet;
-pub use name::Name;
+pub use name::{InvalidName, Name};
 pub use plan::{Id, Plan};
 pub use snapshot::Snapshot;
 pub use time::Moment;

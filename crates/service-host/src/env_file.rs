@@ -4,8 +4,9 @@
 
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
-use std::fmt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The maximum number of problems in an error. In a file of another format, every line is a problem.
 const MAX_SHOWN_COUNT: usize = 5;
@@ -27,35 +28,74 @@ pub enum Variable {
 }
 
 /// The error of one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{line}: {why}")]
+pub struct InvalidLine {
     line: usize,
     why: &'static str,
 }
 
+/// Why an env file cannot be used.
+#[derive(Debug, Error)]
+pub enum EnvFileError {
+    /// The file cannot be read.
+    #[error("its env_file `{}` cannot be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
+    /// Lines of the file are invalid.
+    #[error("{}", list(lines, &format!("{}:", path.display())))]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// The invalid lines, at least one.
+        lines: Vec<InvalidLine>,
+    },
+}
+
+impl EnvFileError {
+    /// The error as a reason why a service cannot start.
+    pub fn describe_for_start(&self) -> String {
+        match self {
+            Self::Read { .. } => self.to_string(),
+            Self::Lines { path, lines } => {
+                format!("its env_file `{}` is not understood: {}", path.display(), list(lines, "line "))
+            }
+        }
+    }
+}
+
+/// The first invalid lines, each with a prefix.
+fn list(lines: &[InvalidLine], prefix: &str) -> String {
+    let mut shown: Vec<String> =
+        lines.iter().take(MAX_SHOWN_COUNT).map(|line| format!("{prefix}{line}")).collect();
+    if lines.len() > MAX_SHOWN_COUNT {
+        shown.push(format!("{} more lines are invalid", lines.len() - MAX_SHOWN_COUNT));
+    }
+    shown.join("; ")
+}
+
 /// Reads an env file. The error names the file and its wrong lines.
-pub fn read(path: &Path) -> Result<Vec<Variable>, String> {
-    let bytes = read_regular(path, MAX_FILE_BYTES)
-        .map_err(|error| format!("its env_file `{}` cannot be read: {error}", path.display()))?;
+pub fn read(path: &Path) -> Result<Vec<Variable>, EnvFileError> {
+    let owned = || path.to_path_buf();
+    let bytes =
+        read_regular(path, MAX_FILE_BYTES).map_err(|error| EnvFileError::Read { path: owned(), error })?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let line = 1 + String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count();
-        format!("{}:{line}: this line is not UTF-8", path.display())
+        let lines = vec![InvalidLine { line, why: "this line is not UTF-8" }];
+        EnvFileError::Lines { path: owned(), lines }
     })?;
-    parse(text).map_err(|problems| {
-        let shown = problems.iter().take(MAX_SHOWN_COUNT);
-        let mut lines: Vec<String> = shown.map(|problem| format!("{}:{problem}", path.display())).collect();
-        if problems.len() > MAX_SHOWN_COUNT {
-            lines.push(format!("{} more lines are invalid", problems.len() - MAX_SHOWN_COUNT));
-        }
-        lines.join("; ")
-    })
+    parse(text).map_err(|lines| EnvFileError::Lines { path: owned(), lines })
 }
 
 /// Parses a text.
 ///
 /// # Errors
 /// The errors of all lines.
-pub fn parse(text: &str) -> Result<Vec<Variable>, Vec<Problem>> {
+pub fn parse(text: &str) -> Result<Vec<Variable>, Vec<InvalidLine>> {
     let mut scanner = Scanner { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let (mut variables, mut problems) = (Vec::new(), Vec::new());
     while !scanner.rest.is_empty() {
@@ -63,18 +103,12 @@ pub fn parse(text: &str) -> Result<Vec<Variable>, Vec<Problem>> {
         match scanner.entry() {
             Ok(variable) => variables.extend(variable),
             Err(why) => {
-                problems.push(Problem { line, why });
+                problems.push(InvalidLine { line, why });
                 scanner.skip_line();
             }
         }
     }
     if problems.is_empty() { Ok(variables) } else { Err(problems) }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.line, self.why)
-    }
 }
 
 /// The unread rest of a text, and the number of its first line.
@@ -268,10 +302,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(".env");
         std::fs::write(&path, "A B=secret1\nGOOD=1\nC D=secret2\n").unwrap();
-        let told = read(&path).unwrap_err();
+        let told = read(&path).unwrap_err().to_string();
         assert!(told.contains(".env:1: ") && told.contains(".env:3: "), "{told}");
         assert!(!told.contains("secret"), "{told}");
         std::fs::write(&path, b"A=1\nB=\xff\n").unwrap();
-        assert!(read(&path).unwrap_err().ends_with(".env:2: this line is not UTF-8"));
+        assert!(read(&path).unwrap_err().to_string().ends_with(".env:2: this line is not UTF-8"));
     }
 }

@@ -4,12 +4,13 @@
 //! user or with `env_clear`, it inherits only variables that identify no user and variables in `pass_env`, and gets the
 //! login variables of its own user.
 
-use crate::env_file::{self, Variable};
+use crate::env_file::{self, EnvFileError, Variable};
 use nix::unistd::{Uid, User, geteuid};
 use service_core::config::Service;
 use service_shim::protocol::Identity;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The variable that marks a process as part of one run of one service.
 pub const RUN_ID_VARIABLE: &str = "SERVICE_RUN_ID";
@@ -19,6 +20,22 @@ pub const RESERVED_VARIABLES: [&str; 3] = [RUN_ID_VARIABLE, "SERVICE_CALL_ID", "
 const COMMON_VARIABLES: [&str; 5] = ["PATH", "LANG", "LANGUAGE", "TERM", "TZ"];
 /// Variables that identify a user.
 const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+
+/// Why the variables of a definition cannot be read.
+#[derive(Debug, Error)]
+pub enum EnvironmentError {
+    /// An env file cannot be used.
+    #[error("{}", .0.describe_for_start())]
+    File(#[from] EnvFileError),
+    /// An env file sets a variable of [`RESERVED_VARIABLES`].
+    #[error("its env_file `{}` sets `{name}`, which is set for each run", path.display())]
+    Reserved {
+        /// The file.
+        path: PathBuf,
+        /// The variable.
+        name: String,
+    },
+}
 
 /// The inherited environment of a service; `None` for the whole environment of the daemon.
 pub fn inherited_environment(
@@ -82,17 +99,17 @@ pub fn describe_slow_lookup(service: &Service) -> Option<&'static str> {
 }
 
 /// The variables of the definition: env files, then its own variables.
-pub fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(String, String)>, String> {
+pub fn read_environment(
+    base_dir: &Path,
+    service: &Service,
+) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut variables = Vec::new();
     for file in &service.env_file {
         let path = base_dir.join(file);
-        for variable in env_file::read(&path).map_err(|why| describe_wrong_lines(&path, why))? {
+        for variable in env_file::read(&path)? {
             let (Variable::Set { name, .. } | Variable::Inherited(name)) = &variable;
             if RESERVED_VARIABLES.contains(&&**name) {
-                return Err(format!(
-                    "its env_file `{}` sets `{name}`, which is set for each run",
-                    path.display()
-                ));
+                return Err(EnvironmentError::Reserved { name: name.clone(), path });
             }
             match variable {
                 Variable::Set { name, value, .. } => variables.push((name, value)),
@@ -104,16 +121,6 @@ pub fn read_environment(base_dir: &Path, service: &Service) -> Result<Vec<(Strin
     }
     variables.extend(service.env.iter().cloned());
     Ok(variables)
-}
-
-/// The error of a file with wrong lines.
-fn describe_wrong_lines(path: &Path, why: String) -> String {
-    if why.starts_with("its env_file") {
-        return why;
-    }
-    let file = path.display();
-    let lines = why.replace(&format!("{file}:"), "line ");
-    format!("its env_file `{file}` is not understood: {lines}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reports of drivers to the engine: events of runs, and observations.
 
 use super::clock;
-use super::text::CheckText;
+use super::text::{CheckText, CommandFailure};
 use jiff::Timestamp;
 use service_core::health::CheckFault;
 use service_core::service::Event;
@@ -93,8 +93,8 @@ pub enum Observation {
     Unreachable(Option<String>),
     /// The leftover processes of the run.
     Left(LeftoverProcesses),
-    /// The result of the stop command. The error says why it failed.
-    StopCommand(Result<(), String>),
+    /// The result of the stop command.
+    StopCommand(Result<(), CommandFailure>),
     /// Lines that could not be written to the log.
     Missing(DroppedLines),
     /// The last `STATUS=` message of the service.

@@ -22,6 +22,10 @@ impl From<String> for CheckText {
     }
 }
 
+/// The text of a failed command: one line without secrets, in part the output of the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandFailure(pub String);
+
 /// The maximum length of a displayed message, and of a program's output.
 pub const MAX_MESSAGE_CHARS: usize = 400;
 const MAX_OUTPUT_CHARS: usize = 200;

@@ -100,8 +100,8 @@ fn choose_names(
     for (row, mut keys) in asked.services.into_iter().enumerate() {
         let name_given = keys.remove("name").filter(|name| !name.is_null());
         let name = match name_given {
-            Some(Value::String(name)) => load::parse_service_name(&name).map_err(|message| {
-                wrong(format!("cannot add {}: {message}", which(row))).in_cell(row, named())
+            Some(Value::String(name)) => load::parse_service_name(&name).map_err(|error| {
+                wrong(format!("cannot add {}: {error}", which(row))).in_cell(row, named())
             })?,
             Some(_) => {
                 let message = format!("cannot add {}: its `name` should be a string", which(row));

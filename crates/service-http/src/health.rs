@@ -3,7 +3,7 @@
 use super::state::{ApiState, Outdated};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
-use service_api::{DaemonHealth, daemon_health};
+use service_api::{DaemonHealth, Problem, daemon_health};
 use service_core::health::Health;
 use service_core::service::State;
 use service_core::{Name, Snapshot};
@@ -13,6 +13,7 @@ use service_orchestrator::snapshot::ServiceSnapshot;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 /// The timeout for a reply of the owner task. A turn takes microseconds.
 const OWNER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +33,7 @@ pub(super) async fn self_check(api: &Arc<ApiState>) -> HealthReport {
     let state_dir = &api.project.state_dir;
     let journal = match ping_owner(api).await {
         Ok(error) => error.map(|why| format!("the journal cannot be written: {why}")),
-        Err(error) => Some(error),
+        Err(error) => Some(error.to_string()),
     };
     let template = api.orchestrator.shims().zygote().ready().await.err();
     let template = template.map(|error| format!("no service can be started: {error}"));
@@ -69,15 +70,26 @@ fn unknown_services(api: &ApiState) -> Vec<String> {
     all.iter().take(MAX_NAMED_COUNT).map(describe).chain(rest).collect()
 }
 
+/// Why the owner task does not answer.
+#[derive(Debug, Error)]
+pub enum PingError {
+    /// The owner task has ended.
+    #[error("{}", .0.message)]
+    Ended(Box<Problem>),
+    /// The owner task is busy.
+    #[error("the orchestrator does not answer within {} s", OWNER_TIMEOUT.as_secs())]
+    Timeout,
+}
+
 /// Waits for the owner task. Returns the error of the journal, if there is one.
 ///
 /// # Errors
 /// The owner task does not reply in time.
-pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, String> {
+pub async fn ping_owner(api: &ApiState) -> Result<Option<String>, PingError> {
     match tokio::time::timeout(OWNER_TIMEOUT, api.orchestrator.examine()).await {
         Ok(Ok(error)) => Ok(error),
-        Ok(Err(problem)) => Err(problem.message),
-        Err(_) => Err(format!("the orchestrator does not answer within {} s", OWNER_TIMEOUT.as_secs())),
+        Ok(Err(problem)) => Err(PingError::Ended(Box::new(problem))),
+        Err(_) => Err(PingError::Timeout),
     }
 }
 

@@ -43,9 +43,9 @@ mod unix_listener;
 mod write_timeout;
 
 pub use definitions::Definitions;
-pub use health::ping_owner;
+pub use health::{PingError, ping_owner};
 pub use state::ApiState;
-pub use tcp_listener::{BoundListener, bind_tcp};
+pub use tcp_listener::{BindError, BoundListener, TlsFileError, bind_tcp};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -13,18 +13,20 @@ use service_core::config::{Api, Tls};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinError;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 /// The timeout of a TLS handshake.
@@ -43,21 +45,69 @@ pub(super) struct ApiTcpListener {
     failed: ThrottledLog,
 }
 
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// The file of the tokens cannot be used.
+    #[error("no tokens: {0}")]
+    Tokens(io::Error),
+    /// A file of TLS cannot be used.
+    #[error("`{}`: {error}", file.display())]
+    TlsFile {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        error: TlsFileError,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The task that reads the files of TLS did not end.
+    #[error(transparent)]
+    Aborted(#[from] JoinError),
+    /// The address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] io::Error),
+}
+
+/// Why a certificate or a key cannot be used.
+#[derive(Debug, Error)]
+pub enum TlsFileError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// The content is no PEM.
+    #[error(transparent)]
+    Pem(#[from] pem::Error),
+    /// The certificate does not fit the key.
+    #[error(transparent)]
+    Certificate(#[from] rustls::Error),
+    /// The key is no file.
+    #[error("it is not a regular file")]
+    Irregular,
+    /// The key belongs to another user, who is not root.
+    #[error("it belongs to another user")]
+    ForeignOwner,
+    /// Other users can read the key.
+    #[error("others can read it: `chmod 600` it")]
+    Public,
+}
+
 /// Binds the listener.
 ///
 /// # Errors
 /// The reason why the address cannot be bound.
-pub async fn bind_tcp(api: &Api, base: &Path, state_dir: &Path) -> Result<BoundListener, String> {
-    let tokens = Tokens::open(&state_dir.join("tokens")).map_err(|error| format!("no tokens: {error}"))?;
+pub async fn bind_tcp(api: &Api, base: &Path, state_dir: &Path) -> Result<BoundListener, BindError> {
+    let tokens = Tokens::open(&state_dir.join("tokens")).map_err(BindError::Tokens)?;
     let tls = match api.tls.clone() {
         Some(tls) => {
             let base = base.to_owned();
             let read = tokio::task::spawn_blocking(move || acceptor(&tls, &base)).await;
-            Some(read.map_err(|error| error.to_string())??)
+            Some(read??)
         }
         None => None,
     };
-    let listener = TcpListener::bind(api.listen).await.map_err(|error| error.to_string())?;
+    let listener = TcpListener::bind(api.listen).await?;
     let (hosts, origins) = (api.hosts.clone(), api.origins.clone());
     let listener = ApiTcpListener { listener, tls, failed: ThrottledLog::default() };
     Ok(BoundListener {
@@ -81,39 +131,43 @@ impl BoundListener {
     }
 }
 
-fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, String> {
+fn acceptor(tls: &Tls, base: &Path) -> Result<TlsAcceptor, BindError> {
     let (certificate, key) = (base.join(&tls.certificate), base.join(&tls.key));
-    let wrong = |path: &Path, error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
-    let read = |path: &Path| read_regular(path, MAX_FILE_BYTES).map_err(|error| wrong(path, &error));
-    let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(&certificate, &error))?;
-    check_key_permissions(&key).map_err(|error| wrong(&key, &error))?;
-    let secret = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| wrong(&key, &error))?;
+    let wrong = |file: &Path, error| BindError::TlsFile { file: file.to_path_buf(), error };
+    let chain = read_chain(&certificate).map_err(|error| wrong(&certificate, error))?;
+    let secret = read_key(&key).map_err(|error| wrong(&key, error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, secret)
-        .map_err(|error| wrong(&certificate, &error))?;
+        .map_err(|error| wrong(&certificate, error.into()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    Ok(CertificateDer::pem_slice_iter(&read_regular(path, MAX_FILE_BYTES)?).collect::<Result<_, _>>()?)
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+    check_key_permissions(path)?;
+    Ok(PrivateKeyDer::from_pem_slice(&read_regular(path, MAX_FILE_BYTES)?)?)
+}
+
 /// Requires a key that only its owner can read, or a key of root that a group can read.
-fn check_key_permissions(key: &Path) -> Result<(), String> {
-    let found = std::fs::metadata(key).map_err(|error| error.to_string())?;
+fn check_key_permissions(key: &Path) -> Result<(), TlsFileError> {
+    let found = std::fs::metadata(key)?;
     let uid = geteuid().as_raw();
     let forbidden = if found.uid() == uid { 0o077 } else { 0o037 };
     if !found.is_file() {
-        return Err("it is not a regular file".to_owned());
+        return Err(TlsFileError::Irregular);
     }
     if found.uid() != uid && found.uid() != 0 {
-        return Err("it belongs to another user".to_owned());
+        return Err(TlsFileError::ForeignOwner);
     }
     match found.mode() & forbidden {
         0 => Ok(()),
-        _ => Err("others can read it: `chmod 600` it".to_owned()),
+        _ => Err(TlsFileError::Public),
     }
 }
 

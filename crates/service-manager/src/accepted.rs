@@ -8,6 +8,7 @@
 //! part of a copy, as a power failure may leave it, is not called.
 
 use super::embedded::path_for;
+use super::error::ModuleError;
 use service_api::ownership::read_regular;
 use service_api::trust::{MAX_FILE_BYTES, sha256};
 use service_core::config::{Manager, Service};
@@ -51,7 +52,7 @@ impl AcceptedModules {
         paths: &Arc<Paths>,
         acceptance: &Arc<Acceptance>,
         service: &Arc<Service>,
-    ) -> Result<PathBuf, String> {
+    ) -> Result<PathBuf, ModuleError> {
         let module = path_for(paths, service);
         let Some(copy) = copy_of(&module, paths, service) else { return Ok(module) };
         let choose = {
@@ -61,7 +62,7 @@ impl AcceptedModules {
         };
         let is_replaced = run_on_files(&self.permit(&module), choose)
             .await
-            .map_err(|error| format!("cannot read its manager `{}`: {error}", module.display()))?;
+            .map_err(|error| ModuleError::read(&module, error))?;
         let mut originals = self.originals();
         if is_replaced || originals.contains_key(&copy) {
             let directory = module.parent().unwrap_or(Path::new("/")).to_path_buf();

@@ -10,9 +10,10 @@
 use super::author::Author;
 use super::call::Call;
 use super::client::Managers;
-use super::error::ManagerError;
+use super::error::{CallError, ManagerError};
 use super::poll_group::{Reason, Target};
-use super::status::{ManagerReply, Status, quote_value};
+use super::reply::{ManagerReply, ReplyError, quote_value};
+use super::status::Status;
 use crate::status;
 use serde_json::Value;
 use service_core::Name;
@@ -20,7 +21,6 @@ use service_core::config::{Service, Settings};
 use service_core::health::ProbeResult;
 use service_core::service::Event;
 use service_core::{Moment, config};
-use service_host::acceptance::NOT_ASKED;
 use service_host::clock;
 use service_host::report::Observation;
 use service_host::report::{ManagerInfo, ManagerReport};
@@ -45,12 +45,12 @@ impl Managers {
     /// Queries whether an inactive service runs. A service whose stop failed is not queried.
     pub async fn check_presence(self, settings: Settings, service: Arc<Service>, run: u64) {
         if !self.caller.acceptance.permits(&service).await {
-            return report_presence(&self, &service, run, clock::now(), Err(NOT_ASKED.to_owned()));
+            return report_presence(&self, &service, run, clock::now(), Err(ManagerError::NotAccepted));
         }
         let module = self.load_module(&settings, &service).await;
-        match module.and_then(|module| module.complete()) {
+        match module.and_then(|module| Ok(module.complete()?)) {
             Ok(()) => query(self, settings, service, run, Reason::Rest).await,
-            Err(message) => report_presence(&self, &service, run, clock::now(), Err(message)),
+            Err(error) => report_presence(&self, &service, run, clock::now(), Err(error)),
         }
     }
 
@@ -166,9 +166,9 @@ struct BatchReply {
 }
 
 impl ManagerReply for BatchReply {
-    fn read(answer: Value, author: Author) -> Result<Self, String> {
+    fn read(answer: Value, author: Author) -> Result<Self, ReplyError> {
         let Value::Array(rows) = answer else {
-            return Err(format!("it should be a table, not {}", quote_value(&answer)));
+            return Err(ReplyError::Type { expected: "a table", found: quote_value(&answer) });
         };
         let named = |row: Value| (row.get("name").and_then(Value::as_str).map(str::to_owned), row);
         Ok(Self { rows: rows.into_iter().map(named).collect(), author })
@@ -188,7 +188,7 @@ async fn query_group(
     let services = members.iter().map(|member| Arc::clone(&member.service)).collect();
     let requests = match managers.encode_requests(module, services).await {
         Ok(requests) => requests,
-        Err(message) => members.iter().map(|_| Err(message.clone())).collect(),
+        Err(error) => members.iter().map(|_| Err(error.clone())).collect(),
     };
     for (member, request) in members.into_iter().zip(requests) {
         match request {
@@ -196,7 +196,7 @@ async fn query_group(
                 subjects.push(subject);
                 asked.push(member);
             }
-            Err(message) => deliver(managers, &member, began, Err(message)),
+            Err(error) => deliver(managers, &member, began, Err(error.into())),
         }
     }
     if asked.is_empty() {
@@ -211,11 +211,10 @@ async fn query_group(
         tracing::warn!(module = %module.display(), "`status all` hangs: its services are queried one by one");
         return asked;
     };
-    let answer = answer.map_err(ManagerError::message);
     for member in asked {
         let status = match &answer {
             Ok(rows) => status_of(rows, &member.service),
-            Err(message) => Err(message.clone()),
+            Err(error) => Err(error.clone()),
         };
         deliver(managers, &member, began, status);
     }
@@ -223,15 +222,14 @@ async fn query_group(
 }
 
 /// Reads the status of one service from the rows.
-fn status_of(rows: &BatchReply, service: &config::Service) -> Result<Status, String> {
+fn status_of(rows: &BatchReply, service: &config::Service) -> Result<Status, ManagerError> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
-    let (_, row) = row.ok_or("`status all` of its manager returned no row for it")?;
-    Status::read(row.clone(), rows.author)
-        .map_err(|error| format!("`status all` of its manager returned an invalid row: {error}"))
+    let (_, row) = row.ok_or(CallError::NoRow)?;
+    Ok(Status::read(row.clone(), rows.author).map_err(CallError::InvalidRow)?)
 }
 
 /// Reports the reply for one service.
-fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, String>) {
+fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, ManagerError>) {
     let (service, run) = (&target.service, target.run);
     match target.reason {
         Reason::Run => report_status(managers, service, run, began, answer),
@@ -245,10 +243,10 @@ fn report_presence(
     service: &Service,
     run: u64,
     began: Moment,
-    answer: Result<Status, String>,
+    answer: Result<Status, ManagerError>,
 ) {
-    if let Err(message) = &answer {
-        tracing::debug!(service = %service.name, message, "cannot query its manager");
+    if let Err(error) = &answer {
+        tracing::debug!(service = %service.name, message = %error, "cannot query its manager");
     }
     let there = answer.ok().filter(Status::exists);
     let found = there.map(|status| Box::new(status.to_report(clock::now().since(began))));
@@ -267,7 +265,7 @@ fn report_status(
     service: &Service,
     run: u64,
     began: Moment,
-    answer: Result<Status, String>,
+    answer: Result<Status, ManagerError>,
 ) {
     let learn = |what| managers.reports.observed(&service.name, run, what);
     let latency = clock::now().since(began);
@@ -282,12 +280,12 @@ fn report_status(
             learn(Observation::Checked(status.checked(latency)));
             status.event()
         }
-        Err(message) => {
-            tracing::warn!(service = %service.name, message, "cannot query its manager");
+        Err(error) => {
+            tracing::warn!(service = %service.name, message = %error, "cannot query its manager");
             if !decides {
                 return;
             }
-            let message = format!("cannot query its manager: {message}");
+            let message = format!("cannot query its manager: {error}");
             learn(Observation::Checked(status::checked(false, message, latency)));
             Event::Probed(ProbeResult::Unknown)
         }

@@ -4,9 +4,9 @@
 use super::accepted::AcceptedModules;
 use super::concurrency::{ConcurrencyLimits, ModuleLimit, waits};
 use super::embedded::{assure, author};
-use super::error::{MAX_LOG_BYTES, ManagerError};
+use super::error::{CallError, LogError, MAX_LOG_BYTES, ManagerError, ModuleError, RaisedError};
 use super::log_file;
-use super::status::ManagerReply;
+use super::reply::ManagerReply;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service_api::quoted;
@@ -84,9 +84,8 @@ impl Call<'_> {
         caller: &Caller,
         settings: &Settings,
     ) -> Result<T, ManagerError> {
-        let (module, command) = (self.module.display(), self.command);
         let author = author(&caller.paths, self.module);
-        let nu = prepare(caller, settings, self.module).await.map_err(ManagerError::Failed)?;
+        let nu = prepare(caller, settings, self.module).await?;
         let script =
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
@@ -104,20 +103,16 @@ impl Call<'_> {
         let answered = match serde_json::from_str::<Value>(&answer.json) {
             Ok(mut answer) => match answer.get_mut("ok") {
                 Some(ok) => T::read(ok.take(), author),
-                None => return Err(ManagerError::read(&answer, author)),
+                None => return Err(RaisedError::read(&answer, author).into()),
             },
             Err(_) => {
-                return Err(ManagerError::Failed(format!(
-                    "its manager `{module}` failed: {}",
-                    answer.describe_output()
-                )));
+                let (module, output) = (self.module.to_path_buf(), answer.describe_output());
+                return Err(CallError::NoReply { module, output }.into());
             }
         };
-        answered.map_err(|wrong| {
-            ManagerError::Failed(format!(
-                "its manager `{module}` returned an invalid result of `{command}`: \
-                                          {wrong}"
-            ))
+        answered.map_err(|error| {
+            let (module, command) = (self.module.to_path_buf(), self.command.to_owned());
+            CallError::InvalidReply { module, command, error }.into()
         })
     }
 
@@ -128,10 +123,8 @@ impl Call<'_> {
         settings: &Settings,
     ) -> Result<log_file::Printed, ManagerError> {
         let file = tempfile::tempfile_in(&caller.paths.state_dir).map_err(|error| {
-            ManagerError::Failed(format!(
-                "there is no space for it in {}: {error}",
-                caller.paths.state_dir.display()
-            ))
+            let directory = caller.paths.state_dir.clone();
+            LogError::NoSpace { directory, error: Arc::new(error) }
         })?;
         let script = self.script(
             "if ($answer | describe --no-collect) !~ '^(list|table|nothing)' { \
@@ -142,7 +135,7 @@ impl Call<'_> {
                  print $\"(char nl)($env.SERVICE_CALL_ID) end\" \
              }",
         );
-        let nu = prepare(caller, settings, self.module).await.map_err(ManagerError::Failed)?;
+        let nu = prepare(caller, settings, self.module).await?;
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
         let shell = Shell {
@@ -206,21 +199,18 @@ impl Call<'_> {
                 Err(ManagerError::TooMuch)
             }
             Ok(Err(error)) => {
-                Err(ManagerError::Failed(format!("its manager returned no result of `{command}`: {error}")))
+                Err(CallError::Io { command: command.to_owned(), error: Arc::new(error) }.into())
             }
-            Err(_) => Err(ManagerError::Failed(self.timeout_message(limit))),
+            Err(_) => Err(self.timeout(limit).into()),
         }
     }
 
     /// The error of a timeout, in the terms of the command's author.
-    fn timeout_message(&self, limit: Duration) -> String {
+    fn timeout(&self, limit: Duration) -> CallError {
         let own = self.module.file_stem().is_some_and(|name| name == "command");
         match self.command {
-            "start" if own => format!(
-                "`start_command` did not exit within {limit:?} and was killed: with `manager = \"command\"` \
-                 it has to exit; for a program that keeps running set `manager = \"process\"`"
-            ),
-            command => format!("its manager did not finish `{command}` within {limit:?}"),
+            "start" if own => CallError::StartCommandRuns { limit },
+            command => CallError::Timeout { command: command.to_owned(), limit },
         }
     }
 }
@@ -231,7 +221,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     settings: &Settings,
     module: &Path,
     expression: &str,
-) -> Result<T, String> {
+) -> Result<T, ManagerError> {
     let nu = prepare(caller, settings, module).await?;
     let shown = module.display();
     let script = format!(
@@ -246,10 +236,11 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     };
     let limit = caller.questions.for_module(module);
     let answer = limit.pass(settings.manager_parallel, run, waits(&process)).await;
-    let answer = answer.map_err(|_| format!("its manager `{shown}` cannot be read: it takes too long"))?;
-    let answer = answer.map_err(|error| format!("its manager `{shown}` cannot be read: {error}"))?;
+    let path = || module.to_path_buf();
+    let answer = answer.map_err(|_| ModuleError::InspectTimeout { module: path() })?;
+    let answer = answer.map_err(|error| ModuleError::Inspect { module: path(), error: Arc::new(error) })?;
     serde_json::from_str(&answer.json)
-        .map_err(|_| format!("its manager `{shown}` failed: {}", answer.describe_output()))
+        .map_err(|_| CallError::NoReply { module: path(), output: answer.describe_output() }.into())
 }
 
 /// The output of a call: its reply, and the other output.
@@ -271,7 +262,7 @@ impl Printed {
 }
 
 /// Restores the module if it is a built-in one, and returns the Nushell to call it with. Reads files on another thread.
-async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<PathBuf, String> {
+async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<PathBuf, ModuleError> {
     let (paths, acceptance) = (Arc::clone(&caller.paths), Arc::clone(&caller.acceptance));
     let (settings, path) = (settings.clone(), module.to_owned());
     let prepare = move || {
@@ -281,7 +272,7 @@ async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<
         Ok(nu.unwrap_or_else(|| "nu".into()))
     };
     let prepared = run_on_files(&caller.accepted.permit(module), prepare).await;
-    prepared.map_err(|error| format!("cannot read its manager `{}`: {error}", module.display()))?
+    prepared.map_err(|error| ModuleError::read(module, error))?
 }
 
 /// A Nushell for one call.

@@ -2,6 +2,7 @@
 
 use super::accepted::AcceptedModules;
 use super::call::Caller;
+use super::error::{ManagerError, ModuleError};
 use super::log_file::LogReads;
 use super::module::{Module, Modules};
 use super::poll_group::Polls;
@@ -45,7 +46,7 @@ impl Managers {
     }
 
     /// The path of the module that is run for a call of this service's manager.
-    pub(super) async fn accepted_module(&self, service: &Arc<Service>) -> Result<PathBuf, String> {
+    pub(super) async fn accepted_module(&self, service: &Arc<Service>) -> Result<PathBuf, ModuleError> {
         let Caller { paths, acceptance, accepted, .. } = &*self.caller;
         accepted.module_for(paths, acceptance, service).await
     }
@@ -55,7 +56,7 @@ impl Managers {
         &self,
         settings: &Settings,
         service: &Arc<Service>,
-    ) -> Result<Arc<Module>, String> {
+    ) -> Result<Arc<Module>, ManagerError> {
         self.modules.load(&self.caller, settings, &self.accepted_module(service).await?).await
     }
 }

@@ -1,12 +1,14 @@
 //! The built-in modules, embedded in the program and written to files for Nushell; and the path of a service's module.
 
 use super::author::Author;
+use super::error::ModuleError;
 use service_api::ownership::read_regular;
 use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::{Manager, Service};
 use service_host::fs::{private_dir, write_private};
 use service_host::paths::Paths;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The built-in modules.
 const BUILT_IN: [(&str, &str); 4] = [
@@ -37,7 +39,7 @@ pub(super) fn author(paths: &Paths, module: &Path) -> Author {
 }
 
 /// Restores a built-in module before each use, in case its file was changed.
-pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
+pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), ModuleError> {
     if author(paths, module) == Author::Others {
         return Ok(());
     }
@@ -51,7 +53,8 @@ pub(super) fn assure(paths: &Paths, module: &Path) -> Result<(), String> {
         return Ok(());
     }
     tracing::warn!("the built-in managers were modified; restoring them");
-    install(paths).map_err(|error| format!("its manager `{}` cannot be written: {error}", module.display()))
+    install(paths)
+        .map_err(|error| ModuleError::Restore { module: module.to_path_buf(), error: Arc::new(error) })
 }
 
 fn directory(paths: &Paths) -> PathBuf {

@@ -19,14 +19,17 @@ mod logs;
 mod module;
 mod poll_group;
 mod rate_limit;
+mod reply;
 mod request;
 mod status;
 
 pub use batch::decides;
 pub use client::Managers;
 pub use embedded::install;
+pub use error::{CallError, LogError, ManagerError, ModuleError, RaisedError};
 pub use lifecycle::Fitness;
 pub use list::list;
 pub use log_cursor::LogCursor;
 pub use log_file::LogFile;
 pub use logs::{Ask, FollowStep, News, NextStep, begin, logs};
+pub use reply::ReplyError;

@@ -2,6 +2,7 @@
 
 use super::client::Managers;
 use super::embedded::path_for;
+use super::error::{ManagerError, ModuleError};
 use super::module::{self, Module};
 use super::request::with;
 use super::status::{ReportedState, Status};
@@ -9,13 +10,14 @@ use service_core::config::{Service, Settings};
 use service_core::service::Event;
 use service_host::clock;
 use service_host::report::{ManagerInfo, Observation};
+use service_host::text::CheckText;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Checks whether managers can run services. Each module is inspected once for all its services.
 #[derive(Default)]
-pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, String>>);
+pub struct Fitness(BTreeMap<PathBuf, Result<Arc<Module>, ManagerError>>);
 
 impl Fitness {
     /// Checks that a service's module can be read, has the required commands, and reads every key of the service's
@@ -25,34 +27,36 @@ impl Fitness {
         managers: &Managers,
         settings: &Settings,
         service: &Arc<Service>,
-    ) -> Result<(), String> {
+    ) -> Result<(), ManagerError> {
         let path = managers.accepted_module(service).await?;
         if !self.0.contains_key(&path) {
             let module = managers.modules.load(&managers.caller, settings, &path).await;
             self.0.insert(path.clone(), module);
         }
-        let module = self.0[&path].as_ref().map_err(String::clone)?;
+        let module = self.0[&path].as_ref().map_err(ManagerError::clone)?;
         module.complete()?;
-        module.check_with_keys(&with(service)?)
+        Ok(module.check_with_keys(&with(service)?)?)
     }
 }
 
 impl Managers {
     /// Checks that a service's module is a readable file. The module is not run.
-    pub fn find_module(&self, service: &Service) -> Result<(), String> {
+    pub fn find_module(&self, service: &Service) -> Result<(), ModuleError> {
         module::find(&path_for(self.paths(), service))
     }
 
     /// Starts a service through its manager.
     pub async fn start(self, settings: Settings, service: Arc<Service>, run: u64) {
         // A service that can be started must also be stoppable and checkable.
-        if let Err(message) = Fitness::default().check(&self, &settings, &service).await {
-            return self.reports.event(&service.name, run, Event::LaunchFailed(message));
+        if let Err(error) = Fitness::default().check(&self, &settings, &service).await {
+            return self.reports.event(&service.name, run, Event::LaunchFailed(error.to_string()));
         }
         let began = clock::now();
         let status = match self.call::<Status>(&settings, &service, "start").await {
             Ok(status) => status,
-            Err(message) => return self.reports.event(&service.name, run, Event::LaunchFailed(message)),
+            Err(error) => {
+                return self.reports.event(&service.name, run, Event::LaunchFailed(error.to_string()));
+            }
         };
         // An exit code or a signal means that the service ran and ended at once.
         let is_down = matches!(status.state, ReportedState::Stopped | ReportedState::Failed);
@@ -95,7 +99,9 @@ impl Managers {
                 Ok(status) => {
                     tracing::warn!(service = %service.name, said = status.describe(), "it is down after a restart");
                 }
-                Err(message) => tracing::warn!(service = %service.name, message, "a restart failed"),
+                Err(error) => {
+                    tracing::warn!(service = %service.name, message = %error, "a restart failed");
+                }
             }
         }
         // A stop and a start follow instead. Together they have the same result, and they report the error.
@@ -107,14 +113,14 @@ impl Managers {
         let result = self.call::<Status>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {
             ReportedState::Running | ReportedState::Starting => {
-                Err(status.message.unwrap_or_else(|| "it still runs, according to its manager".to_owned()))
+                Err(ManagerError::StillRuns { reason: status.message })
             }
             ReportedState::Stopped
             | ReportedState::Failed
             | ReportedState::Completed
             | ReportedState::Unknown => Ok(status),
         });
-        let stop_error = result.as_ref().err().cloned();
+        let stop_error = result.as_ref().err().map(ManagerError::to_string);
         self.reports.observed(&service.name, run, Observation::StopError(stop_error));
         if let Ok(status) = result {
             self.reports.event(&service.name, run, Event::TreeExited(status.ending()));
@@ -122,8 +128,14 @@ impl Managers {
     }
 
     /// Queries the status and the health of a service.
-    pub async fn check_status(&self, settings: &Settings, service: &Arc<Service>) -> Result<String, String> {
-        let status = self.call::<Status>(settings, service, "status").await?;
-        if status.is_healthy() { Ok(status.describe()) } else { Err(status.describe()) }
+    pub async fn check_status(
+        &self,
+        settings: &Settings,
+        service: &Arc<Service>,
+    ) -> Result<CheckText, CheckText> {
+        let status = self.call::<Status>(settings, service, "status").await;
+        let status = status.map_err(|error| CheckText::from(error.to_string()))?;
+        let text = CheckText::from(status.describe());
+        if status.is_healthy() { Ok(text) } else { Err(text) }
     }
 }

@@ -1,7 +1,8 @@
 //! [`ManagerLogLine`]: one line of a log, as a manager returns it.
 
 use super::author::Author;
-use super::status::{ManagerReply, RecordReader, datetime, quote_value, text};
+use super::reply::{ManagerReply, RecordReader, ReplyError, quote_value, text};
+use super::status::datetime;
 use jiff::Timestamp;
 use serde_json::Value;
 use service_api::view;
@@ -20,17 +21,17 @@ pub(super) struct ManagerLogLine {
 }
 
 impl ManagerReply for ManagerLogLine {
-    fn read(answer: Value, _: Author) -> Result<Self, String> {
+    fn read(answer: Value, _: Author) -> Result<Self, ReplyError> {
         if let Value::String(line) = answer {
             return Ok(Self { time: None, stream: None, text: line });
         }
-        let said = |why: String| format!("a line is wrong: {why}");
-        let row = RecordReader::read(&answer, "")
-            .map_err(|_| format!("a line should be a string or a record, not {}", quote_value(&answer)))?;
+        let in_line = |error| ReplyError::Line(Box::new(error));
+        let row =
+            RecordReader::read(&answer).map_err(|_| ReplyError::LineType { found: quote_value(&answer) })?;
         Ok(Self {
-            time: row.optional_field("time", "a datetime", datetime).map_err(said)?,
-            stream: row.optional_field("stream", "a string", text).map_err(said)?,
-            text: row.required_field("line", "a string", text).map_err(said)?,
+            time: row.optional_field("time", "a datetime", datetime).map_err(in_line)?,
+            stream: row.optional_field("stream", "a string", text).map_err(in_line)?,
+            text: row.required_field("line", "a string", text).map_err(in_line)?,
         })
     }
 }

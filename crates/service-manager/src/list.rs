@@ -5,7 +5,7 @@ use super::call::Call;
 use super::client::Managers;
 use super::embedded::module_path;
 use super::module::Module;
-use super::status::{ManagerReply, RecordReader, text};
+use super::reply::{ManagerReply, RecordReader, ReplyError, text};
 use serde_json::Value;
 use service_api::view;
 use service_core::Plan;
@@ -24,8 +24,8 @@ struct Availability {
 }
 
 impl ManagerReply for Availability {
-    fn read(answer: Value, author: Author) -> Result<Self, String> {
-        let row = RecordReader::read(&answer, "a record")?;
+    fn read(answer: Value, author: Author) -> Result<Self, ReplyError> {
+        let row = RecordReader::read(&answer)?;
         Ok(Self {
             present: row.required_field("present", "true or false", Value::as_bool)?,
             program: row.optional_field("program", "a string", text)?,
@@ -85,7 +85,7 @@ async fn row(managers: &Managers, settings: &Settings, manager: &Manager, servic
     let mut row = blank(managers, manager, services);
     match managers.modules.load(&managers.caller, settings, &path).await {
         Ok(module) => describe(managers, settings, &module, &mut row).await,
-        Err(message) => row.message = Some(message),
+        Err(error) => row.message = Some(error.to_string()),
     }
     row
 }
@@ -109,7 +109,7 @@ fn blank(managers: &Managers, manager: &Manager, services: usize) -> view::Manag
 async fn describe(managers: &Managers, settings: &Settings, module: &Module, row: &mut view::Manager) {
     row.contract = Some(module.contract);
     row.commands = module.commands.iter().cloned().collect();
-    let missing = module.complete().err();
+    let missing = module.complete().err().map(|error| error.to_string());
     if missing.is_some() || !module.has_command("check") {
         row.message = missing;
         return;
@@ -120,6 +120,6 @@ async fn describe(managers: &Managers, settings: &Settings, module: &Module, row
             (row.present, row.program) = (Some(check.present), check.program);
             (row.version, row.message) = (check.version, check.message);
         }
-        Err(trouble) => row.message = Some(trouble.message()),
+        Err(error) => row.message = Some(error.to_string()),
     }
 }

@@ -2,10 +2,10 @@
 //! one line at a time is in memory, whatever the size of the log and the speed of its reader.
 
 use super::author::Author;
-use super::error::ManagerError;
+use super::error::{LogError, ManagerError, RaisedError};
 use super::line::{ManagerLogLine, Timed};
 use super::log_cursor::LogPosition;
-use super::status::ManagerReply;
+use super::reply::ManagerReply;
 use serde_json::Value;
 use service_api::view::LogLine;
 use service_core::Name;
@@ -74,19 +74,18 @@ impl Printed {
     ) -> Result<(LogFile, Vec<LogPosition>), ManagerError> {
         let service = service.clone();
         let found = reads.run(move || self.find(service)?.checked(most, marked)).await;
-        found.map_err(|error| ManagerError::Failed(format!("its log cannot be stored: {error}")))?
+        found.map_err(cannot_store)?
     }
 
     fn find(mut self, service: Name) -> Result<LogFile, ManagerError> {
-        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
-        self.file.seek(SeekFrom::Start(0)).map_err(lost)?;
+        self.file.seek(SeekFrom::Start(0)).map_err(cannot_store)?;
         let mut file = BufReader::new(self.file);
         let (mut text, mut first) = (Vec::new(), String::new());
         loop {
             text.clear();
-            if file.read_until(b'\n', &mut text).map_err(lost)? == 0 {
+            if file.read_until(b'\n', &mut text).map_err(cannot_store)? == 0 {
                 let said = if first.is_empty() { self.error_output } else { first };
-                return Err(ManagerError::Failed(format!("its manager failed: {said}")));
+                return Err(LogError::NoReply { output: said }.into());
             }
             let line = String::from_utf8_lossy(&text);
             let Some(word) = line.strip_prefix(&self.call_id).map(str::trim) else {
@@ -99,43 +98,45 @@ impl Printed {
             if word == LINES {
                 return Ok(LogFile { file, call_id: self.call_id, service, text });
             }
-            return Err(serde_json::from_str(word)
+            return Err(match serde_json::from_str(word) {
+                Ok(error) => RaisedError::read(&error, Author::Us).into(),
                 // The output is returned, because only clients that may read logs receive this error.
-                .map_or_else(
-                    |_| ManagerError::Failed(word.to_owned()),
-                    |e| ManagerError::read(&e, Author::Us),
-                ));
+                Err(_) => LogError::OtherReply { output: word.to_owned() }.into(),
+            });
         }
     }
 }
 
+fn cannot_store(error: std::io::Error) -> LogError {
+    LogError::Store(Arc::new(error))
+}
+
 impl LogFile {
     fn checked(mut self, most: usize, marked: usize) -> Result<(Self, Vec<LogPosition>), ManagerError> {
-        let lost = |error| ManagerError::Failed(format!("its log cannot be stored: {error}"));
-        let begin = self.file.stream_position().map_err(lost)?;
+        let begin = self.file.stream_position().map_err(cannot_store)?;
         let (mut lines, mut marks) = (0_usize, VecDeque::new());
-        while let Some(line) = self.next_line().map_err(ManagerError::Failed)? {
+        while let Some(line) = self.next_line()? {
             marks.push_back(LogPosition::from_line(&line));
             if marks.len() > marked {
                 marks.pop_front();
             }
             lines += 1;
         }
-        self.file.seek(SeekFrom::Start(begin)).map_err(lost)?;
+        self.file.seek(SeekFrom::Start(begin)).map_err(cannot_store)?;
         for _ in most..lines {
-            self.next_line().map_err(ManagerError::Failed)?;
+            self.next_line()?;
         }
         Ok((self, marks.into()))
     }
 
     /// The next line.
-    pub fn next_line(&mut self) -> Result<Option<Timed>, String> {
+    pub fn next_line(&mut self) -> Result<Option<Timed>, LogError> {
         loop {
             self.text.clear();
             let read = self.file.read_until(b'\n', &mut self.text);
-            let read = read.map_err(|error| format!("its log cannot be read: {error}"))?;
+            let read = read.map_err(|error| LogError::Read(Arc::new(error)))?;
             if read == 0 {
-                return Err("its manager ended in the middle of its result".to_owned());
+                return Err(LogError::Incomplete);
             }
             let text = self.text.trim_ascii();
             if text.starts_with(self.call_id.as_bytes()) {
@@ -143,8 +144,8 @@ impl LogFile {
             }
             if !text.is_empty() {
                 let line: Value = serde_json::from_slice(text)
-                    .map_err(|_| format!("a line should be JSON, not {}", String::from_utf8_lossy(text)))?;
-                return ManagerLogLine::read(line, Author::Us).map(|line| Some(line.view(&self.service)));
+                    .map_err(|_| LogError::NotJson { line: String::from_utf8_lossy(text).into_owned() })?;
+                return Ok(Some(ManagerLogLine::read(line, Author::Us)?.view(&self.service)));
             }
         }
     }
@@ -201,12 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_line_is_told_before_one_is() {
-        let said = |text: &'static str| async move {
-            match record(text, 9).await.unwrap_err() {
-                ManagerError::Failed(said) => said,
-                other => panic!("{other:?}"),
-            }
-        };
+        let said = |text: &'static str| async move { record(text, 9).await.unwrap_err().to_string() };
         assert_eq!(
             said("7 lines\n\"one\"\n5\n7 end\n").await,
             "a line should be a string or a record, not 5"
@@ -214,6 +210,6 @@ mod tests {
         assert!(said("7 lines\n\"one\"\n").await.contains("in the middle"));
         assert_eq!(said("it broke\n").await, "its manager failed: it broke");
         let raised = record("7 {\"error\":{\"msg\":\"no log\",\"help\":null}}\n", 9).await.unwrap_err();
-        assert_eq!(raised.message(), "no log");
+        assert_eq!(raised.to_string(), "no log");
     }
 }

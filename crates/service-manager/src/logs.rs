@@ -4,7 +4,7 @@
 
 use super::call::Call;
 use super::client::Managers;
-use super::error::{ManagerError, strip_prefix};
+use super::error::{ManagerError, RaisedError, strip_prefix};
 use super::log_cursor::{LogCursor, LogPosition, NewLines as New};
 use super::log_file::LogFile;
 use super::request::RequestedLines;
@@ -78,17 +78,18 @@ pub async fn begin(
 }
 
 /// The error for a client that reads a log.
-fn problem(service: &Service, trouble: ManagerError) -> Problem {
+fn problem(service: &Service, error: ManagerError) -> Problem {
     let cannot = |why: &str| format!("cannot read the log of `{}`: {why}", service.name);
-    match trouble {
-        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&ManagerError::TooMuch.message()))
+    match error {
+        ManagerError::TooMuch => Problem::new(Code::TooMuch, cannot(&error.to_string()))
             .help("request fewer lines: the last ones (`--tail 100`), or new ones (`--since 5min`)"),
-        ManagerError::Raised { msg, help, .. } => {
+        ManagerError::Raised(RaisedError { message: Some(message), help, .. }) => {
             let doing = ["read the log of", "show the log of", "logs"];
-            let why = doing.iter().fold(msg.as_str(), |msg, doing| strip_prefix(doing, &service.name, msg));
+            let strip = |message, doing: &&str| strip_prefix(doing, &service.name, message);
+            let why = doing.iter().fold(message.as_str(), strip);
             Problem { help, ..Problem::new(Code::ManagerFailed, cannot(why)) }
         }
-        ManagerError::Failed(why) => Problem::new(Code::ManagerFailed, cannot(&why)),
+        error => Problem::new(Code::ManagerFailed, cannot(&error.to_string())),
     }
 }
 
@@ -100,7 +101,7 @@ async fn record(
     ask: Ask,
     (most, marked): (usize, usize),
 ) -> Result<Option<(LogFile, Vec<LogPosition>)>, ManagerError> {
-    let module = managers.load_module(settings, service).await.map_err(ManagerError::Failed)?;
+    let module = managers.load_module(settings, service).await?;
     if !module.has_command("logs") {
         return Ok(None);
     }
@@ -108,7 +109,7 @@ async fn record(
         tail: Some(ask.tail.min(ALL_LINES)),
         since: ask.since.map(|since| since.to_string()),
     };
-    let input = managers.encode_request(&module.path, service, lines).await.map_err(ManagerError::Failed)?;
+    let input = managers.encode_request(&module.path, service, lines).await?;
     let call = Call { module: &module.path, command: "logs", input: input.as_bytes() };
     call.record(&managers.caller, settings)
         .await?
@@ -244,7 +245,7 @@ impl LogPoller {
 
     /// Reports a failing manager to the reader: once, and only after successive errors.
     async fn report_failure(&mut self, trouble: ManagerError) -> Result<(), Gone> {
-        let why = trouble.without_prefix("logs", &self.name);
+        let why = trouble.without_prefix("logs", &self.name).to_string();
         tracing::warn!(service = %self.name, why, "cannot follow its log");
         self.failures = self.failures.saturating_add(1);
         if self.failures != 2 {

@@ -1,6 +1,7 @@
 //! [`Modules`]: the commands of each module, inspected once for each version of its file.
 
 use super::call::{Caller, inspect};
+use super::error::{ManagerError, ModuleError};
 use serde::Deserialize;
 use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::Settings;
@@ -36,28 +37,28 @@ impl Module {
     }
 
     /// Checks that the module has the required commands.
-    pub(super) fn complete(&self) -> Result<(), String> {
+    pub(super) fn complete(&self) -> Result<(), ModuleError> {
         ["start", "stop", "status"].iter().try_for_each(|word| self.require_command(word))
     }
 
     /// Checks that the module reads every key of a service's `with`.
-    pub(super) fn check_with_keys(&self, with: &serde_json::Value) -> Result<(), String> {
+    pub(super) fn check_with_keys(&self, with: &serde_json::Value) -> Result<(), ModuleError> {
         let (Some(known), Some(with)) = (&self.with, with.as_object()) else { return Ok(()) };
         let Some(key) = with.keys().find(|key| !known.contains(*key)) else { return Ok(()) };
         let help = match nearest(key, known.iter().map(String::as_str)) {
             Some(word) => format!("did you mean `{word}`?"),
             None => format!("it knows {}", quoted(known)),
         };
-        Err(format!("its manager has no key `{key}` of `with` ({help})"))
+        Err(ModuleError::UnknownKey { key: key.clone(), help })
     }
 
     /// Checks that the module has this command.
-    pub(super) fn require_command(&self, command: &str) -> Result<(), String> {
+    pub(super) fn require_command(&self, command: &str) -> Result<(), ModuleError> {
         if self.has_command(command) {
             return Ok(());
         }
-        let has = quoted(&self.commands);
-        Err(format!("its manager `{}` does not export `{command}`; it exports {has}", self.path.display()))
+        let (module, command) = (self.path.clone(), command.to_owned());
+        Err(ModuleError::NoCommand { module, command, exports: quoted(&self.commands) })
     }
 }
 
@@ -87,13 +88,13 @@ impl Modules {
         caller: &Caller,
         settings: &Settings,
         path: &Path,
-    ) -> Result<Arc<Module>, String> {
+    ) -> Result<Arc<Module>, ManagerError> {
         let read = {
             let path = path.to_owned();
             move || stamp(&path)
         };
         let stamp = run_on_files(&caller.accepted.permit(path), read).await.flatten();
-        let stamp = stamp.map_err(|error| unreadable(path, &error))?;
+        let stamp = stamp.map_err(|error| ModuleError::read(path, error))?;
         let known = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(path.to_owned()).or_default())
@@ -111,12 +112,9 @@ impl Modules {
 }
 
 /// Checks that the file exists and can be read.
-pub(super) fn find(path: &Path) -> Result<(), String> {
-    stamp(path).and_then(|_| std::fs::File::open(path)).map(drop).map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot read its manager `{}`: {error}", path.display())
+pub(super) fn find(path: &Path) -> Result<(), ModuleError> {
+    let found = stamp(path).and_then(|_| std::fs::File::open(path));
+    found.map(drop).map_err(|error| ModuleError::read(path, error))
 }
 
 fn stamp(path: &Path) -> std::io::Result<ModuleStamp> {
@@ -127,7 +125,7 @@ fn stamp(path: &Path) -> std::io::Result<ModuleStamp> {
     Ok(ModuleStamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 
-async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, String> {
+async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, ManagerError> {
     #[derive(Deserialize)]
     struct Exports {
         commands: BTreeSet<String>,
@@ -135,18 +133,16 @@ async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Resul
         with: Option<serde_json::Value>,
     }
     let seen: Exports = inspect(caller, settings, path, INSPECT_SCRIPT).await?;
-    let with =
-        seen.with.map(serde_json::from_value::<Vec<String>>).transpose().map_err(|_| {
-            format!("its manager `{}` should export WITH as a list of strings", path.display())
-        })?;
+    let with = seen.with.map(serde_json::from_value::<Vec<String>>).transpose();
+    let with = with.map_err(|_| ModuleError::With { module: path.to_owned() })?;
     let contract = seen.contract.unwrap_or_else(|| CONTRACT_VERSION.into());
     match contract.as_i64() {
         Some(CONTRACT_VERSION) => {
             Ok(Module { path: path.to_owned(), contract: CONTRACT_VERSION, commands: seen.commands, with })
         }
-        _ => Err(format!(
-            "its manager `{}` uses contract {contract}, and this orchestrator supports {CONTRACT_VERSION}",
-            path.display()
-        )),
+        _ => {
+            let (module, supported) = (path.to_owned(), CONTRACT_VERSION);
+            Err(ModuleError::Contract { module, contract, supported }.into())
+        }
     }
 }

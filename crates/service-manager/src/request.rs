@@ -3,7 +3,8 @@
 use super::call::Call;
 use super::client::Managers;
 use super::container::Wanted;
-use super::status::ManagerReply;
+use super::error::{ManagerError, ModuleError};
+use super::reply::ManagerReply;
 use serde::Serialize;
 use service_core::config::{Service, Settings};
 use service_host::blocking::run_on_files;
@@ -42,7 +43,7 @@ pub(super) struct RequestedLines {
     pub(super) since: Option<String>,
 }
 
-fn encode(paths: &Paths, service: &Service, lines: RequestedLines) -> Result<String, String> {
+fn encode(paths: &Paths, service: &Service, lines: RequestedLines) -> Result<String, ModuleError> {
     let start_command = service.start_command.text.as_str();
     let request = ManagerRequest {
         name: &service.name,
@@ -58,12 +59,12 @@ fn encode(paths: &Paths, service: &Service, lines: RequestedLines) -> Result<Str
         container: Wanted::new(service, paths),
         lines,
     };
-    serde_json::to_string(&request).map_err(|error| error.to_string())
+    Ok(serde_json::to_string(&request).map_err(Arc::new)?)
 }
 
-pub(super) fn with(service: &Service) -> Result<serde_json::Value, String> {
+pub(super) fn with(service: &Service) -> Result<serde_json::Value, ModuleError> {
     let with = service.with.as_deref().unwrap_or("{}");
-    serde_json::from_str(with).map_err(|error| format!("`with` cannot be passed on: {error}"))
+    serde_json::from_str(with).map_err(|error| ModuleError::InvalidWith(Arc::new(error)))
 }
 
 impl Managers {
@@ -73,7 +74,7 @@ impl Managers {
         module: &Path,
         service: &Arc<Service>,
         lines: RequestedLines,
-    ) -> Result<String, String> {
+    ) -> Result<String, ModuleError> {
         let (paths, service) = (Arc::clone(&self.caller.paths), Arc::clone(service));
         self.read_files(module, move || encode(&paths, &service, lines)).await?
     }
@@ -83,7 +84,7 @@ impl Managers {
         &self,
         module: &Path,
         services: Vec<Arc<Service>>,
-    ) -> Result<Vec<Result<String, String>>, String> {
+    ) -> Result<Vec<Result<String, ModuleError>>, ModuleError> {
         let paths = Arc::clone(&self.caller.paths);
         let encode_all = move || {
             services.iter().map(|service| encode(&paths, service, RequestedLines::default())).collect()
@@ -96,24 +97,23 @@ impl Managers {
         &self,
         module: &Path,
         read: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, ModuleError> {
         let read = run_on_files(&self.caller.accepted.permit(module), read).await;
-        read.map_err(|error| format!("cannot read its env files: {error}"))
+        read.map_err(|error| ModuleError::EnvFiles(Arc::new(error)))
     }
 
-    /// Calls a command of the service's manager. The error has the manager's message.
+    /// Calls a command of the service's manager. The message of the manager lacks the prefix that the caller adds.
     pub(super) async fn call<T: ManagerReply>(
         &self,
         settings: &Settings,
         service: &Arc<Service>,
         command: &str,
-    ) -> Result<T, String> {
+    ) -> Result<T, ManagerError> {
         let module = self.load_module(settings, service).await?;
         module.require_command(command)?;
         let input = self.encode_request(&module.path, service, RequestedLines::default()).await?;
         let call = Call { module: &module.path, command, input: input.as_bytes() };
-        call.make(&self.caller, settings)
-            .await
-            .map_err(|trouble| trouble.without_prefix(command, &service.name))
+        let reply = call.make(&self.caller, settings).await;
+        reply.map_err(|error| error.without_prefix(command, &service.name))
     }
 }

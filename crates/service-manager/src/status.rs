@@ -1,9 +1,9 @@
-//! [`Status`]: the status of a service, as a manager returns it; and the parsing of replies.
+//! [`Status`]: the status of a service, as a manager returns it.
 
 use super::author::Author;
+use super::reply::{ManagerReply, RecordReader, ReplyError, text};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
-use service_api::quoted;
+use serde_json::Value;
 use service_core::health::ProbeResult;
 use service_core::service::{Event, Exit};
 use service_host::clock;
@@ -15,11 +15,6 @@ use std::time::Duration;
 
 /// The highest real-time signal.
 const MAX_SIGNAL: i32 = 64;
-
-/// A reply of a manager, read from JSON. The error names the expected type.
-pub(super) trait ManagerReply: Sized {
-    fn read(answer: Value, author: Author) -> Result<Self, String>;
-}
 
 /// The status of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +62,8 @@ impl ReportedState {
 }
 
 impl ManagerReply for Status {
-    fn read(answer: Value, author: Author) -> Result<Self, String> {
-        let row = RecordReader::read(&answer, "a record")?;
+    fn read(answer: Value, author: Author) -> Result<Self, ReplyError> {
+        let row = RecordReader::read(&answer)?;
         let states = ReportedState::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
         Ok(Self {
             state: row.required_field("state", &format!("one of {states}"), ReportedState::read)?,
@@ -87,45 +82,6 @@ impl ManagerReply for Status {
     }
 }
 
-/// A record of a reply.
-pub(super) struct RecordReader<'v>(&'v Map<String, Value>);
-
-impl<'v> RecordReader<'v> {
-    pub(super) fn read(value: &'v Value, expected: &str) -> Result<Self, String> {
-        let row = value.as_object().map(Self);
-        row.ok_or_else(|| format!("it should be {expected}, not {}", quote_value(value)))
-    }
-
-    /// A field that may be missing or null.
-    pub(super) fn optional_field<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<Option<T>, String> {
-        match self.0.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => read(value)
-                .map(Some)
-                .ok_or_else(|| format!("`{key}` should be {expected}, not {}", quote_value(value))),
-        }
-    }
-
-    pub(super) fn required_field<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<T, String> {
-        let missing = || format!("`{key}` is missing: it should be {expected}");
-        self.optional_field(key, expected, read)?.ok_or_else(missing)
-    }
-}
-
-pub(super) fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
-}
-
 fn number(value: &Value) -> Option<u32> {
     value.as_u64()?.try_into().ok()
 }
@@ -137,21 +93,6 @@ fn signal(value: &Value) -> Option<i32> {
     };
     let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
     full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
-}
-
-/// Formats a value for an error, in the notation of Nushell.
-pub(super) fn quote_value(value: &Value) -> String {
-    const MAX_CHARS: usize = 60;
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a record".to_owned(),
-        Value::String(text) if text.chars().count() > MAX_CHARS => {
-            quoted(&format!("{}...", text.chars().take(MAX_CHARS).collect::<String>()))
-        }
-        Value::String(text) => quoted(text),
-        Value::Number(_) | Value::Bool(_) => value.to_string(),
-    }
 }
 
 /// The result of a manager's status query.
@@ -254,7 +195,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Status, String> {
-        Status::read(serde_json::from_str(json).unwrap(), Author::Us)
+        Status::read(serde_json::from_str(json).unwrap(), Author::Us).map_err(|error| error.to_string())
     }
 
     fn status(json: &str) -> Status {

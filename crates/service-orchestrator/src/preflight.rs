@@ -186,8 +186,8 @@ impl ServiceOrchestrator {
             }
             if let Err(why) = fitness.check(self.managers(), plan.settings(), service).await {
                 let help = "fix the module; `service managers` shows the problem".to_owned();
-                let blocker =
-                    StartObstacle { key: &["manager"], why, help, may_be_made: false, is_missing: false };
+                let (key, why): (&[_], _) = (&["manager"], why.to_string());
+                let blocker = StartObstacle { key, why, help, may_be_made: false, is_missing: false };
                 failures.push(PreflightFailure { service: Arc::clone(service), blocker, place: None });
             }
         }

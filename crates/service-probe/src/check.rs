@@ -3,16 +3,17 @@
 
 use super::connect::Reach;
 use super::endpoint_url;
+use super::error::ProbeError;
 #[cfg(feature = "http")]
 use super::http;
 use super::names::Names;
 use super::port_owner::{self, HeldSockets, Holder};
 use super::port_watcher::PortWatcher;
 #[cfg(feature = "http")]
-use super::tls::{Trust, is_about_certificate};
+use super::tls::Trust;
 use super::{dns, socket};
 use service_core::config::{Listener, Service};
-use service_core::health::{CheckFault, Endpoint};
+use service_core::health::Endpoint;
 use service_host::clock;
 use service_host::descriptors::DescriptorBudget;
 use service_host::local_address::local_addresses;
@@ -87,7 +88,8 @@ impl Prober {
             let answer = match endpoint {
                 Endpoint::Http(url) | Endpoint::Https(url) => self.get(service, url, own).await,
                 Endpoint::Tcp(address) => {
-                    let (host, port) = port_of(endpoint).ok_or_else(|| format!("{address} has no port"))?;
+                    let no_port = || ProbeError::NoPort { address: address.clone() };
+                    let (host, port) = port_of(endpoint).ok_or_else(no_port)?;
                     let (names, shown, host) = (&self.names, &*shown, &*host);
                     socket::tcp(&Reach { names, held: &self.held, shown, host, port, shim: own, limit }).await
                 }
@@ -97,25 +99,22 @@ impl Prober {
                     return command::run(&self.paths, service, command, Purpose::Query, limit).await;
                 }
             };
-            answer.map(CheckText::from).map_err(|why| CheckText { fault: find_fault(&why), ..why.into() })
+            answer.map(CheckText::from).map_err(CheckText::from)
         };
         let answer = tokio::time::timeout(limit, question).await;
-        answer.unwrap_or_else(|_| {
-            let late = format!("no answer from {shown} within {limit:?}");
-            Err(CheckText::from(late).with_fault(Some(CheckFault::Timeout)))
-        })
+        answer.unwrap_or_else(|_| Err(ProbeError::Timeout { endpoint: shown.clone(), limit }.into()))
     }
 
     #[cfg(feature = "http")]
-    async fn get(&self, service: &Service, url: &str, shim: Option<u32>) -> Result<String, String> {
+    async fn get(&self, service: &Service, url: &str, shim: Option<u32>) -> Result<String, ProbeError> {
         let (names, trust, health) = (&self.names, &self.trust, &service.health);
         http::Asks { names, held: &self.held, trust, health, base: &self.paths.base_dir, shim }.get(url).await
     }
 
     #[cfg(not(feature = "http"))]
     #[expect(clippy::unused_async, reason = "as with the feature")]
-    async fn get(&self, _service: &Service, _url: &str, _shim: Option<u32>) -> Result<String, String> {
-        Err("this build cannot check HTTP endpoints".to_owned())
+    async fn get(&self, _service: &Service, _url: &str, _shim: Option<u32>) -> Result<String, ProbeError> {
+        Err(ProbeError::NoHttp)
     }
 
     /// Returns when a process listens on the local port of a starting service; `false` if that cannot be determined.
@@ -127,16 +126,6 @@ impl Prober {
         let ports = self.ports.clone();
         Some(async move { ports.listens(port).await })
     }
-}
-
-#[cfg(feature = "http")]
-fn find_fault(why: &str) -> Option<CheckFault> {
-    is_about_certificate(why).then_some(CheckFault::Certificate)
-}
-
-#[cfg(not(feature = "http"))]
-fn find_fault(_why: &str) -> Option<CheckFault> {
-    None
 }
 
 /// The process that holds the service's port. `shim` is the root of the service's process tree.

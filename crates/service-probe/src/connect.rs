@@ -4,12 +4,12 @@
 //! All addresses of a name are tried. If the port must belong to the service, the kernel is queried first for the
 //! listener of each address, and other listeners are not connected to.
 
+use super::error::{ForeignListener, ProbeError};
 use super::names::Names;
 use super::port_owner::{self, Accepts, HeldSockets};
 use service_host::local_address::strip_brackets;
-use service_host::text::describe_io_error;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,19 +34,22 @@ enum Trouble {
     /// The connection failed.
     Unreached(io::Error),
     /// The request failed, or the listener is foreign.
-    CheckText(String),
+    Failed(ProbeError),
 }
 
 /// The request that a check sends over its connection.
 pub(super) trait ProbeRequest: Sync {
     type Output: Send;
 
-    fn send_request(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Output, String>> + Send;
+    fn send_request(
+        &self,
+        stream: TcpStream,
+    ) -> impl Future<Output = Result<Self::Output, ProbeError>> + Send;
 }
 
 impl Reach<'_> {
     /// Sends a request over a new connection. With several addresses, the first success is the result.
-    pub(super) async fn probe<Q: ProbeRequest>(&self, question: Q) -> Result<Q::Output, String> {
+    pub(super) async fn probe<Q: ProbeRequest>(&self, question: Q) -> Result<Q::Output, ProbeError> {
         let addresses = self.names.addresses(self.host).await?;
         let all: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, self.port).into()).collect();
         let trouble = match self.shim {
@@ -60,8 +63,8 @@ impl Reach<'_> {
             },
         };
         match trouble {
-            Trouble::CheckText(message) => Err(message),
-            Trouble::Unreached(error) => Err(self.describe_failure(&all, &error).await),
+            Trouble::Failed(error) => Err(error),
+            Trouble::Unreached(error) => Err(self.explain(&all, error).await),
         }
     }
 
@@ -88,8 +91,8 @@ impl Reach<'_> {
             }
         }
         for at in others.iter().filter(|_| own.is_empty()) {
-            match describe_foreign_listener(self.held, shim, *at).await {
-                Some(message) => last = Some(Trouble::CheckText(message)),
+            match find_foreign_listener(self.held, shim, *at).await {
+                Some(foreign) => last = Some(Trouble::Failed(foreign.into())),
                 None => unknown.push(*at),
             }
         }
@@ -98,15 +101,15 @@ impl Reach<'_> {
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // The service or another process may have begun to listen after the query.
-                Ok(stream) => match describe_foreign_listener(self.held, shim, *at).await {
-                    None => question.send_request(stream).await.map_err(Trouble::CheckText),
-                    Some(message) => Err(Trouble::CheckText(message)),
+                Ok(stream) => match find_foreign_listener(self.held, shim, *at).await {
+                    None => question.send_request(stream).await.map_err(Trouble::Failed),
+                    Some(foreign) => Err(Trouble::Failed(foreign.into())),
                 },
             };
             match (answer, &last) {
                 (Ok(answer), _) => return Ok(answer),
                 // The error of a foreign listener is more informative than the error of a closed address.
-                (Err(Trouble::Unreached(_)), Some(Trouble::CheckText(_))) => {}
+                (Err(Trouble::Unreached(_)), Some(Trouble::Failed(_))) => {}
                 (Err(trouble), _) => last = Some(trouble),
             }
         }
@@ -154,31 +157,34 @@ impl Reach<'_> {
         }
     }
 
-    /// Describes why no connection succeeded, and where the service listens instead.
-    async fn describe_failure(&self, all: &[SocketAddr], error: &io::Error) -> String {
-        let mut message = cannot_connect(self.shown, error);
-        if strip_brackets(self.host).parse::<std::net::IpAddr>().is_err() {
-            let addresses: Vec<String> = all.iter().map(|at| at.ip().to_string()).collect();
-            message = format!("{message} ({})", addresses.join(", "));
-        }
-        let Some(shim) = self.shim else { return message };
-        let found = tokio::task::spawn_blocking(move || port_owner::listens(shim)).await.ok().flatten();
-        match found.map(|found| describe_other_addresses(&found, self.port)) {
-            Some(Some(places)) => format!("{message}; it listens on {places}"),
-            Some(None) => format!("{message}; it listens on no port"),
-            None => message,
-        }
+    /// The error of an endpoint to which no connection succeeded, with the places where the service listens instead.
+    async fn explain(&self, all: &[SocketAddr], error: io::Error) -> ProbeError {
+        let is_name = strip_brackets(self.host).parse::<IpAddr>().is_err();
+        let addresses = all.iter().map(SocketAddr::ip).filter(|_| is_name).collect();
+        let listens_on = match self.shim {
+            Some(shim) => {
+                let found =
+                    tokio::task::spawn_blocking(move || port_owner::listens(shim)).await.ok().flatten();
+                found.map(|found| other_places(&found, self.port))
+            }
+            None => None,
+        };
+        ProbeError::Connect { endpoint: self.shown.to_owned(), error, addresses, listens_on }
     }
 }
 
 async fn send_request<Q: ProbeRequest>(at: SocketAddr, question: &Q) -> Result<Q::Output, Trouble> {
     let stream = TcpStream::connect(at).await.map_err(Trouble::Unreached)?;
-    question.send_request(stream).await.map_err(Trouble::CheckText)
+    question.send_request(stream).await.map_err(Trouble::Failed)
 }
 
-async fn describe_foreign_listener(held: &Arc<HeldSockets>, shim: u32, at: SocketAddr) -> Option<String> {
+async fn find_foreign_listener(
+    held: &Arc<HeldSockets>,
+    shim: u32,
+    at: SocketAddr,
+) -> Option<ForeignListener> {
     let held = Arc::clone(held);
-    tokio::task::spawn_blocking(move || port_owner::describe_foreign_listener(&held, shim, at))
+    tokio::task::spawn_blocking(move || port_owner::find_foreign_listener(&held, shim, at))
         .await
         .ok()
         .flatten()
@@ -187,14 +193,13 @@ async fn describe_foreign_listener(held: &Arc<HeldSockets>, shim: u32, at: Socke
 /// Selects the more informative error: a failed request instead of a failed connection.
 fn more_informative(one: Option<Trouble>, other: Trouble) -> Trouble {
     match (one, other) {
-        (Some(Trouble::Unreached(_)), said @ Trouble::CheckText(_)) | (None, said) => said,
+        (Some(Trouble::Unreached(_)), said @ Trouble::Failed(_)) | (None, said) => said,
         (Some(one), _) => one,
     }
 }
 
-/// Describes the addresses of a service that does not listen on this port, in a short form.
-fn describe_other_addresses(found: &[SocketAddr], port: u16) -> Option<String> {
-    const MAX_ADDRESSES: usize = 3;
+/// The places where a service listens that does not listen on this port.
+fn other_places(found: &[SocketAddr], port: u16) -> Vec<String> {
     let mut places: Vec<String> = Vec::new();
     for at in found {
         let everywhere = at.ip().is_unspecified() || at.ip().is_loopback();
@@ -203,18 +208,7 @@ fn describe_other_addresses(found: &[SocketAddr], port: u16) -> Option<String> {
             places.push(place);
         }
     }
-    let others = places.len().saturating_sub(MAX_ADDRESSES);
-    places.truncate(MAX_ADDRESSES);
-    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
-    (!places.is_empty()).then(|| places.join(", ") + &others)
-}
-
-/// The error of an endpoint without a listener.
-pub(super) fn cannot_connect(shown: &str, error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => format!("connection refused at {shown}"),
-        _ => format!("cannot connect to {shown}: {}", describe_io_error(error)),
-    }
+    places
 }
 
 #[cfg(test)]
@@ -233,10 +227,9 @@ mod tests {
     impl ProbeRequest for ReadGreeting {
         type Output = String;
 
-        async fn send_request(&self, mut stream: TcpStream) -> Result<String, String> {
-            let mut byte = [0];
-            let read = stream.read(&mut byte).await.map_err(|error| error.to_string())?;
-            Ok(format!("{read} from {}", stream.peer_addr().map_err(|error| error.to_string())?.ip()))
+        async fn send_request(&self, mut stream: TcpStream) -> Result<String, ProbeError> {
+            let read = stream.read(&mut [0]).await.unwrap();
+            Ok(format!("{read} from {}", stream.peer_addr().unwrap().ip()))
         }
     }
 
@@ -245,7 +238,7 @@ mod tests {
         let limit = Duration::from_millis(300);
         let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
         let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(ReadGreeting));
-        answer.await.expect("the answer arrives within the limit")
+        answer.await.expect("the answer arrives within the limit").map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -279,12 +272,7 @@ mod tests {
     #[test]
     fn places_are_as_short_as_they_can_be() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(describe_other_addresses(&[], 80), None);
-        assert_eq!(
-            describe_other_addresses(&[at("0.0.0.0:81"), at("[::]:81"), at("[::1]:80")], 80).unwrap(),
-            "81, [::1]:80"
-        );
-        let many: Vec<SocketAddr> = (1..6).map(|port| at(&format!("127.0.0.1:{port}"))).collect();
-        assert_eq!(describe_other_addresses(&many, 80).unwrap(), "1, 2, 3 and 2 more");
+        assert!(other_places(&[], 80).is_empty());
+        assert_eq!(other_places(&[at("0.0.0.0:81"), at("[::]:81"), at("[::1]:80")], 80), ["81", "[::1]:80"]);
     }
 }

@@ -1,9 +1,9 @@
 //! `dns://server:port/name`: the check passes if the answer has at least one address (RFC 1035, over UDP).
 
+use super::error::{DnsError, ProbeError};
 use super::names::Names;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use service_host::text::describe_io_error;
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
@@ -11,44 +11,47 @@ use tokio::net::UdpSocket;
 const MAX_ANSWER_BYTES: usize = 4096;
 
 /// Queries the addresses of the server one after the other. The kernel reports a closed port at once.
-pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, String> {
+pub(super) async fn query_server(names: &Names, server: &str, name: &str) -> Result<String, ProbeError> {
     let query = query(name)?;
-    let (host, port) = server.rsplit_once(':').ok_or_else(|| format!("{server} has no port"))?;
-    let port: u16 = port.parse().map_err(|_| format!("{server} has no port"))?;
-    let bytes = query.to_vec().map_err(|error| format!("cannot build a query for {name}: {error}"))?;
-    let mut last = format!("{host} has no address");
+    let no_port = || DnsError::NoPort { server: server.to_owned() };
+    let (host, port) = server.rsplit_once(':').ok_or_else(no_port)?;
+    let port: u16 = port.parse().map_err(|_| no_port())?;
+    let bytes = query.to_vec().map_err(|error| DnsError::Encode { name: name.to_owned(), error })?;
+    let mut last = DnsError::NoServer { host: host.to_owned() };
     for address in names.addresses(host).await? {
         let server = SocketAddr::new(address, port);
         match exchange(server, &bytes, query.metadata.id).await {
-            Ok(answer) => return read(&answer, server, name),
-            Err(error) => last = format!("cannot query {server} for {name}: {}", describe_io_error(&error)),
+            Ok(answer) => return Ok(read(&answer, server, name)?),
+            Err(error) => last = DnsError::Exchange { server, name: name.to_owned(), error },
         }
     }
-    Err(last)
+    Err(last.into())
 }
 
-fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, String> {
+fn read(answer: &Message, server: SocketAddr, name: &str) -> Result<String, DnsError> {
     match (answer.metadata.response_code, answer.answers.len()) {
-        (ResponseCode::NoError, 0) => Err(format!("{server} has no address for {name}")),
+        (ResponseCode::NoError, 0) => Err(DnsError::NoRecord { server, name: name.to_owned() }),
         (ResponseCode::NoError, _) => {
             let addresses: Vec<String> =
                 answer.answers.iter().map(|record| record.data.to_string()).collect();
             Ok(format!("{name} is {}", addresses.join(", ")))
         }
-        (code, _) => Err(format!("{server} answered for {name}: {code}")),
+        (code, _) => Err(DnsError::Code { server, name: name.to_owned(), code }),
     }
 }
 
 /// Describes a DNS answer.
 pub fn describe_answer(answer: &[u8]) -> String {
     let server = SocketAddr::from(([127, 0, 0, 1], 53));
-    let answer = Message::from_vec(answer).map_err(|error| error.to_string());
-    answer.and_then(|answer| read(&answer, server, "a")).unwrap_or_else(|why| why)
+    match Message::from_vec(answer) {
+        Ok(answer) => read(&answer, server, "a").unwrap_or_else(|error| error.to_string()),
+        Err(error) => error.to_string(),
+    }
 }
 
-fn query(name: &str) -> Result<Message, String> {
+fn query(name: &str) -> Result<Message, DnsError> {
     let mut fully_qualified =
-        Name::from_ascii(name).map_err(|error| format!("`{name}` is not a DNS name: {error}"))?;
+        Name::from_ascii(name).map_err(|error| DnsError::Name { name: name.to_owned(), error })?;
     fully_qualified.set_fqdn(true);
     let mut message = Message::new(id(), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;

@@ -3,6 +3,7 @@
 
 use super::connect::{ProbeRequest, Reach};
 use super::endpoint_url::without_user;
+use super::error::ProbeError;
 use super::names::Names;
 use super::port_owner::HeldSockets;
 use super::tls::{self, Trust};
@@ -17,12 +18,13 @@ use percent_encoding::percent_decode_str;
 use service_core::config::Health;
 use service_host::local_address::strip_brackets;
 use service_host::text::describe_io_error;
-use std::error::Error;
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
@@ -36,6 +38,24 @@ const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
+
+/// Why a check over HTTP fails that reached a server.
+#[derive(Debug, Error)]
+pub(super) enum HttpError {
+    #[error("`{url}` cannot be requested: {error}")]
+    Url { url: String, error: url::ParseError },
+    #[error("cannot send a request to {endpoint}: {error}")]
+    Request { endpoint: String, error: hyper::http::Error },
+    /// There is no response.
+    #[error("{}", describe(error, endpoint))]
+    NoResponse { endpoint: String, error: hyper::Error },
+    #[error("{}, wanted {}, at {endpoint}", describe_status(*status), wanted(accepted))]
+    Status { status: StatusCode, accepted: Vec<u16>, endpoint: String },
+    #[error("{} at {endpoint}, to {target}: redirected too often", describe_status(*status))]
+    TooManyRedirects { status: StatusCode, endpoint: String, target: String },
+    #[error("{} at {endpoint}, to {target}: a redirect to another host is not followed", describe_status(*status))]
+    ForeignRedirect { status: StatusCode, endpoint: String, target: String },
+}
 
 /// A check over HTTP.
 pub(super) struct Asks<'c> {
@@ -51,8 +71,8 @@ pub(super) struct Asks<'c> {
 
 impl Asks<'_> {
     /// Requests a URL and follows redirects.
-    pub(super) async fn get(&self, url: &str) -> Result<String, String> {
-        let mut url = Url::parse(url).map_err(|error| format!("`{url}` cannot be requested: {error}"))?;
+    pub(super) async fn get(&self, url: &str) -> Result<String, ProbeError> {
+        let mut url = Url::parse(url).map_err(|error| HttpError::Url { url: url.to_owned(), error })?;
         let mut followed = 0;
         loop {
             let shown = without_user(&url);
@@ -62,31 +82,30 @@ impl Asks<'_> {
                 [] => head.status.is_success(),
                 accepted => accepted.contains(&head.status.as_u16()),
             };
-            let said = describe_status(head.status);
+            let status = head.status;
             if is_good {
-                return Ok(said);
+                return Ok(describe_status(status));
             }
-            match head.location.filter(|_| head.status.is_redirection()).map(|to| (url.join(&to), to)) {
+            match head.location.filter(|_| status.is_redirection()).map(|to| (url.join(&to), to)) {
                 Some((Ok(target), _)) if host_of(&target) == host_of(&url) && followed < MAX_REDIRECTS => {
                     (url, followed) = (target, followed + 1);
                 }
-                Some((target, to)) => {
-                    let same = target.is_ok_and(|target| host_of(&target) == host_of(&url));
-                    let why = if same {
-                        "redirected too often"
-                    } else {
-                        "a redirect to another host is not \
-                                                                         followed"
-                    };
-                    return Err(format!("{said} at {shown}, to {to}: {why}"));
+                Some((Ok(other), target)) if host_of(&other) == host_of(&url) => {
+                    return Err(HttpError::TooManyRedirects { status, endpoint: shown, target }.into());
                 }
-                None => return Err(format!("{said}, wanted {}, at {shown}", wanted(accepted))),
+                Some((_, target)) => {
+                    return Err(HttpError::ForeignRedirect { status, endpoint: shown, target }.into());
+                }
+                None => {
+                    let accepted = accepted.clone();
+                    return Err(HttpError::Status { status, accepted, endpoint: shown }.into());
+                }
             }
         }
     }
 
     /// Requests one URL over one connection.
-    async fn read_head(&self, url: &Url, shown: &str) -> Result<ResponseHead, String> {
+    async fn read_head(&self, url: &Url, shown: &str) -> Result<ResponseHead, ProbeError> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
         let tls = match url.scheme() {
@@ -117,13 +136,13 @@ struct Get<'c> {
 impl ProbeRequest for Get<'_> {
     type Output = ResponseHead;
 
-    async fn send_request(&self, stream: TcpStream) -> Result<ResponseHead, String> {
+    async fn send_request(&self, stream: TcpStream) -> Result<ResponseHead, ProbeError> {
         match &self.tls {
             Some(rules) => {
                 let stream = tls::connect(Arc::clone(rules), self.host, stream, self.shown).await?;
-                exchange(stream, self.url, self.shown).await
+                Ok(exchange(stream, self.url, self.shown).await?)
             }
-            None => exchange(stream, self.url, self.shown).await,
+            None => Ok(exchange(stream, self.url, self.shown).await?),
         }
     }
 }
@@ -136,12 +155,13 @@ struct ResponseHead {
 }
 
 /// Sends the request over this connection, which is closed after the status.
-async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<ResponseHead, String>
+async fn exchange<S>(stream: S, url: &Url, shown: &str) -> Result<ResponseHead, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = request(url).map_err(|error| format!("cannot send a request to {shown}: {error}"))?;
-    let broken = |error: hyper::Error| describe(&error, shown);
+    let endpoint = || shown.to_owned();
+    let request = request(url).map_err(|error| HttpError::Request { endpoint: endpoint(), error })?;
+    let broken = |error: hyper::Error| HttpError::NoResponse { endpoint: endpoint(), error };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut connection = Box::pin(connection);
     let answer = {
@@ -278,7 +298,10 @@ mod tests {
         let (names, trust, base) = (&Names::default(), &Trust::default(), Path::new("/"));
         let held = &Arc::default();
         let asks = Asks { names, held, trust, health: &health, base, shim: None };
-        tokio::time::timeout(Duration::from_secs(20), asks.get(url)).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(20), asks.get(url))
+            .await
+            .unwrap()
+            .map_err(|error| error.to_string())
     }
 
     async fn ended<T: Send + 'static>(server: JoinHandle<T>) -> T {

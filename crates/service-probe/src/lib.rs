@@ -5,6 +5,7 @@ mod check;
 mod connect;
 mod dns;
 mod endpoint_url;
+mod error;
 #[cfg(feature = "http")]
 mod http;
 pub mod legacy_log_pattern;

@@ -1,5 +1,6 @@
 //! [`Names`]: looks up the addresses of a host. A name of this machine is resolved without a query.
 
+use super::error::LookupError;
 use service_host::local_address::{local_addresses, strip_brackets, to_reachable};
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
 
-type Found = Result<Vec<IpAddr>, String>;
+type Found = Result<Vec<IpAddr>, Arc<LookupError>>;
 type Lookup = watch::Receiver<Option<Found>>;
 
 impl Names {
@@ -27,10 +28,10 @@ impl Names {
         }
         let mut lookup = self.lookup(host)?;
         let found = lookup.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-        found.unwrap_or_else(|| Err(format!("cannot look up `{host}`: the lookup was aborted")))
+        found.unwrap_or_else(|| Err(LookupError::Aborted { host: host.to_owned() }.into()))
     }
 
-    fn lookup(&self, host: &str) -> Result<Lookup, String> {
+    fn lookup(&self, host: &str) -> Result<Lookup, Arc<LookupError>> {
         let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(host) {
             return Ok(lookup.clone());
@@ -43,7 +44,7 @@ impl Names {
             let _ = tell.send(Some(found)); // fails if no caller waits any more
         };
         let thread = std::thread::Builder::new().name("lookup".to_owned()).spawn(look);
-        thread.map_err(|error| format!("cannot look up `{host}`: {error}"))?;
+        thread.map_err(|error| LookupError::Thread { host: host.to_owned(), error })?;
         lookups.insert(host.to_owned(), lookup.clone());
         Ok(lookup)
     }
@@ -51,18 +52,18 @@ impl Names {
 
 fn resolve(host: &str) -> Found {
     // The port does not matter for the lookup.
-    let found = (host, 0).to_socket_addrs().map_err(|error| {
-        let words = error.to_string();
-        let words = words.strip_prefix("failed to lookup address information: ").unwrap_or(&words);
-        format!("cannot look up `{host}`: {words}")
-    })?;
+    let host = host.to_owned();
+    let found = match (&*host, 0).to_socket_addrs() {
+        Ok(found) => found,
+        Err(error) => return Err(LookupError::Resolver { host, error }.into()),
+    };
     let mut addresses = Vec::new();
     for address in found.map(|found| found.ip()) {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err(format!("`{host}` has no address")) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(LookupError::NoAddress { host }.into()) } else { Ok(addresses) }
 }
 
 #[cfg(test)]

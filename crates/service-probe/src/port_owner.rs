@@ -1,5 +1,6 @@
 //! Finds the owner of a port. A check of a local port is valid only if the service's own process tree listens on it.
 
+use super::error::ForeignListener;
 use super::sock_diag::{Family, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
 use service_host::procfs::descendants;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// The process that listens on the port of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The port.
     pub port: u16,
@@ -80,22 +81,18 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
     if others.is_empty() { Accepts::Own } else { Accepts::Others { sockets: others, is_certain } }
 }
 
-/// Describes the foreign listener of an address where the service does not listen; `None` if there is none, or if it is
-/// unknown.
+/// The foreign listener of an address where the service does not listen; `None` if there is none, or if it is unknown.
 ///
 /// The search may inspect all processes, so it runs on another thread than the runtime's.
-pub(super) fn describe_foreign_listener(known: &HeldSockets, shim: u32, at: SocketAddr) -> Option<String> {
+pub(super) fn find_foreign_listener(
+    known: &HeldSockets,
+    shim: u32,
+    at: SocketAddr,
+) -> Option<ForeignListener> {
     let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
-    let holder = match holder(&sockets) {
-        Some(pid) => format!("pid {pid} ({})", name(pid)),
-        None if !is_certain => return None,
-        None => "a process of another user".to_owned(),
-    };
-    let port = at.port();
-    Some(format!(
-        "port {port} is held by {holder} at {at}, not by this service; if that is intended, set `listener = \
-         \"any\"`"
-    ))
+    let pid = holder(&sockets);
+    let holder = Holder { port: at.port(), pid, process: pid.map(name) };
+    (pid.is_some() || is_certain).then_some(ForeignListener { at, holder })
 }
 
 /// The addresses where the tree below a shim accepts connections; `None` if unknown.
@@ -281,7 +278,7 @@ mod tests {
         let reached = listener.local_addr().unwrap();
         let (nobody, port) = (u32::MAX, reached.port());
         let known = HeldSockets::default();
-        let refusal = describe_foreign_listener(&known, nobody, reached).unwrap();
+        let refusal = find_foreign_listener(&known, nobody, reached).unwrap().to_string();
         let holder = format!("port {port} is held by pid {}", std::process::id());
         assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
         assert_eq!(
@@ -302,7 +299,7 @@ mod tests {
             [Accepts::Own, Accepts::Own]
         );
         assert!(listens(above).is_none_or(|all| all.contains(&reached)), "if the process can be inspected");
-        assert_eq!(describe_foreign_listener(&known, above, reached), None);
+        assert_eq!(find_foreign_listener(&known, above, reached), None);
         // An open connection is not a listener.
         let connected = std::net::TcpStream::connect(reached).unwrap();
         let accepted = listener.accept().unwrap();

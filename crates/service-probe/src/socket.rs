@@ -1,6 +1,7 @@
 //! `tcp://` and `unix://`: the check passes when the connection is accepted.
 
-use super::connect::{ProbeRequest, Reach, cannot_connect};
+use super::connect::{ProbeRequest, Reach};
+use super::error::ProbeError;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 /// The delay before a retry if the accept queue is full.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 
-pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, String> {
+pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, ProbeError> {
     reach
         .probe(Accepted)
         .await
@@ -28,16 +29,16 @@ struct Accepted;
 impl ProbeRequest for Accepted {
     type Output = ();
 
-    async fn send_request(&self, _stream: TcpStream) -> Result<(), String> {
+    async fn send_request(&self, _stream: TcpStream) -> Result<(), ProbeError> {
         Ok(())
     }
 }
 
 /// Checks a Unix socket: an absolute path, or an `@` and a name in the abstract namespace.
-pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
-    let refused = |error: &io::Error| cannot_connect(shown, error);
+pub(super) async fn unix(name: &str, shown: &str) -> Result<String, ProbeError> {
+    let refused = |error: io::Error| ProbeError::not_connected(shown, error);
     // The descriptor stays open while its address is used.
-    let (address, _target) = address(name).map_err(|error| refused(&error))?;
+    let (address, _target) = address(name).map_err(refused)?;
     for kind in [SockType::Stream, SockType::SeqPacket, SockType::Datagram] {
         match connect_once(&address, kind).await {
             Ok(()) if kind == SockType::Datagram => return Ok(format!("{name} takes datagrams")),
@@ -45,11 +46,11 @@ pub(super) async fn unix(name: &str, shown: &str) -> Result<String, String> {
             Err(Errno::EPROTOTYPE) => {}
             // Abstract names are separate for each socket type, so a refused connection may mean another type.
             Err(Errno::ECONNREFUSED) if name.starts_with('@') => {}
-            Err(error) => return Err(refused(&error.into())),
+            Err(error) => return Err(refused(error.into())),
         }
     }
     let nobody = if name.starts_with('@') { Errno::ECONNREFUSED } else { Errno::EPROTOTYPE };
-    Err(refused(&nobody.into()))
+    Err(refused(nobody.into()))
 }
 
 /// The address of a Unix socket. A path that is too long is replaced by a path through a descriptor of the file.
@@ -91,7 +92,7 @@ mod tests {
         let shown = format!("unix://{name}");
         unix(name, &shown)
             .await
-            .map_err(|message| message.replace(&shown, "it"))
+            .map_err(|error| error.to_string().replace(&shown, "it"))
             .map(|said| said.replace(name, "it"))
     }
 

@@ -2,13 +2,15 @@
 //! certificates, with a remedy.
 
 use service_core::config::Health;
-use service_host::ca_file::read_certificates;
+use service_host::ca_file::{CaFileError, read_certificates};
 use service_host::text::describe_io_error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
+use tokio::task::JoinError;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,20 +20,46 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    self, AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
 };
 
 /// The remedy for an unknown certificate.
 const WAY_OUT: &str = "name it or its authority in `health.ca_file`, or set `health.insecure = true`";
 
-/// Whether an error concerns the certificates that a check trusts.
-pub(super) fn is_about_certificate(error: &str) -> bool {
-    error.ends_with(WAY_OUT) || error.starts_with("cannot trust ") || error.starts_with(CA_FILE)
+/// Why TLS cannot be used with a server.
+#[derive(Debug, Error)]
+pub(super) enum TlsError {
+    #[error(transparent)]
+    CaFile(#[from] CaFileError),
+    #[error(
+        "there is no trust store: {}; install it, name its file in $SSL_CERT_FILE, or set `health.ca_file`",
+        .0.to_string().trim_start_matches("unexpected error: ")
+    )]
+    NoTrustStore(rustls::Error),
+    /// The task that reads the trust store did not end.
+    #[error(transparent)]
+    Aborted(#[from] JoinError),
+    #[error("cannot set up TLS: {0}")]
+    Setup(rustls::Error),
+    #[error("`{host}` cannot be the name of a certificate")]
+    ServerName { host: String },
+    #[error("{}", describe(error, host, endpoint))]
+    Handshake { host: String, endpoint: String, error: io::Error },
 }
 
-/// The beginning of an error of [`service_host::ca_file`].
-const CA_FILE: &str = "cannot use `ca_file`";
+impl TlsError {
+    /// Whether the error concerns the certificates that a check trusts.
+    pub(super) fn is_about_certificate(&self) -> bool {
+        match self {
+            Self::CaFile(_) => true,
+            Self::Handshake { error, .. } => {
+                matches!(tls_cause(error), Some(rustls::Error::InvalidCertificate(_)))
+            }
+            _ => false,
+        }
+    }
+}
 
 /// The certificates of the machine. The first check that needs them reads hundreds of files, which may be missing.
 #[derive(Debug, Default)]
@@ -39,7 +67,7 @@ pub(super) struct Trust(OnceCell<Arc<ClientConfig>>);
 
 impl Trust {
     /// The TLS configuration for the checks of a service. A `ca_file` is read each time, because it may change.
-    pub(super) async fn rules(&self, health: &Health, base: &Path) -> Result<Arc<ClientConfig>, String> {
+    pub(super) async fn rules(&self, health: &Health, base: &Path) -> Result<Arc<ClientConfig>, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         if health.insecure {
             return config(
@@ -56,21 +84,10 @@ impl Trust {
             return config(&provider, Arc::new(Named::read(&base.join(file), &provider)?));
         }
         let make = async || {
-            let unknown = |why: String| {
-                format!(
-                    "there is no trust store: {why}; install it, name its file in $SSL_CERT_FILE, or set \
-                     `health.ca_file`"
-                )
-            };
             let machine = Arc::clone(&provider);
             let verifier = move || rustls_platform_verifier::Verifier::new(machine);
-            match tokio::task::spawn_blocking(verifier).await {
-                Ok(Ok(verifier)) => config(&provider, Arc::new(verifier)),
-                Ok(Err(error)) => {
-                    Err(unknown(error.to_string().trim_start_matches("unexpected error: ").to_owned()))
-                }
-                Err(error) => Err(error.to_string()),
-            }
+            let verifier = tokio::task::spawn_blocking(verifier).await?.map_err(TlsError::NoTrustStore)?;
+            config(&provider, Arc::new(verifier))
         };
         self.0.get_or_try_init(make).await.cloned()
     }
@@ -80,11 +97,9 @@ impl Trust {
 fn config(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<Arc<ClientConfig>, String> {
+) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
-    let builder = builder
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Setup)?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
@@ -96,10 +111,15 @@ pub(super) async fn connect(
     host: &str,
     stream: TcpStream,
     shown: &str,
-) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("`{host}` cannot be the name of a certificate"))?;
-    TlsConnector::from(rules).connect(name, stream).await.map_err(|error| describe(&error, host, shown))
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| TlsError::ServerName { host: host.to_owned() })?;
+    let connected = TlsConnector::from(rules).connect(name, stream).await;
+    connected.map_err(|error| TlsError::Handshake {
+        host: host.to_owned(),
+        endpoint: shown.to_owned(),
+        error,
+    })
 }
 
 /// The verifier for the certificates of a file. A server certificate is valid if the file contains it, whatever its
@@ -114,7 +134,7 @@ struct Named {
 }
 
 impl Named {
-    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, CaFileError> {
         let known = read_certificates(path)?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(known.iter().cloned());
@@ -132,7 +152,7 @@ impl ServerCertVerifier for Named {
         name: &ServerName<'_>,
         stapled: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<ServerCertVerified, rustls::Error> {
         if self.any_certificate || self.known.iter().any(|known| known == shown) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -147,7 +167,7 @@ impl ServerCertVerifier for Named {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls12_signature(
             message,
             certificate,
@@ -161,7 +181,7 @@ impl ServerCertVerifier for Named {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(
             message,
             certificate,
@@ -175,24 +195,30 @@ impl ServerCertVerifier for Named {
     }
 }
 
+/// The cause of a failed handshake, unless it is one of the connection.
+fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
 /// The error of a TLS handshake.
 fn describe(error: &io::Error, host: &str, shown: &str) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match inner {
-        Some(Error::InvalidCertificate(wrong)) => {
+    match tls_cause(error) {
+        Some(rustls::Error::InvalidCertificate(wrong)) => {
             format!("cannot trust {shown}: {}", certificate(wrong, host))
         }
-        Some(Error::InvalidMessage(_)) => {
+        Some(rustls::Error::InvalidMessage(_)) => {
             format!("the server at {shown} does not use TLS: write `http://` if that is intended")
         }
-        Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             format!(
                 "{shown} requires a client certificate, and a check has none: use an `exec:` check with \
                      one"
             )
         }
-        Some(Error::AlertReceived(alert)) => format!("{shown} aborted the TLS handshake ({alert:?})"),
-        Some(Error::PeerIncompatible(_)) => format!("{shown} supports no secure version of TLS (1.2 or 1.3)"),
+        Some(rustls::Error::AlertReceived(alert)) => format!("{shown} aborted the TLS handshake ({alert:?})"),
+        Some(rustls::Error::PeerIncompatible(_)) => {
+            format!("{shown} supports no secure version of TLS (1.2 or 1.3)")
+        }
         Some(error) => format!("cannot begin TLS with {shown}: {error}"),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             format!("{shown} ended the connection during the TLS handshake")

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use thiserror::Error;
 
 /// The leaf cgroup for all processes other than the runs.
 pub const LEAF: &str = "service-orchestrator.leaf";
@@ -17,6 +18,26 @@ const RUNS_PARENT: &str = "service-orchestrator";
 const CPU_PERIOD_US: f64 = 100_000.0;
 /// Processes can be started while others are moved. After this many rounds the move fails.
 const MAX_ROUNDS: u32 = 20;
+
+/// Why no cgroup enforces the limits of a run.
+#[derive(Debug, Error)]
+pub(super) enum CgroupError {
+    #[error("there is no cgroup v2 here")]
+    NoCgroup,
+    #[error("cgroup v2 is not mounted here, or its mount does not show the daemon's own cgroup")]
+    NotMounted,
+    #[error("cgroup `{cgroup}`, in which the daemon runs, is not delegated to it")]
+    NotDelegated { cgroup: String },
+    #[error("cgroup `{}` cannot be created: {error}", directory.display())]
+    Create { directory: PathBuf, error: io::Error },
+    #[error("cgroup v2 at `{}` does not have the `{controller}` controller", directory.display())]
+    NoController { directory: PathBuf, controller: &'static str },
+    #[error("cgroup `{}` cannot delegate the `{controller}` controller: {error}", directory.display())]
+    Delegate { directory: PathBuf, controller: &'static str, error: io::Error },
+    /// The file of the run's limits cannot be written.
+    #[error("`{}` cannot be written: {error}", file.display())]
+    Write { file: PathBuf, error: io::Error },
+}
 
 /// The process whose cgroup is examined, and its environment. Tests use another process.
 pub(super) struct Hierarchy {
@@ -46,15 +67,12 @@ pub(super) struct RunsParent {
 
 impl RunsParent {
     /// Finds the parent without changing a cgroup.
-    pub(super) fn find(hierarchy: &Hierarchy) -> Result<Self, String> {
+    pub(super) fn find(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
         let read = |name: &str| fs::read_to_string(hierarchy.process.join(name)).unwrap_or_default();
         let (own, mounts) = (read("cgroup"), read("mountinfo"));
-        let own =
-            own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("there is no cgroup v2 here")?;
-        let (mount, directory) = mounts
-            .lines()
-            .find_map(|line| mounted(line, Path::new(own)))
-            .ok_or("cgroup v2 is not mounted here, or its mount does not show the daemon's own cgroup")?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or(CgroupError::NoCgroup)?;
+        let (mount, directory) =
+            mounts.lines().find_map(|line| mounted(line, Path::new(own))).ok_or(CgroupError::NotMounted)?;
         let parent = directory.parent().filter(|parent| parent.starts_with(&mount));
         if hierarchy.systemd {
             // The runs' parent may be the parent of this cgroup: a former daemon has moved all processes into a leaf,
@@ -62,7 +80,7 @@ impl RunsParent {
             return match std::iter::once(&*directory).chain(parent).find(|place| (hierarchy.delegated)(place))
             {
                 Some(place) => Ok(Self { directory: place.to_path_buf(), root: None }),
-                None => Err(format!("cgroup `{own}`, in which the daemon runs, is not delegated to it")),
+                None => Err(CgroupError::NotDelegated { cgroup: own.to_owned() }),
             };
         }
         if !mount.join("cgroup.events").exists() {
@@ -74,12 +92,12 @@ impl RunsParent {
     }
 
     /// Makes a controller available to the cgroups of runs.
-    pub(super) fn enable(&self, controller: &str) -> Result<(), String> {
+    pub(super) fn enable(&self, controller: &'static str) -> Result<(), CgroupError> {
         if let Some(root) = &self.root {
             delegate(root, controller, || Ok(()))?;
             match fs::create_dir(&self.directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(format!("cgroup `{}` cannot be created: {error}", self.directory.display()));
+                    return Err(CgroupError::Create { directory: self.directory.clone(), error });
                 }
                 _ => {}
             }
@@ -189,23 +207,23 @@ fn mounted(line: &str, cgroup: &Path) -> Option<(PathBuf, PathBuf)> {
 /// Delegates a controller to the children of a cgroup. `clear` moves away processes that prevent this.
 fn delegate(
     directory: &Path,
-    controller: &str,
+    controller: &'static str,
     clear: impl FnOnce() -> io::Result<()>,
-) -> Result<(), String> {
+) -> Result<(), CgroupError> {
     let has = |file: &str| {
         let words = fs::read_to_string(directory.join(file)).unwrap_or_default();
         words.split_ascii_whitespace().any(|word| word == controller)
     };
-    let shown = directory.display();
+    let named = || directory.to_path_buf();
     if has("cgroup.subtree_control") {
         return Ok(());
     }
     if !has("cgroup.controllers") {
-        return Err(format!("cgroup v2 at `{shown}` does not have the `{controller}` controller"));
+        return Err(CgroupError::NoController { directory: named(), controller });
     }
     clear()
         .and_then(|()| write(&directory.join("cgroup.subtree_control"), &format!("+{controller}")))
-        .map_err(|error| format!("cgroup `{shown}` cannot delegate the `{controller}` controller: {error}"))
+        .map_err(|error| CgroupError::Delegate { directory: named(), controller, error })
 }
 
 /// Writes to a file of the kernel, in one write.

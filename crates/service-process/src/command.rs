@@ -9,9 +9,11 @@ use nix::unistd::{Gid, Pid, Uid, fchown, geteuid, getpid, getppid, gettid, setgr
 use service_core::config::Service;
 use service_core::health::CheckFault;
 use service_host::clock;
-use service_host::credentials::resolve_identity;
+use service_host::credentials::{IdentityError, resolve_identity};
 use service_host::descriptors;
-use service_host::environment::{describe_slow_lookup, inherited_environment, read_environment};
+use service_host::environment::{
+    EnvironmentError, describe_slow_lookup, inherited_environment, read_environment,
+};
 use service_host::paths::Paths;
 use service_host::text::CheckText;
 use service_host::text::truncate;
@@ -27,8 +29,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinError;
 
 /// The limit of retained output.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +70,46 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The time limit for reading the output after the end of a child.
 const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// Why a command of a service fails.
+#[derive(Debug, Error)]
+enum CommandError {
+    #[error("cannot split `{command}` into words: {error}")]
+    Split { command: String, error: shell_words::ParseError },
+    #[error("the command is empty")]
+    Empty,
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{lookup} within {limit:?}")]
+    LookupTimeout { lookup: &'static str, limit: Duration },
+    #[error("cannot look up the user of the service: {0}")]
+    LookupAborted(JoinError),
+    #[error("cannot run `{program}`: {error}")]
+    Spawn { program: String, error: std::io::Error },
+    #[error("cannot wait for `{program}`: {error}")]
+    Wait { program: String, error: std::io::Error },
+    #[error("`{command}` did not end within {limit:?}")]
+    Timeout { command: String, limit: Duration },
+    #[error("`{command}` ended with code {code}")]
+    Code { command: String, code: i32, output: String },
+    #[error("`{command}` was ended by a signal")]
+    Signal { command: String, output: String },
+}
+
+impl From<CommandError> for CheckText {
+    fn from(error: CommandError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommandError::Timeout { .. } => Self::from(message).with_fault(Some(CheckFault::Timeout)),
+            CommandError::Code { output, .. } | CommandError::Signal { output, .. } => {
+                Self { message, output: Some(output), fault: None }
+            }
+            _ => Self::from(message),
+        }
+    }
+}
+
 /// Runs a command of a service, in its directory and environment, as its user. The result includes the last line of
 /// output.
 pub async fn run(
@@ -75,9 +119,20 @@ pub async fn run(
     purpose: Purpose,
     limit: Duration,
 ) -> Result<CheckText, CheckText> {
+    Ok(run_command(paths, service, command, purpose, limit).await?)
+}
+
+async fn run_command(
+    paths: &Arc<Paths>,
+    service: &Service,
+    command: &str,
+    purpose: Purpose,
+    limit: Duration,
+) -> Result<CheckText, CommandError> {
     let argv = shell_words::split(command)
-        .map_err(|error| format!("cannot split `{command}` into words: {error}"))?;
-    let (program, arguments) = argv.split_first().ok_or_else(|| "the command is empty".to_owned())?;
+        .map_err(|error| CommandError::Split { command: command.to_owned(), error })?;
+    let (program, arguments) = argv.split_first().ok_or(CommandError::Empty)?;
+    let named = || program.clone();
     let mut child = Command::new(program);
     let Own { variables, identity, inherited } = own(paths, service, limit).await?;
     if inherited.is_some() {
@@ -98,23 +153,22 @@ pub async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut group =
-        ProcessGroup::spawn(child, purpose).map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    let mut group = ProcessGroup::spawn(child, purpose)
+        .map_err(|error| CommandError::Spawn { program: named(), error })?;
     let finished = tokio::time::timeout(limit, group.finish(CHECK_OUTPUT_LIMIT)).await;
-    let output = finished
-        .map_err(|_| {
-            let late = format!("`{command}` did not end within {limit:?}");
-            CheckText::from(late).with_fault(Some(CheckFault::Timeout))
-        })?
-        .map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
-    let text = output.stdout + &output.stderr;
-    let last_line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    let describe = |message: String| CheckText { message, output: Some(last_line.to_owned()), fault: None };
-    let command = truncate(command, MAX_COMMAND_CHARS);
-    match output.status.code() {
-        Some(0) => Ok(describe(format!("`{command}` succeeded"))),
-        Some(code) => Err(describe(format!("`{command}` ended with code {code}"))),
-        None => Err(describe(format!("`{command}` was ended by a signal"))),
+    let ended = finished
+        .map_err(|_| CommandError::Timeout { command: command.to_owned(), limit })?
+        .map_err(|error| CommandError::Wait { program: named(), error })?;
+    let (text, command) = (ended.stdout + &ended.stderr, truncate(command, MAX_COMMAND_CHARS));
+    let last_line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let output = last_line.unwrap_or_default().to_owned();
+    match ended.status.code() {
+        Some(0) => {
+            let message = format!("`{command}` succeeded");
+            Ok(CheckText { message, output: Some(output), fault: None })
+        }
+        Some(code) => Err(CommandError::Code { command, code, output }),
+        None => Err(CommandError::Signal { command, output }),
     }
 }
 
@@ -126,7 +180,7 @@ struct Own {
 }
 
 impl Own {
-    fn resolve(base_dir: &Path, service: &Service) -> Result<Self, String> {
+    fn resolve(base_dir: &Path, service: &Service) -> Result<Self, CommandError> {
         let variables = read_environment(base_dir, service)?;
         let identity = resolve_identity(service)?;
         let inherited = inherited_environment(service, identity.as_ref());
@@ -135,15 +189,15 @@ impl Own {
 }
 
 /// Looks up these properties, in another thread if a file system or a name service may hang.
-async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, String> {
-    let Some(waits) = describe_slow_lookup(service) else {
+async fn own(paths: &Arc<Paths>, service: &Service, limit: Duration) -> Result<Own, CommandError> {
+    let Some(lookup) = describe_slow_lookup(service) else {
         return Own::resolve(&paths.base_dir, service);
     };
     let (paths, service) = (Arc::clone(paths), service.clone());
     let looked_up = tokio::task::spawn_blocking(move || Own::resolve(&paths.base_dir, &service));
     let looked_up = tokio::time::timeout(limit, looked_up).await;
-    let looked_up = looked_up.map_err(|_| format!("{waits} within {limit:?}"))?;
-    looked_up.unwrap_or_else(|error| Err(format!("cannot look up the user of the service: {error}")))
+    let looked_up = looked_up.map_err(|_| CommandError::LookupTimeout { lookup, limit })?;
+    looked_up.map_err(CommandError::LookupAborted)?
 }
 
 /// Sets the user of a command. Unlike `Command::uid`, this also sets the groups of the service.

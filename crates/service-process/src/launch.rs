@@ -159,13 +159,14 @@ async fn send(
 /// Composes the launch message, in another thread if a file system or a name service may hang.
 async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
     let Some(waits) = describe_slow_lookup(definition) else {
-        return compose(&shims.paths, definition, run);
+        return compose(&shims.paths, definition, run).map_err(|error| error.to_string());
     };
     let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
     let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
     match tokio::time::timeout(LOOKUP_TIMEOUT, composed).await {
         Ok(composed) => {
-            composed.unwrap_or_else(|error| Err(format!("its launch cannot be prepared: {error}")))
+            let composed = composed.map_err(|error| format!("its launch cannot be prepared: {error}"))?;
+            composed.map_err(|error| error.to_string())
         }
         Err(_) => Err(format!("{waits} within {} s", LOOKUP_TIMEOUT.as_secs())),
     }

@@ -4,22 +4,35 @@ use super::{limits, orphans};
 use service_api::{Code, Problem};
 use service_core::config::Service;
 use service_core::explain::STATE_NOT_WRITTEN;
-use service_host::credentials::resolve_identity;
-use service_host::environment::RUN_ID_VARIABLE;
-use service_host::environment::inherited_environment;
-use service_host::environment::read_environment;
+use service_host::credentials::{IdentityError, resolve_identity};
+use service_host::environment::{EnvironmentError, RUN_ID_VARIABLE, inherited_environment, read_environment};
 use service_host::paths::Paths;
 use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
-/// All parameters of a run. The error continues "cannot start `web`: ".
-pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, String> {
+/// Why the launch of a run cannot be composed. Continues "cannot start `web`: ".
+#[derive(Debug, Error)]
+pub(super) enum ComposeError {
+    #[error("{STATE_NOT_WRITTEN} `{}` cannot be written: {error}", directory.display())]
+    Storage { directory: PathBuf, error: io::Error },
+    #[error("its state directory `{}` cannot be used: {error}", directory.display())]
+    Directory { directory: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+}
+
+/// All parameters of a run.
+pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, ComposeError> {
     let files = paths.files(&service.name);
     service_host::fs::private_dir(files.directory()).map_err(|error| {
-        let path = files.directory().display();
+        let directory = files.directory().to_path_buf();
         match Problem::from_io(&error, "").code {
-            Code::Storage => format!("{STATE_NOT_WRITTEN} `{path}` cannot be written: {error}"),
-            _ => format!("its state directory `{path}` cannot be used: {error}"),
+            Code::Storage => ComposeError::Storage { directory, error },
+            _ => ComposeError::Directory { directory, error },
         }
     })?;
     let identity = resolve_identity(service)?;

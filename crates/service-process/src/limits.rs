@@ -3,7 +3,7 @@
 //! The decision is made at each launch and saved beside the record of the run. A later daemon can therefore explain why
 //! a run was killed, and finds the cgroup to remove.
 
-use super::cgroup::{Cgroup, Hierarchy, RunsParent};
+use super::cgroup::{Cgroup, CgroupError, Hierarchy, RunsParent};
 use serde::{Deserialize, Serialize};
 use service_core::Name;
 use service_core::config::Limits;
@@ -144,10 +144,10 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
     let wanted = kept.cgroup.clone();
     // The limits are saved before the cgroup exists, so that a later daemon finds the cgroup.
     let made = write_down(paths, name, &kept)
-        .map_err(|error| format!("`{}` cannot be written: {error}", note(paths, name).display()))
+        .map_err(|error| CgroupError::Write { file: note(paths, name), error })
         .and_then(|()| wanted.map_or(Ok(()), |cgroup| make(&Cgroup(cgroup), &kept)));
     if let Err(why) = made {
-        kept.drop_cgroup(&why);
+        kept.drop_cgroup(&why.to_string());
         if let Err(error) = write_down(paths, name, &kept) {
             tracing::warn!(service = %name, %error, "cannot save how its limits are enforced");
         }
@@ -159,10 +159,11 @@ pub(super) fn prepare(paths: &Paths, name: &Name, limits: &Limits, run: u64) -> 
 }
 
 /// The possible mechanisms: the cgroup for each limit whose controller is available.
-fn plan(parent: Result<RunsParent, String>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
-    let by_cgroup = |controller: &str| match &parent {
-        Ok(parent) => parent.enable(controller),
-        Err(why) => Err(why.clone()),
+fn plan(parent: Result<RunsParent, CgroupError>, limits: &Limits, name: &str, run: u64) -> AppliedLimits {
+    // The reason is shown, and written beside the record of the run.
+    let by_cgroup = |controller| match &parent {
+        Ok(parent) => parent.enable(controller).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     };
     let memory = limits.memory.map(|most| match by_cgroup("memory") {
         Ok(()) => Limit { most, by: Enforcement::Cgroup, why: None },
@@ -178,7 +179,7 @@ fn plan(parent: Result<RunsParent, String>, limits: &Limits, name: &str, run: u6
     AppliedLimits { run, cgroup: parent.map(|parent| parent.run_directory(name)), memory, cpu, unread: None }
 }
 
-fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
+fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), CgroupError> {
     let limits = || {
         cgroup.make()?;
         if let Some(limit) = kept.memory.as_ref().filter(|limit| limit.by == Enforcement::Cgroup) {
@@ -191,7 +192,7 @@ fn make(cgroup: &Cgroup, kept: &AppliedLimits) -> Result<(), String> {
     };
     limits().map_err(|error: std::io::Error| {
         let _ = cgroup.remove();
-        format!("cgroup `{}` cannot be created: {error}", cgroup.0.display())
+        CgroupError::Create { directory: cgroup.0.clone(), error }
     })
 }
 

@@ -45,9 +45,9 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let ours = service.manager == Manager::Process;
     let who = if ours { resolve_identity(service) } else { Ok(None) };
     let who = who.unwrap_or_else(|why| {
-        let key: &[_] = if why.contains("group") { &["group"] } else { &["user"] };
+        let key: &[_] = if why.is_about_group() { &["group"] } else { &["user"] };
         let help = "create it, or name another in services.toml".to_owned();
-        found.push(StartObstacle { key, why, help, may_be_made: false, is_missing: false });
+        found.push(StartObstacle { key, why: why.to_string(), help, may_be_made: false, is_missing: false });
         None
     });
     let directory = paths.working_dir(service.working_dir.as_deref());
@@ -70,7 +70,7 @@ pub fn blockers(paths: &Paths, service: &Service) -> Vec<StartObstacle> {
     let variables = read_environment(&paths.base_dir, service).map_err(|why| {
         found.push(StartObstacle::file_blocker(
             &["env_file"],
-            why,
+            why.to_string(),
             "create or correct it, or remove it from `env_file`",
         ));
     });
@@ -175,5 +175,9 @@ fn authority(paths: &Paths, service: &Service) -> Option<StartObstacle> {
     let is_used = matches!(service.endpoint, Some(Endpoint::Https(_))) && !health.insecure;
     let file = health.ca_file.as_ref().filter(|_| is_used && service.readiness() == Readiness::Probe)?;
     let why = check_ca_file(&paths.base_dir.join(file))?;
-    Some(StartObstacle::file_blocker(&["health", "ca_file"], why, "restore it, or correct `health.ca_file`"))
+    Some(StartObstacle::file_blocker(
+        &["health", "ca_file"],
+        why.to_string(),
+        "restore it, or correct `health.ca_file`",
+    ))
 }

@@ -18,6 +18,7 @@ use service_host::clock;
 use service_host::paths::Paths;
 use service_host::report::Observation;
 use service_host::report::ReportSender;
+use service_host::text::{CheckText, CommandFailure};
 use service_shim::{DroppedLines, Files, LogLimits, OrphanedOutput, Phase, Process, RunRecord, ShimRequest};
 use std::io;
 use std::path::PathBuf;
@@ -329,8 +330,9 @@ impl Shims {
         let ended = command::run(&self.paths, &definition, text, Purpose::Action, definition.stop_timeout)
             .await
             .map(drop);
-        let (name, ended) = (&definition.name, ended.map_err(|failure| failure.describe(&definition.env)));
-        if let Err(message) = &ended {
+        let describe = |text: CheckText| CommandFailure(text.describe(&definition.env));
+        let (name, ended) = (&definition.name, ended.map_err(describe));
+        if let Err(CommandFailure(message)) = &ended {
             tracing::warn!(service = %name, message, "its stop command failed; sending its stop signal");
             shim.request_stop(&definition);
         }

@@ -7,9 +7,10 @@ use service_api::{Code, Problem, Project, Unit};
 use service_host::descriptors;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use thiserror::Error;
 
 /// The caller's variables that the unit sets: the search path of programs, and the state directories.
 const INHERITED_VARIABLES: [&str; 7] = [
@@ -54,14 +55,15 @@ pub(crate) fn enable(
         environment: &environment,
         systemd: version,
     })
-    .map_err(&cannot)?;
+    .map_err(|error| cannot(error.to_string()))?;
     let (name, path) = (unit::name(project), unit_path(project)?);
     let before = fs::read(&path).ok();
     let undo = |problem: Problem| {
         let _ = match &before {
-            Some(before) => fs::write(&path, before).map_err(|error| error.to_string()),
+            Some(before) => fs::write(&path, before),
             None => {
-                systemctl(&["disable", &name]).and(fs::remove_file(&path).map_err(|error| error.to_string()))
+                let _ = systemctl(&["disable", &name]);
+                fs::remove_file(&path)
             }
         };
         let _ = systemctl(&["daemon-reload"]);
@@ -69,9 +71,9 @@ pub(crate) fn enable(
     };
     write(&path, &text)
         .map_err(|error| undo(cannot(format!("`{}` cannot be written: {error}", path.display()))))?;
-    systemctl(&["daemon-reload"]).map_err(|why| undo(cannot(why)))?;
-    systemctl(&["enable", &name]).map_err(|why| {
-        undo(cannot(why).help(
+    systemctl(&["daemon-reload"]).map_err(|error| undo(cannot(error.to_string())))?;
+    systemctl(&["enable", &name]).map_err(|error| {
+        undo(cannot(error.to_string()).help(
             "check that the user manager uses this $env.XDG_CONFIG_HOME: `systemctl --user \
                                show-environment` shows its own",
         ))
@@ -110,10 +112,10 @@ pub(crate) fn disable(project: &Project) -> Result<Unit, Problem> {
     })?;
     require_systemd()?;
     let cannot = |why: String| Problem::new(Code::Internal, format!("cannot disable the project: {why}"));
-    systemctl(&["disable", "--now", &name]).map_err(&cannot)?;
+    systemctl(&["disable", "--now", &name]).map_err(|error| cannot(error.to_string()))?;
     fs::remove_file(&path)
         .map_err(|error| cannot(format!("`{}` cannot be removed: {error}", path.display())))?;
-    systemctl(&["daemon-reload"]).map_err(&cannot)?;
+    systemctl(&["daemon-reload"]).map_err(|error| cannot(error.to_string()))?;
     let _ = systemctl(&["reset-failed", &name]); // this fails unless the unit has failed
     let _ = fs::remove_file(project.session_mark());
     let starts = if text.contains(" --all\n") { "all" } else { "auto" };
@@ -233,10 +235,20 @@ fn command(words: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// Runs `systemctl --user`; the error is the last line that it prints.
-fn systemctl(words: &[&str]) -> Result<(), String> {
-    let output = command(words).output().map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(last_line(&output.stderr)) }
+/// Why `systemctl --user` failed.
+#[derive(Debug, Error)]
+enum SystemctlError {
+    #[error(transparent)]
+    Run(#[from] io::Error),
+    /// The last line that it printed.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs `systemctl --user`.
+fn systemctl(words: &[&str]) -> Result<(), SystemctlError> {
+    let output = command(words).output()?;
+    if output.status.success() { Ok(()) } else { Err(SystemctlError::Refused(last_line(&output.stderr))) }
 }
 
 /// The output of `systemctl --user`, whatever its exit status.

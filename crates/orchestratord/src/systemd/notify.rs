@@ -137,7 +137,7 @@ pub(crate) async fn report_status(notifier: Notifier, api: Arc<ApiState>) {
             changed = boards.changed() => if changed.is_err() { return },
             () = tick => match ping_owner(&api).await {
                 Ok(_) => notifier.send("WATCHDOG=1"),
-                Err(error) => tracing::error!(error, "the watchdog is not notified"),
+                Err(error) => tracing::error!(%error, "the watchdog is not notified"),
             },
         }
     }

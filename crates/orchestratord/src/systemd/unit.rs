@@ -6,6 +6,7 @@ use service_process::cgroup::LEAF;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The first version of systemd with `DelegateSubgroup=`. Without this key, a unit that delegates controllers cannot be
 /// started again while one of its processes runs.
@@ -83,8 +84,17 @@ pub(super) fn name(project: &Project) -> String {
     format!("service-orchestrator-{slug}.service")
 }
 
-/// The text of a unit. The error names a value that a unit cannot contain.
-pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
+/// A value that a unit cannot contain.
+#[derive(Debug, Error)]
+pub(super) enum RenderError {
+    #[error("the path `{}` is not UTF-8", path.display())]
+    Path { path: PathBuf },
+    #[error("${name} is not UTF-8")]
+    Variable { name: String },
+}
+
+/// The text of a unit.
+pub(super) fn render(unit: &Unit<'_>) -> Result<String, RenderError> {
     let config = utf8(&unit.project.config)?;
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
@@ -100,7 +110,7 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
     line(format_args!("ExecStart={}", command(unit, config)?));
     line(format_args!("ExecReload=/bin/kill -HUP $MAINPID"));
     for (name, value) in unit.environment {
-        let value = value.to_str().ok_or_else(|| format!("${name} is not UTF-8"))?;
+        let value = value.to_str().ok_or_else(|| RenderError::Variable { name: (*name).to_owned() })?;
         line(format_args!("Environment={}", quote(&format!("{name}={value}"))));
     }
     line(format_args!("# Services outlive the daemon: a restart of this unit disturbs none of them."));
@@ -121,7 +131,7 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, String> {
     Ok(text)
 }
 
-fn command(unit: &Unit<'_>, config: &str) -> Result<String, String> {
+fn command(unit: &Unit<'_>, config: &str) -> Result<String, RenderError> {
     // The colon prevents systemd from expanding variables.
     let mut words = vec![quote(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
     words.extend(["--config".to_owned(), quote(config)]);
@@ -133,8 +143,8 @@ fn command(unit: &Unit<'_>, config: &str) -> Result<String, String> {
     Ok(words.join(" "))
 }
 
-fn utf8(path: &Path) -> Result<&str, String> {
-    path.to_str().ok_or_else(|| format!("the path `{}` is not UTF-8", path.display()))
+fn utf8(path: &Path) -> Result<&str, RenderError> {
+    path.to_str().ok_or_else(|| RenderError::Path { path: path.to_path_buf() })
 }
 
 /// Quotes one word, because systemd splits a line like a shell and expands `%`.

@@ -10,6 +10,7 @@ use service_core::config::{
 use service_core::health::{Endpoint, InvalidEndpoint};
 use std::ops::Range;
 use std::path::Path;
+use thiserror::Error;
 use toml::de::DeValue;
 use url::Url;
 
@@ -146,8 +147,8 @@ fn start_command(
     };
     match command(value.get_ref(), shell, takes_lines(service)) {
         Ok(command) => command,
-        Err(message) => {
-            section.report(value.span(), message);
+        Err(error) => {
+            section.report(value.span(), error.to_string());
             Command::default()
         }
     }
@@ -158,36 +159,47 @@ fn takes_lines(service: &Service) -> bool {
     service.manager != Manager::Process && service.container.is_none()
 }
 
-fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Command, String> {
+/// Why a `start_command` cannot be used.
+#[derive(Debug, Error)]
+enum StartCommandError {
+    #[error("`start_command` should be a string or a list of strings")]
+    WordType,
+    #[error("`start_command` should be a string or a list of strings, not this {0}")]
+    Type(&'static str),
+    #[error("cannot split `start_command` into words: {0}")]
+    Split(#[from] shell_words::ParseError),
+    #[error("`start_command` cannot contain a NUL")]
+    Nul,
+    #[error("`start_command` is empty")]
+    Empty,
+    #[error("`shell` needs `start_command` as one string")]
+    ShellWords,
+}
+
+fn command(value: &DeValue<'_>, shell: Option<&str>, is_line: bool) -> Result<Command, StartCommandError> {
     let written = match value {
         DeValue::Array(words) => {
             let words: Option<Vec<&str>> = words.iter().map(|word| word.get_ref().as_str()).collect();
-            let words = words.ok_or("`start_command` should be a string or a list of strings")?;
+            let words = words.ok_or(StartCommandError::WordType)?;
             Command { text: shell_words::join(&words), argv: words.into_iter().map(str::to_owned).collect() }
         }
         DeValue::String(text) if is_line || shell.is_some() => {
             Command { text: text.to_string(), argv: vec![text.to_string()] }
         }
         DeValue::String(text) => {
-            let argv = shell_words::split(text)
-                .map_err(|error| format!("cannot split `start_command` into words: {error}"))?;
+            let argv = shell_words::split(text)?;
             Command { text: text.to_string(), argv }
         }
-        other => {
-            return Err(format!(
-                "`start_command` should be a string or a list of strings, not this {}",
-                other.type_str()
-            ));
-        }
+        other => return Err(StartCommandError::Type(other.type_str())),
     };
     if written.argv.iter().any(|word| word.contains('\0')) {
-        return Err("`start_command` cannot contain a NUL".to_owned());
+        return Err(StartCommandError::Nul);
     }
     if written.argv.first().is_none_or(|program| program.trim().is_empty()) {
-        return Err("`start_command` is empty".to_owned());
+        return Err(StartCommandError::Empty);
     }
     match (shell, value) {
-        (Some(_), DeValue::Array(_)) => Err("`shell` needs `start_command` as one string".to_owned()),
+        (Some(_), DeValue::Array(_)) => Err(StartCommandError::ShellWords),
         (Some(shell), _) => {
             Ok(Command { argv: vec![shell.to_owned(), "-c".to_owned(), written.text.clone()], ..written })
         }

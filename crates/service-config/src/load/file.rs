@@ -9,13 +9,14 @@ use service_api::trust::MAX_FILE_BYTES;
 use service_api::{Code, Problem};
 use service_core::config::{Config, Service, Settings};
 use service_core::plan::PlanError;
-use service_core::{Name, Plan};
+use service_core::{InvalidName, Name, Plan};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind::{InvalidData, NotADirectory, NotFound, PermissionDenied};
 use std::path::Path;
 use std::string::FromUtf8Error;
 use std::time::Duration;
+use thiserror::Error;
 use toml::de::DeTable;
 
 pub(super) fn read(path: &Path) -> Result<Text, Problem> {
@@ -121,23 +122,34 @@ fn parse_leniently(text: &Text) -> (Config, Service, Vec<Diagnostic>) {
 pub(super) fn parse_services(services: Section<'_>, defaults: &Service) -> Vec<Service> {
     let read = |(key, section): (&Key<'_>, Section<'_>)| match parse_service_name(key.get_ref()) {
         Ok(name) => Some(definition::service(section, name, key.span(), defaults)),
-        Err(message) => {
-            section.report(key.span(), message);
+        Err(error) => {
+            section.report(key.span(), error.to_string());
             None
         }
     };
     services.sections().filter_map(read).collect()
 }
 
+/// The rule of names that a text breaks.
+#[derive(Debug, Error)]
+pub enum ServiceNameError {
+    /// A word of an API path.
+    #[error("`{0}` cannot be a service's name: it is part of an API path")]
+    Reserved(String),
+    /// The text is no name.
+    #[error(transparent)]
+    Invalid(#[from] InvalidName),
+}
+
 /// Parses the name of a service.
 ///
 /// # Errors
 /// The rule that the text violates.
-pub fn parse_service_name(text: &str) -> Result<Name, String> {
+pub fn parse_service_name(text: &str) -> Result<Name, ServiceNameError> {
     if service_api::routes::RESERVED_NAMES.contains(&text) {
-        return Err(format!("`{text}` cannot be a service's name: it is part of an API path"));
+        return Err(ServiceNameError::Reserved(text.to_owned()));
     }
-    Name::new(text).map_err(|error| error.to_string())
+    Ok(Name::new(text)?)
 }
 
 /// The minimum idle timeout. A command that starts a daemon sends its first request within this time.

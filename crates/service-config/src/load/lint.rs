@@ -156,12 +156,12 @@ fn check_env_files(
             Err(why) if path.is_file() => {
                 let help = "write each line as NAME=value; the file is read at each start, and every start \
                             fails";
-                errors.push(warning(service, map, "env_file", why, help));
+                errors.push(warning(service, map, "env_file", why.to_string(), help));
             }
             Err(why) => {
                 let help = shell_syntax::find_in_path(written)
                     .unwrap_or_else(|| "the file is read at each start".to_owned());
-                warnings.push(warning(service, map, "env_file", why, &help));
+                warnings.push(warning(service, map, "env_file", why.to_string(), &help));
             }
         }
     }

@@ -87,7 +87,6 @@ impl Drivers {
         } else {
             ("process", check_process(entry))
         };
-        let answer = answer.map(CheckText::from).map_err(CheckText::from);
         CheckResult::new(kind, answer, &definition.env, began)
     }
 
@@ -118,9 +117,9 @@ impl Drivers {
 }
 
 /// The check of a service that has no endpoint.
-fn check_process(entry: &ServiceSnapshot) -> Result<String, String> {
+fn check_process(entry: &ServiceSnapshot) -> Result<CheckText, CheckText> {
     match entry.pid {
-        Some(pid) if service_shim::Process::find(pid).is_some() => Ok(format!("process {pid} runs")),
-        _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word())),
+        Some(pid) if service_shim::Process::find(pid).is_some() => Ok(format!("process {pid} runs").into()),
+        _ => Err(format!("no process runs; it is {}", entry.snapshot.state_word()).into()),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::drivers::Drivers;
 use super::leftover::with_orphaned;
-use super::run_trace::{RunTrace, unknown_because};
+use super::run_trace::{RecoveryError, RunTrace, UnlistedError};
 use service_api::redact;
 use service_core::config::{Manager, Service};
 use service_core::service::{Discovered, Event, Exit, Goal, PersistedState, State};
@@ -80,7 +80,8 @@ pub(super) async fn find_runs(
             names.retain(|name| !lost.contains_key(name));
             (traces(paths, names, memories, began, unsearched.as_deref()).await, false)
         }
-        Err(why) => {
+        Err(error) => {
+            let why = error.to_string();
             let defined = plan.ids().map(|id| &plan.service(id).name);
             let were_up = memories.iter().filter(|(_, memory)| memory.state.is_alive());
             let all: BTreeSet<&Name> = defined.chain(were_up.map(|(name, _)| name)).collect();
@@ -137,13 +138,13 @@ fn was_wanted(memory: &PersistedState) -> bool {
 }
 
 /// The names of all services that have run in this state directory.
-pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, String> {
+pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, UnlistedError> {
     let directory = paths.services();
     let entries = match std::fs::read_dir(&directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
         entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
     };
-    let entries = entries.map_err(|error| format!("cannot read `{}`: {error}", directory.display()))?;
+    let entries = entries.map_err(|error| UnlistedError { directory, error })?;
     let name = |entry: &DirEntry| entry.file_name().to_str().and_then(|name| Name::new(name).ok());
     Ok(entries.iter().filter_map(name).collect())
 }
@@ -192,7 +193,10 @@ async fn trace(
             (classify(&record, is_kept, paths, name).await, Some(record), reached)
         }
         Ok(None) => (Discovered::Absent, None, None),
-        Err(why) => return RunTrace { found: Discovered::Unclear { why }, record: None, reached: None },
+        Err(error) => {
+            let found = Discovered::Unclear { why: error.to_string() };
+            return RunTrace { found, record: None, reached: None };
+        }
     };
     if !matches!(found, Discovered::Running { .. }) {
         let unseen = |memory: &&PersistedState| {
@@ -255,18 +259,14 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
 /// The record of the last run; `None` if there was none. If a shim holds the lock, the shim itself is queried. If the
 /// shim has only just started, this waits for its first report, because a second shim must not be started. If the shim
 /// is frozen and does not answer, its record file counts.
-///
-/// The error is the reason why it is unknown whether the service runs, or what its exit status is.
-async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
+async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
     let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
     loop {
         match files.try_lock() {
             Ok(Some(_lock)) => return unlocked(files, began),
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => return Ok(None),
-            Err(error) => {
-                return Err(unknown_because(&format!("cannot open `{}`: {error}", files.lock().display())));
-            }
+            Err(error) => return Err(RecoveryError::Lock { lock: files.lock(), error }),
         }
         match process::query_record(files).await {
             Ok((record, talk)) => {
@@ -284,10 +284,7 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
                 }
                 // The shim may have ended meanwhile; then the lock is free.
                 if clock::now() >= deadline.plus(FIRST_REPORT_TIMEOUT) {
-                    let lock = files.lock();
-                    let why =
-                        format!("its shim holds the lock `{}` and does not answer: {error}", lock.display());
-                    return Err(unknown_because(&why));
+                    return Err(RecoveryError::ShimSilent { lock: files.lock(), error });
                 }
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
@@ -298,15 +295,16 @@ async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>
 
 /// Reads the record of a service whose lock is free: no shim supervises it, unless the lock file was deleted. A damaged
 /// record is ignored, and an unreadable one is retried until the deadline.
-fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String> {
+fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
     let is_lost = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
             || clock::now() >= began.plus(READ_TIMEOUT)
     };
     let record = files.read_record();
     let is_kept = match &record {
-        Ok(Some(record)) if !record.is_end() => process::shims_without_files::holds_lock(record.shim, files)
-            .map_err(|why| unknown_because(&why))?,
+        Ok(Some(record)) if !record.is_end() => {
+            process::shims_without_files::holds_lock(record.shim, files).map_err(RecoveryError::Shim)?
+        }
         _ => false,
     };
     if !is_kept {
@@ -319,13 +317,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, String>
             tracing::warn!(path = %files.record().display(), %error, "cannot read the exit status of its last run");
             Ok(None)
         }
-        Err(error) => {
-            let record = files.record();
-            Err(format!(
-                "it has ended with an unknown exit status: cannot read `{}`: {error}",
-                record.display()
-            ))
-        }
+        Err(error) => Err(RecoveryError::Record { record: files.record(), error }),
     }
 }
 

@@ -3,12 +3,40 @@
 use service_core::service::Discovered;
 use service_process::Reached;
 use service_shim::RunRecord;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
 
 /// The findings for one service.
 pub(crate) struct RunTrace {
     pub(super) found: Discovered,
     pub(super) record: Option<RunRecord>,
     pub(super) reached: Option<Reached>,
+}
+
+/// Why it is unknown whether a service runs, or how it ended.
+#[derive(Debug, Error)]
+pub(super) enum RecoveryError {
+    #[error("{}", unknown_because(&format!("cannot open `{}`: {error}", lock.display())))]
+    Lock { lock: PathBuf, error: io::Error },
+    #[error(
+        "{}",
+        unknown_because(&format!("its shim holds the lock `{}` and does not answer: {error}", lock.display()))
+    )]
+    ShimSilent { lock: PathBuf, error: io::Error },
+    /// The process of the shim cannot be inspected, for this reason.
+    #[error("{}", unknown_because(.0))]
+    Shim(String),
+    #[error("it has ended with an unknown exit status: cannot read `{}`: {error}", record.display())]
+    Record { record: PathBuf, error: io::Error },
+}
+
+/// The directory of the services cannot be read, so the set of services that have run is unknown.
+#[derive(Debug, Error)]
+#[error("cannot read `{}`: {error}", directory.display())]
+pub(super) struct UnlistedError {
+    pub(super) directory: PathBuf,
+    pub(super) error: io::Error,
 }
 
 impl RunTrace {
@@ -29,6 +57,6 @@ impl RunTrace {
     }
 }
 
-pub(super) fn unknown_because(why: &str) -> String {
+fn unknown_because(why: &str) -> String {
     format!("unknown whether it runs: {why}")
 }

@@ -5,6 +5,7 @@ use crate::explain::short;
 use service_core::service::{State, signal_name};
 use service_core::{Id, Name};
 use service_host::report::Observation;
+use service_host::text::CommandFailure;
 use std::sync::Arc;
 
 /// The journal's value for a failed stop command.
@@ -23,11 +24,11 @@ impl Engine {
     }
 
     /// Handles the end of the stop command. After a failure, the stop signal follows.
-    pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), String>) {
+    pub(super) fn stop_command_ended(&mut self, id: Id, ended: Result<(), CommandFailure>) {
         let is_stopping = matches!(self.fleet.machine(id).state(), State::Stopping { .. });
         let entry = self.services[id.index()].edit();
         entry.stopped_by = Some(ended.is_ok());
-        let Err(message) = ended else { return };
+        let Err(CommandFailure(message)) = ended else { return };
         let message = short(&message, &entry.definition.env);
         let signal = signal_name(entry.definition.stop_signal).unwrap_or("its stop signal");
         let then = if is_stopping { format!(", so it got {signal}") } else { String::new() };

@@ -79,7 +79,10 @@ impl Unclear {
             match recovery::names(paths) {
                 Ok(listed) => names.extend(listed),
                 Err(why) => {
-                    return names.into_iter().map(|name| (name, RunTrace::unclear(&why))).collect();
+                    return names
+                        .into_iter()
+                        .map(|name| (name, RunTrace::unclear(&why.to_string())))
+                        .collect();
                 }
             }
             self.unlisted = false;

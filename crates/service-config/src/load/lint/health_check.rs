@@ -52,7 +52,7 @@ pub(super) fn check(service: &Service, map: &KeyMap<'_>, base: &Path) -> Vec<Dia
         }
         Some(file) if is_tls => {
             if let Some(why) = check_ca_file(&base.join(file)) {
-                warnings.push(warning(&["health", "ca_file"], why, "it is read at each check"));
+                warnings.push(warning(&["health", "ca_file"], why.to_string(), "it is read at each check"));
             }
         }
         _ => {}
