@@ -30,13 +30,13 @@ pub(crate) struct Session {
     pub(crate) names: Vec<Spanned<String>>,
     /// Whether the names came through the pipe, like the item of a closure.
     piped: bool,
-    target: Target,
+    target: DaemonTarget,
     clients: Arc<Clients>,
 }
 
 /// The daemon of the call.
 #[derive(Clone)]
-enum Target {
+enum DaemonTarget {
     /// The daemon of a project on this machine, which the plugin can start.
     Local(Project),
     /// The daemon of another machine.
@@ -77,7 +77,7 @@ impl Session {
         selection: &Selection,
     ) -> Result<Self, LabeledError> {
         match remote_target(engine, call)? {
-            Some(address) => Ok(Self::at(plugin, engine, call, selection, Target::Remote(address))),
+            Some(address) => Ok(Self::at(plugin, engine, call, selection, DaemonTarget::Remote(address))),
             None => Self::open_here(plugin, engine, call, selection),
         }
     }
@@ -102,13 +102,13 @@ impl Session {
         call: &EvaluatedCall,
     ) -> Result<Self, LabeledError> {
         if let Some(address) = remote_target(engine, call)? {
-            return Ok(Self::at(plugin, engine, call, &Selection::Unspecified, Target::Remote(address)));
+            return Ok(Self::at(plugin, engine, call, &Selection::Unspecified, DaemonTarget::Remote(address)));
         }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
         let project = project::find_or_own(engine, config.as_deref());
         let project = project.map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, &Selection::Unspecified, Target::Local(project)))
+        Ok(Self::at(plugin, engine, call, &Selection::Unspecified, DaemonTarget::Local(project)))
     }
 
     /// Opens the project of this file, which is named at `mark`.
@@ -121,7 +121,7 @@ impl Session {
         mark: Span,
     ) -> Result<Self, LabeledError> {
         let project = project::find(engine, config).map_err(|problem| labeled(&problem, &[], mark))?;
-        Ok(Self::at(plugin, engine, call, selection, Target::Local(project)))
+        Ok(Self::at(plugin, engine, call, selection, DaemonTarget::Local(project)))
     }
 
     fn at(
@@ -129,7 +129,7 @@ impl Session {
         engine: &EngineInterface,
         call: &EvaluatedCall,
         selection: &Selection,
-        target: Target,
+        target: DaemonTarget,
     ) -> Self {
         Self {
             engine: engine.clone(),
@@ -143,14 +143,14 @@ impl Session {
 
     /// Whether the daemon runs on another machine, where local directories have no meaning.
     pub(crate) fn is_remote(&self) -> bool {
-        matches!(self.target, Target::Remote(_))
+        matches!(self.target, DaemonTarget::Remote(_))
     }
 
     /// The hash that the file must have, if the file may be used only because its content is trusted.
     pub(crate) fn trusted_hash(&self) -> Option<String> {
         match &self.target {
-            Target::Local(project) => project.trusted_hash.clone(),
-            Target::Remote(_) => None,
+            DaemonTarget::Local(project) => project.trusted_hash.clone(),
+            DaemonTarget::Remote(_) => None,
         }
     }
 
@@ -182,18 +182,18 @@ impl Session {
     /// The daemon, if it runs and its version matches. Blocks, for use on a worker thread.
     pub(crate) fn reach(&self) -> Result<Client, Problem> {
         match &self.target {
-            Target::Local(project) => launch::connect(project, &self.clients),
-            Target::Remote(address) => launch::reach(address, &self.clients),
+            DaemonTarget::Local(project) => launch::connect(project, &self.clients),
+            DaemonTarget::Remote(address) => launch::reach(address, &self.clients),
         }
     }
 
     /// The daemon; a daemon of this machine is started if it does not run. Blocks the thread.
     pub(crate) fn reach_or_start(&self) -> Result<Client, Problem> {
         match &self.target {
-            Target::Local(project) => {
+            DaemonTarget::Local(project) => {
                 launch::connect_or_start(project, &self.clients, || shell::caller(&self.engine))
             }
-            Target::Remote(address) => launch::reach(address, &self.clients),
+            DaemonTarget::Remote(address) => launch::reach(address, &self.clients),
         }
     }
 
@@ -205,8 +205,8 @@ impl Session {
         let session = self.clone();
         self.with_timeout(move || {
             let project = match &session.target {
-                Target::Local(project) => project,
-                Target::Remote(address) => return question(&session.clients.for_address(address)?),
+                DaemonTarget::Local(project) => project,
+                DaemonTarget::Remote(address) => return question(&session.clients.for_address(address)?),
             };
             let answer = launch::running(project, &session.clients).and_then(|client| question(&client));
             answer.map_err(|problem| match problem.code {
@@ -231,8 +231,8 @@ impl Session {
         let session = self.clone();
         self.with_timeout(move || {
             let answer = match &session.target {
-                Target::Local(project) => launch::running(project, &session.clients),
-                Target::Remote(address) => {
+                DaemonTarget::Local(project) => launch::running(project, &session.clients),
+                DaemonTarget::Remote(address) => {
                     return session
                         .clients
                         .for_address(address)
@@ -250,8 +250,8 @@ impl Session {
     /// The project, if it is on this machine.
     pub(crate) fn project(&self) -> Option<&Project> {
         match &self.target {
-            Target::Local(project) => Some(project),
-            Target::Remote(_) => None,
+            DaemonTarget::Local(project) => Some(project),
+            DaemonTarget::Remote(_) => None,
         }
     }
 
@@ -269,7 +269,7 @@ impl Session {
         let session = self.clone();
         self.with_timeout(move || {
             match (session.reach().and_then(|client| question(&client)), &session.target) {
-                (Err(problem), Target::Local(project)) if problem.code == Code::DaemonUnreachable => {
+                (Err(problem), DaemonTarget::Local(project)) if problem.code == Code::DaemonUnreachable => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     orchestratord::run_once(project, shell::caller(&session.engine)?, &words)
                 }
@@ -292,9 +292,9 @@ impl Session {
     /// Runs a one-shot command of the program. Blocks the thread.
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
-            Target::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
+            DaemonTarget::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
             // The files are on the other machine. A failed connection returns the error with the reason.
-            Target::Remote(address) => {
+            DaemonTarget::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))
             }
         }

@@ -23,7 +23,7 @@ use service_host::clock;
 use service_host::disk::{self, Disk};
 use service_host::fs::private_dir;
 use service_host::fs::write_private;
-use service_http::{self as http, ApiState, Definitions};
+use service_http::{self as http, ApiState, ProjectDefinitions};
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::renamed_project::FilePresence;
 use service_orchestrator::request::{Request, Verb};
@@ -63,14 +63,14 @@ pub(crate) struct DaemonOptions {
 }
 
 /// The result of a start.
-enum Start {
-    Running(Running),
+enum DaemonStart {
+    Running(RunningDaemon),
     /// Another daemon owns the project.
     AlreadyRunning,
 }
 
 /// A listening daemon. Dropping this releases the lock.
-struct Running {
+struct RunningDaemon {
     api: Arc<ApiState>,
     listener: UnixListener,
     lock: Lock,
@@ -82,13 +82,13 @@ pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<
     let _ = nix::unistd::setsid();
     let notifier = Notifier::new(&options.systemd);
     let mut began = start(project.clone(), &options).await;
-    if let (Ok(Start::AlreadyRunning), Some(_)) = (&began, &options.unit) {
+    if let (Ok(DaemonStart::AlreadyRunning), Some(_)) = (&began, &options.unit) {
         // A command has started the other daemon. This daemon, which is the unit's, replaces it; services keep running.
         stop_other(&project).await;
         began = start(project, &options).await;
     }
     match began {
-        Ok(Start::Running(running)) => {
+        Ok(DaemonStart::Running(running)) => {
             let message =
                 StartupMessage::Ready { pid: std::process::id(), socket: running.api.project.socket.clone() };
             write_record(&running.api.project, &message);
@@ -96,7 +96,7 @@ pub(crate) async fn run(project: Project, options: DaemonOptions) -> io::Result<
             let idle_exit = options.idle_exit && options.unit.is_none();
             serve(running, notifier, options.unit.map(|(_, starts)| starts), idle_exit).await
         }
-        Ok(Start::AlreadyRunning) => {
+        Ok(DaemonStart::AlreadyRunning) => {
             notifier.status("another daemon serves the project and does not end");
             print_startup_message(&StartupMessage::AlreadyRunning)
         }
@@ -150,7 +150,7 @@ fn print_startup_message(message: &StartupMessage) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdout(null)?)
 }
 
-async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Problem> {
+async fn start(project: Project, options: &DaemonOptions) -> Result<DaemonStart, Problem> {
     let cannot = |what: &str, path: &Path, error: io::Error| {
         Problem::from_io(&error, format!("cannot {what} `{}`: {error}", path.display()))
     };
@@ -158,7 +158,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         .map_err(|error| cannot("use the state directory", &project.state_dir, error))?;
     let lock = match acquire_lock(&project).await {
         Ok(Some(lock)) => lock,
-        Ok(None) => return Ok(Start::AlreadyRunning),
+        Ok(None) => return Ok(DaemonStart::AlreadyRunning),
         Err(error) => return Err(cannot("lock the state directory", &project.state_dir, error)),
     };
     check_socket_directory(&project.socket)?;
@@ -186,7 +186,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
         Err(problem) => return Err(explain_missing_file(&project, problem)),
     };
     additions.drop_defined(&plan);
-    let definitions = Definitions::new(project.config.clone(), additions, read);
+    let definitions = ProjectDefinitions::new(project.config.clone(), additions, read);
     let mut builder = ServiceOrchestrator::builder()
         .state_dir(&project.state_dir)
         .project(&project.config)
@@ -201,7 +201,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<Start, Probl
     tracing::info!(project = %project.config.display(), socket = %project.socket.display(), "listening");
     let unit = options.unit.as_ref().map(|(unit, _)| unit.clone());
     let api = Arc::new(http::state(orchestrator, project, definitions, began, unit));
-    Ok(Start::Running(Running { api, listener, lock }))
+    Ok(DaemonStart::Running(RunningDaemon { api, listener, lock }))
 }
 
 /// Creates the directory of the socket, which also has the fallback files of states and records that cannot be written
@@ -321,12 +321,12 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(
-    running: Running,
+    running: RunningDaemon,
     notifier: Notifier,
     session: Option<StartSet>,
     idle_exit: bool,
 ) -> io::Result<()> {
-    let Running { api, listener, mut lock } = running;
+    let RunningDaemon { api, listener, mut lock } = running;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

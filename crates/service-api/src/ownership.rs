@@ -106,22 +106,22 @@ pub(crate) fn foreign_directory(directory: &Path, uid: u32) -> Option<String> {
 
 /// Why a directory is not used, and the next step.
 #[derive(Debug)]
-struct Refusal {
+struct UntrustedPath {
     why: String,
     remedy: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for UntrustedPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for UntrustedPath {}
 
 /// The remedy for an error of [`private_dir`].
 pub(crate) fn remedy(error: &io::Error) -> Option<&str> {
-    Some(&error.get_ref()?.downcast_ref::<Refusal>()?.remedy)
+    Some(&error.get_ref()?.downcast_ref::<UntrustedPath>()?.remedy)
 }
 
 /// The remedy for `place`, a parent of `target`. The remedy never removes a home directory or the runtime directory of
@@ -150,7 +150,7 @@ pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
     let refused = |why: Risk, place: &Path| {
         let refusal =
-            Refusal { why: why.about(Some(&place.to_path_buf())), remedy: remedy_for(why, place, path) };
+            UntrustedPath { why: why.about(Some(&place.to_path_buf())), remedy: remedy_for(why, place, path) };
         io::Error::new(io::ErrorKind::PermissionDenied, refusal)
     };
     let exists = |path: &&Path| std::fs::symlink_metadata(path).is_ok();

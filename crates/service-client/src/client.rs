@@ -376,7 +376,7 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock_daemon::{MockDaemon, Reply};
+    use crate::mock_daemon::{MockDaemon, MockReply};
     use service_api::endpoint::TcpEndpoint;
     use service_api::{ActionRequest, Outcome, view};
 
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_name_is_encoded_and_a_failure_is_taken_out_of_its_envelope() {
-        let daemon = MockDaemon::serving(|_| Reply::failure(404, "not_found", "no `a/b`"));
+        let daemon = MockDaemon::serving(|_| MockReply::failure(404, "not_found", "no `a/b`"));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let path = service_path(routes::SERVICE_LOGS, "a/b");
         let problem = client
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn a_redirect_is_named_and_not_followed() {
         for status in [301, 302, 303, 307, 308] {
-            let daemon = MockDaemon::serving(move |_| Reply::Json(status, String::new()));
+            let daemon = MockDaemon::serving(move |_| MockReply::Json(status, String::new()));
             let problem = request_version(&daemon).unwrap_err();
             assert_eq!(problem.code, Code::DaemonUnreachable);
             assert!(problem.message.contains(&format!("a redirect ({status} ")), "{}", problem.message);
@@ -415,10 +415,10 @@ mod tests {
         let problem = missing.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
         assert_eq!(problem.code, Code::DaemonUnreachable);
         assert_eq!(
-            request_version(&MockDaemon::serving(|_| Reply::Silence)).unwrap_err().code,
+            request_version(&MockDaemon::serving(|_| MockReply::Silence)).unwrap_err().code,
             Code::Timeout
         );
-        let odd = request_version(&MockDaemon::serving(|_| Reply::Json(200, "hello".into()))).unwrap_err();
+        let odd = request_version(&MockDaemon::serving(|_| MockReply::Json(200, "hello".into()))).unwrap_err();
         assert_eq!(odd.code, Code::Internal);
         assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
     }
@@ -437,7 +437,7 @@ mod tests {
     fn a_row_is_there_before_the_next_one_is_sent() {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
-        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| MockReply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let mut outcomes =
             client.stream::<Outcome, ActionRequest>(routes::START, &ActionRequest::default()).unwrap();
@@ -454,7 +454,7 @@ mod tests {
     fn a_daemon_that_ends_in_the_middle_of_its_answer_is_noticed() {
         let (say, rows) = std::sync::mpsc::channel();
         let mut rows = Some(rows);
-        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| MockReply::Rows(rows.take().unwrap()));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         say.send(crate::mock_daemon::CRASH.into()).unwrap();
         let mut outcomes =
@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_refused_request_has_no_rows() {
-        let daemon = MockDaemon::serving(|_| Reply::failure(409, "manager_disabled", "no"));
+        let daemon = MockDaemon::serving(|_| MockReply::failure(409, "manager_disabled", "no"));
         let client = Client::new(&DaemonAddress::local(&daemon.socket)).unwrap();
         let refused =
             client.stream::<Outcome, ActionRequest>(routes::START, &ActionRequest::default()).err().unwrap();

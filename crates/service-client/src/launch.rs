@@ -288,7 +288,7 @@ fn log_excerpt(log: &Path, from: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock_daemon::{MockDaemon, Reply};
+    use crate::mock_daemon::{MockDaemon, MockReply};
     use std::process::Command;
 
     fn project(dir: &Path) -> Project {
@@ -315,7 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let project = project(dir.path());
         let _daemon =
-            MockDaemon::serving_at(&project.socket, |_| Reply::data(r#"{"version":"9.0.0","api":9}"#));
+            MockDaemon::serving_at(&project.socket, |_| MockReply::data(r#"{"version":"9.0.0","api":9}"#));
         let problem = connect(&project, &Clients::default()).err().unwrap();
         assert_eq!(problem.code, Code::VersionMismatch);
         assert!(problem.help.unwrap().contains("service daemon stop"));
@@ -359,8 +359,8 @@ mod tests {
             )
         };
         let daemon = MockDaemon::serving(move |request| match request.starts_with("POST") {
-            true => Reply::data(&json(pid)),
-            false => Reply::data(&json(pid + 1)),
+            true => MockReply::data(&json(pid)),
+            false => MockReply::data(&json(pid + 1)),
         });
         let client = Clients::default().for_socket(&daemon.socket).unwrap();
         let ending = std::thread::spawn(move || end(&client, &[]));

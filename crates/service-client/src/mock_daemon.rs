@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 pub const CRASH: &str = "crash";
 
 /// The response to one request.
-pub enum Reply {
+pub enum MockReply {
     /// A complete response.
     Json(u16, String),
     /// One line per string, until the sender is dropped.
@@ -22,7 +22,7 @@ pub enum Reply {
     Silence,
 }
 
-impl Reply {
+impl MockReply {
     /// A successful envelope with this JSON.
     pub fn data(json: &str) -> Self {
         Self::Json(200, format!(r#"{{"success":true,"data":{json},"error":null}}"#))
@@ -45,14 +45,14 @@ pub struct MockDaemon {
 
 impl MockDaemon {
     /// Listens on a temporary socket and responds to each request. `reply` receives the head of the request.
-    pub fn serving(reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+    pub fn serving(reply: impl FnMut(&str) -> MockReply + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let daemon = Self::serving_at(&dir.path().join("d.sock"), reply);
         Self { _dir: Some(dir), ..daemon }
     }
 
     /// Like [`MockDaemon::serving`], on this socket.
-    pub fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+    pub fn serving_at(socket: &Path, mut reply: impl FnMut(&str) -> MockReply + Send + 'static) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&requests);
@@ -115,17 +115,17 @@ fn read_request(stream: &UnixStream) -> Option<String> {
     Some(head)
 }
 
-fn answer(mut stream: UnixStream, reply: Reply) {
+fn answer(mut stream: UnixStream, reply: MockReply) {
     // A client that has hung up is not a failure of the test.
     let _ = match reply {
-        Reply::Json(status, body) => {
+        MockReply::Json(status, body) => {
             let length = body.len();
             write!(
                 stream,
                 "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
             )
         }
-        Reply::Rows(rows) => {
+        MockReply::Rows(rows) => {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
             for row in rows {
                 if row == CRASH {
@@ -135,6 +135,6 @@ fn answer(mut stream: UnixStream, reply: Reply) {
             }
             write!(stream, "0\r\n\r\n")
         }
-        Reply::Silence => stream.read(&mut [0]).map(drop),
+        MockReply::Silence => stream.read(&mut [0]).map(drop),
     };
 }

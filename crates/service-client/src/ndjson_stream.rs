@@ -164,7 +164,7 @@ impl Read for Chunks {
 mod tests {
     use super::*;
     use crate::client::Clients;
-    use crate::mock_daemon::{MockDaemon, Reply};
+    use crate::mock_daemon::{MockDaemon, MockReply};
     use service_api::Outcome;
     use std::sync::mpsc::channel;
 
@@ -180,7 +180,7 @@ mod tests {
     fn a_silent_answer_ends_when_its_shutdown_is_dropped() {
         let (_say, rows) = channel::<String>();
         let mut rows = Some(rows);
-        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| MockReply::Rows(rows.take().unwrap()));
         let (mut stream, shutdown) = open(&daemon).unwrap();
         let reader = std::thread::spawn(move || stream.next().is_some_and(|row| row.is_err()));
         drop(shutdown);
@@ -192,7 +192,7 @@ mod tests {
     fn a_row_is_there_before_the_next_one_is_sent() {
         let (say, rows) = channel();
         let mut rows = Some(rows);
-        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| MockReply::Rows(rows.take().unwrap()));
         let (mut stream, _shutdown) = open(&daemon).unwrap();
         for name in ["a", "b"] {
             say.send(crate::mock_daemon::outcome(name, true)).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     fn a_daemon_that_ends_in_the_middle_of_its_answer_is_noticed() {
         let (say, rows) = channel();
         let mut rows = Some(rows);
-        let daemon = MockDaemon::serving(move |_| Reply::Rows(rows.take().unwrap()));
+        let daemon = MockDaemon::serving(move |_| MockReply::Rows(rows.take().unwrap()));
         let (mut stream, _shutdown) = open(&daemon).unwrap();
         say.send(crate::mock_daemon::CRASH.into()).unwrap();
         assert_eq!(stream.next().unwrap().unwrap_err().code, Code::DaemonUnreachable);
@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_taken_out_of_its_envelope() {
-        let daemon = MockDaemon::serving(|_| Reply::failure(404, "not_found", "there is no service `a`"));
+        let daemon = MockDaemon::serving(|_| MockReply::failure(404, "not_found", "there is no service `a`"));
         assert_eq!(open(&daemon).err().unwrap().code, Code::NotFound);
-        let daemon = MockDaemon::serving(|_| Reply::Json(500, "oh".into()));
+        let daemon = MockDaemon::serving(|_| MockReply::Json(500, "oh".into()));
         assert_eq!(open(&daemon).err().unwrap().code, Code::Internal);
     }
 }

@@ -215,13 +215,13 @@ pub fn changed_keys(old: &Service, new: &Service) -> Vec<(&'static str, ApplyMod
     all.filter(|(_, _, same)| !same).map(|(key, effect, _)| (key, effect)).collect()
 }
 
-type Key = (&'static str, ApplyMode, bool);
+type ComparedKey = (&'static str, ApplyMode, bool);
 
 fn edges(dependencies: &[Dependency]) -> impl Iterator<Item = (&Name, u8, u8)> {
     dependencies.iter().map(|need| (&need.name, need.condition as u8, need.when_lost as u8))
 }
 
-fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] {
+fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [ComparedKey; 5] {
     let none = Container::default();
     let Container { image, pull, ports, volumes, networks } = old.unwrap_or(&none);
     let new = new.unwrap_or(&none);
@@ -235,7 +235,7 @@ fn container_keys(old: Option<&Container>, new: Option<&Container>) -> [Key; 5] 
     ]
 }
 
-fn health_keys(old: &Health, new: &Health) -> [Key; 9] {
+fn health_keys(old: &Health, new: &Health) -> [ComparedKey; 9] {
     let Health { interval, timeout, retries, start_period, status, on_failure, listener, ca_file, insecure } =
         old;
     [
@@ -251,7 +251,7 @@ fn health_keys(old: &Health, new: &Health) -> [Key; 9] {
     ]
 }
 
-fn ready_keys(old: &Ready, new: &Ready) -> [Key; 4] {
+fn ready_keys(old: &Ready, new: &Ready) -> [ComparedKey; 4] {
     let Ready { log, notify, timeout, delay } = old;
     [
         ("ready.log", ApplyMode::Live, *log == new.log),
@@ -262,7 +262,7 @@ fn ready_keys(old: &Ready, new: &Ready) -> [Key; 4] {
     ]
 }
 
-fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
+fn backoff_keys(old: &Backoff, new: &Backoff) -> [ComparedKey; 6] {
     let Backoff { initial, factor, max, reset_after, limit, window } = old;
     [
         ("backoff.initial", ApplyMode::Live, *initial == new.initial),
@@ -275,7 +275,7 @@ fn backoff_keys(old: &Backoff, new: &Backoff) -> [Key; 6] {
 }
 
 /// The keys of the log. The shim receives them at the start, but a change does not cause a restart.
-fn log_keys(old: &Log, new: &Log) -> [Key; 2] {
+fn log_keys(old: &Log, new: &Log) -> [ComparedKey; 2] {
     let Log { max_size, max_files } = old;
     [
         ("log.max_size", ApplyMode::Live, *max_size == new.max_size),

@@ -3,7 +3,7 @@
 //! A web page can send requests to any name that resolves to this address (DNS rebinding), but it cannot choose the
 //! `Host` and `Origin` that the browser sends. These two are therefore checked before the token.
 
-use super::connections::Accepted;
+use super::connections::AcceptedConnection;
 use super::peer::Peer;
 use super::read_role_filter::strip_quotations;
 use super::reply::ErrorResponse;
@@ -63,7 +63,7 @@ impl ExpensiveRequests {
 /// Passes a request on with its [`Role`], or refuses it.
 pub(super) async fn authorize(
     State(policy): State<Arc<AuthPolicy>>,
-    Extension(accepted): Extension<Accepted>,
+    Extension(accepted): Extension<AcceptedConnection>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -164,7 +164,7 @@ impl AuthPolicy {
         Ok(role)
     }
 
-    fn refuse(&self, problem: Problem, accepted: &Accepted) -> Response {
+    fn refuse(&self, problem: Problem, accepted: &AcceptedConnection) -> Response {
         let Peer::Remote(from) = accepted.peer else { return ErrorResponse(problem).into_response() };
         self.refused.log(from.ip(), |times, others| {
             tracing::warn!(%from, times, others, why = problem.message, "refused a request over TCP");

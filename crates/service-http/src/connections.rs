@@ -71,7 +71,7 @@ pub(super) struct ConnectionPermit {
 
 /// The connection of a request.
 #[derive(Clone)]
-pub(super) struct Accepted {
+pub(super) struct AcceptedConnection {
     pub(super) permit: Arc<ConnectionPermit>,
     /// The local address; none on a Unix socket.
     pub(super) at: Option<IpAddr>,
@@ -183,7 +183,7 @@ impl Drop for ConnectionPermit {
 /// Refuses unsupported requests, and trades the permit of a streaming request. This is one middleware layer, because
 /// each layer uses memory for every request.
 pub(super) async fn admit(
-    Extension(accepted): Extension<Accepted>,
+    Extension(accepted): Extension<AcceptedConnection>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -1,4 +1,4 @@
-//! [`Current`]: an extractor of the shared state, for handlers that need the current definitions; and [`Names`], the
+//! [`Current`]: an extractor of the shared state, for handlers that need the current definitions; and [`NamesQuery`], the
 //! services that a query names.
 
 use super::reply::{ErrorResponse, QueryParams};
@@ -13,14 +13,14 @@ use utoipa::IntoParams;
 /// `?names=a,b`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Names {
+pub(super) struct NamesQuery {
     /// Names, separated by commas; absent: all services.
     #[serde(default)]
     #[param(default = "", example = "web-app,database")]
     names: String,
 }
 
-impl Names {
+impl NamesQuery {
     pub(super) fn list(&self) -> Vec<String> {
         self.names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
@@ -49,7 +49,7 @@ impl FromRequestParts<Arc<ApiState>> for CurrentOrLast {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<ApiState>) -> Result<Self, Infallible> {
         let path = RawPathParams::from_request_parts(parts, api).await;
         let mut names: Vec<String> = path.iter().flatten().map(|(_, name)| name.to_owned()).collect();
-        if let Ok(QueryParams(listed)) = QueryParams::<Names>::from_request_parts(parts, api).await {
+        if let Ok(QueryParams(listed)) = QueryParams::<NamesQuery>::from_request_parts(parts, api).await {
             names.extend(listed.list());
         }
         let _ = api.refresh_for_reader(&names).await;

@@ -89,7 +89,7 @@ fn describe(api: &ApiState) -> view::Daemon {
 /// `?services=true`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Stop {
+pub(super) struct StopQuery {
     /// Stop the services first.
     #[serde(default)]
     #[param(default = false, example = false)]
@@ -104,13 +104,13 @@ pub(super) struct Stop {
     path = routes::DAEMON_STOP,
     operation_id = "stop_daemon",
     tag = tag::DAEMON,
-    params(Stop),
+    params(StopQuery),
     responses((status = 200, description = "the last status of the daemon", body = DaemonAnswer), Malformed, Conflict, StopFailed, Broken),
 )]
 pub(super) async fn stop(
     State(api): State<Arc<ApiState>>,
     Actor(by): Actor,
-    QueryParams(stop): QueryParams<Stop>,
+    QueryParams(stop): QueryParams<StopQuery>,
     // The body is ignored, but it must be read: a client that is still sending when the connection closes gets no
     // response.
     JsonBody(_): JsonBody,

@@ -1,4 +1,4 @@
-//! [`Definitions`]: the definitions of a running daemon. The sources are its `services.toml`, which is loaded again
+//! [`ProjectDefinitions`]: the definitions of a running daemon. The sources are its `services.toml`, which is loaded again
 //! after a change, and the added services.
 
 use service_api::{Code, Problem};
@@ -26,7 +26,7 @@ const SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// The file and the additions. The mutex of the additions is asynchronous, because it is held across calls of the
 /// orchestrator, so that two requests do not load the same change twice.
-pub struct Definitions {
+pub struct ProjectDefinitions {
     path: PathBuf,
     /// The last load. Requests can read it while another request is checked. A blocking mutex suffices: it is never
     /// held across an await.
@@ -83,7 +83,7 @@ pub(super) enum Unchanged {
     No,
 }
 
-impl Definitions {
+impl ProjectDefinitions {
     /// Starts with the present content of the file, which was loaded with this `result`.
     pub fn new(path: PathBuf, additions: Additions, result: Result<(), Problem>) -> Self {
         let last = std::sync::Mutex::new(LastLoad { stamp: FileStamp::read(&path), result });
@@ -357,7 +357,7 @@ mod tests {
         let path = directory.path().join("services.toml");
         std::fs::write(&path, "").unwrap();
         let additions = Additions::open(directory.path(), "boot", Disk::default()).unwrap();
-        let definitions = Definitions::new(path, additions, Ok(()));
+        let definitions = ProjectDefinitions::new(path, additions, Ok(()));
         let orchestrator = ServiceOrchestrator::new().await.unwrap();
         let (answered, waits) = std::sync::mpsc::channel();
         let waits = std::sync::Mutex::new(waits);
@@ -382,7 +382,7 @@ mod tests {
         let write = |services: &str| std::fs::write(&path, services).unwrap();
         write("[services.a]\nstart_command = \"true\"\n");
         let additions = Additions::open(directory.path(), "boot", Disk::default()).unwrap();
-        let definitions = Definitions::new(path.clone(), additions, Ok(()));
+        let definitions = ProjectDefinitions::new(path.clone(), additions, Ok(()));
         let orchestrator = ServiceOrchestrator::new().await.unwrap();
         orchestrator.replan(definitions.plan().await.unwrap()).await.unwrap();
         let add = async |name: &str| {

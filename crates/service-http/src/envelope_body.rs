@@ -8,7 +8,7 @@ pub(super) const CHUNK_BYTES: usize = 8 * 1024;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum EnvelopeForm {
     /// All rows in one envelope.
     List,
     /// Each row in its own envelope, on its own line.
@@ -17,14 +17,14 @@ pub(super) enum Form {
 
 /// Writes the rows of one response.
 pub(super) struct EnvelopeWriter {
-    form: Form,
+    form: EnvelopeForm,
     /// Whether the envelope of a list is open.
     is_open: bool,
     chunk: Vec<u8>,
 }
 
 impl EnvelopeWriter {
-    pub(super) fn new(form: Form) -> Self {
+    pub(super) fn new(form: EnvelopeForm) -> Self {
         Self { form, is_open: false, chunk: Vec::new() }
     }
 
@@ -35,11 +35,11 @@ impl EnvelopeWriter {
 
     pub(super) fn write_row<T: Serialize>(&mut self, row: &T) {
         match self.form {
-            Form::List => {
+            EnvelopeForm::List => {
                 self.open_list();
                 self.write(row);
             }
-            Form::Lines => self.write_envelope(&Envelope::success(row)),
+            EnvelopeForm::Lines => self.write_envelope(&Envelope::success(row)),
         }
     }
 
@@ -56,7 +56,7 @@ impl EnvelopeWriter {
 
     /// Closes the envelope of a list, with notes if there are any.
     pub(super) fn finish(&mut self, notes: &[String]) {
-        if self.form == Form::Lines {
+        if self.form == EnvelopeForm::Lines {
             return;
         }
         if !self.is_open {
@@ -92,7 +92,7 @@ const OPENING: &[u8] = b"{\"success\":true,\"data\":[";
 
 /// One row in its envelope, with a line end.
 pub(super) fn line<T: Serialize>(row: T) -> Vec<u8> {
-    let mut writer = EnvelopeWriter::new(Form::Lines);
+    let mut writer = EnvelopeWriter::new(EnvelopeForm::Lines);
     writer.write_row(&row);
     writer.next_chunk()
 }
@@ -101,7 +101,7 @@ pub(super) fn line<T: Serialize>(row: T) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn written(form: Form, rows: &[u32], notes: &[String]) -> String {
+    fn written(form: EnvelopeForm, rows: &[u32], notes: &[String]) -> String {
         let mut writer = EnvelopeWriter::new(form);
         let mut text = Vec::new();
         for row in rows {
@@ -117,12 +117,12 @@ mod tests {
     fn the_chunks_of_an_answer_are_what_one_envelope_would_be() {
         for rows in [&[][..], &[1], &[1, 2, 3]] {
             let whole = serde_json::to_string(&Envelope::success(rows)).unwrap();
-            assert_eq!(written(Form::List, rows, &[]), whole);
+            assert_eq!(written(EnvelopeForm::List, rows, &[]), whole);
         }
         let lines =
             "{\"success\":true,\"data\":1,\"error\":null}\n{\"success\":true,\"data\":2,\"error\":null}\n";
-        assert_eq!(written(Form::Lines, &[1, 2], &[]), lines);
-        let noted = written(Form::List, &[1], &["a note".to_owned()]);
+        assert_eq!(written(EnvelopeForm::Lines, &[1, 2], &[]), lines);
+        let noted = written(EnvelopeForm::List, &[1], &["a note".to_owned()]);
         assert_eq!(noted, "{\"success\":true,\"data\":[1],\"error\":null,\"notes\":[\"a note\"]}");
     }
 }

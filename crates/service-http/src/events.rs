@@ -1,7 +1,7 @@
 //! The routes of events, as a list or as a stream (NDJSON, server-sent events), and of the history.
 
 use super::accept::{self, prefers, weight};
-use super::current::Names;
+use super::current::NamesQuery;
 use super::journal_body::{self, JournalBody};
 use super::reply::{ErrorResponse, QueryParams, deserialize_count, to_usize};
 use super::state::ApiState;
@@ -46,7 +46,7 @@ pub(super) struct EventRange {
 }
 
 impl EventRange {
-    fn query(self, names: &Names, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
+    fn query(self, names: &NamesQuery, last_seen: Option<&str>) -> Result<EventQuery, Problem> {
         let (last_seen, since) =
             (last_seen.map(str::parse).transpose(), self.since.as_deref().map(str::parse).transpose());
         let last_seen = last_seen.map_err(|problem: Problem| {
@@ -75,7 +75,7 @@ pub(super) struct Following {
 /// `?starts=true`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Starts {
+pub(super) struct StartsQuery {
     /// Return one row for each start of a service instead of the events.
     #[serde(default)]
     #[param(default = false, example = false)]
@@ -84,7 +84,7 @@ pub(super) struct Starts {
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum EventFormat {
     /// One envelope around a list.
     List,
     /// One envelope per line.
@@ -93,7 +93,7 @@ enum Form {
     Sse,
 }
 
-impl Form {
+impl EventFormat {
     fn from_headers(headers: &HeaderMap) -> Self {
         let said = accept::accept_header(headers);
         let wanted = |kind| if prefers(&said, kind) { weight(&said, kind, None) } else { 0.0 };
@@ -154,7 +154,7 @@ impl Form {
     path = routes::EVENTS,
     operation_id = "events",
     tag = tag::EVENTS,
-    params(Names, EventRange, Following, LastSeen),
+    params(NamesQuery, EventRange, Following, LastSeen),
     responses(
         (status = 200, description = "the events", content(
             (EventsAnswer = "application/json"),
@@ -167,12 +167,12 @@ impl Form {
 pub(super) async fn events(
     State(api): State<Arc<ApiState>>,
     headers: HeaderMap,
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     QueryParams(range): QueryParams<EventRange>,
     QueryParams(Following { follow }): QueryParams<Following>,
 ) -> Result<Response, ErrorResponse> {
-    let form = Form::from_headers(&headers);
-    if follow && form == Form::List {
+    let form = EventFormat::from_headers(&headers);
+    if follow && form == EventFormat::List {
         return Err(Problem::new(Code::BadRequest, "cannot follow a list")
             .help(format!("send `Accept: {}` or `Accept: {}`", routes::NDJSON, routes::SSE))
             .into());
@@ -186,9 +186,9 @@ pub(super) async fn events(
     let view = journal(&api, &query.names).await?;
     let (past, asked) = (view.past(), query.clone());
     let write = match form {
-        Form::List => journal_body::Form::List,
-        Form::Lines => journal_body::Form::Each(|event| Form::Lines.format(event)),
-        Form::Sse => journal_body::Form::Each(|event| Form::Sse.format(event)),
+        EventFormat::List => journal_body::RowFormat::List,
+        EventFormat::Lines => journal_body::RowFormat::Each(|event| EventFormat::Lines.format(event)),
+        EventFormat::Sse => journal_body::RowFormat::Each(|event| EventFormat::Sse.format(event)),
     };
     let (first, rest) =
         journal_body::begin(&api.journal_reads, write, move || journal::Events::new(past, asked)).await?;
@@ -230,7 +230,7 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
     path = routes::HISTORY,
     operation_id = "history",
     tag = tag::EVENTS,
-    params(Names, EventRange, Starts),
+    params(NamesQuery, EventRange, StartsQuery),
     responses(
         (status = 200, description = "the rows, oldest first", body = HistoryAnswer),
         Malformed, NoService, Gone, Broken,
@@ -238,9 +238,9 @@ async fn journal(api: &ApiState, names: &[String]) -> Result<Subscription, Probl
 )]
 pub(super) async fn history(
     State(api): State<Arc<ApiState>>,
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     QueryParams(range): QueryParams<EventRange>,
-    QueryParams(Starts { starts }): QueryParams<Starts>,
+    QueryParams(StartsQuery { starts }): QueryParams<StartsQuery>,
 ) -> Result<Response, ErrorResponse> {
     let query = range.query(&names, None)?;
     let view = journal(&api, &query.names).await?;
@@ -249,11 +249,11 @@ pub(super) async fn history(
     let body = if starts {
         let retained = api.retained_starts.clone();
         let open = move || Ok(journal::Starts::new(past, query, retained));
-        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
         finite_body(first, rest)
     } else {
         let open = move || journal::History::new(past, checks, &query);
-        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::Form::List, open).await?;
+        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
         finite_body(first, rest)
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -273,7 +273,7 @@ where
 }
 
 /// The stream of new events. A client that reads too slowly gets an error as the last line.
-fn live(view: Subscription, query: EventQuery, form: Form) -> impl Stream<Item = String> + Send + 'static {
+fn live(view: Subscription, query: EventQuery, form: EventFormat) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |received| match received {
         _ if over => None,
@@ -335,14 +335,14 @@ mod tests {
     fn events_come_in_the_form_that_is_rather_wanted() {
         let form = |accept: &'static str| {
             let accept = (header::ACCEPT, axum::http::HeaderValue::from_static(accept));
-            Form::from_headers(&HeaderMap::from_iter([accept]))
+            EventFormat::from_headers(&HeaderMap::from_iter([accept]))
         };
-        assert_eq!(form("*/*"), Form::List);
-        assert_eq!(form("text/event-stream"), Form::Sse);
-        assert_eq!(form("Text/Event-Stream;q=0.5, application/x-ndjson;q=0.4"), Form::Sse);
-        assert_eq!(form("text/event-stream;q=0.4, application/x-ndjson"), Form::Lines);
-        assert_eq!(form("text/event-stream;q=0, application/json"), Form::List);
-        assert_eq!(form("application/json, text/event-stream;q=0.1"), Form::List);
+        assert_eq!(form("*/*"), EventFormat::List);
+        assert_eq!(form("text/event-stream"), EventFormat::Sse);
+        assert_eq!(form("Text/Event-Stream;q=0.5, application/x-ndjson;q=0.4"), EventFormat::Sse);
+        assert_eq!(form("text/event-stream;q=0.4, application/x-ndjson"), EventFormat::Lines);
+        assert_eq!(form("text/event-stream;q=0, application/json"), EventFormat::List);
+        assert_eq!(form("application/json, text/event-stream;q=0.1"), EventFormat::List);
     }
 
     #[test]
@@ -357,6 +357,6 @@ mod tests {
 
     #[test]
     fn a_pulse_of_server_sent_events_carries_the_number_and_no_event() {
-        assert_eq!(Form::Sse.heartbeat(7), ": nothing new\nid: 7\n\n");
+        assert_eq!(EventFormat::Sse.heartbeat(7), ": nothing new\nid: 7\n\n");
     }
 }

@@ -24,7 +24,7 @@ const MAX_READ_COUNT: usize = 2;
 pub(super) struct JournalReads(Arc<Semaphore>);
 
 /// How rows are written.
-pub(super) enum Form<R> {
+pub(super) enum RowFormat<R> {
     /// All rows in one envelope.
     List,
     /// Each row as a text of its own.
@@ -40,7 +40,7 @@ pub(super) struct JournalBody<A: RowCursor> {
 /// The unwritten part of a response.
 struct BodyProgress<A: RowCursor> {
     cursor: A,
-    form: Form<A::Row>,
+    form: RowFormat<A::Row>,
     writer: EnvelopeWriter,
 }
 
@@ -67,14 +67,14 @@ impl JournalReads {
 /// Creates the first chunk of a response, so that an error is known before the response begins.
 pub(super) async fn begin<A>(
     reads: &JournalReads,
-    form: Form<A::Row>,
+    form: RowFormat<A::Row>,
     open: impl FnOnce() -> Result<A, Problem> + Send + 'static,
 ) -> Result<(Vec<u8>, JournalBody<A>), Problem>
 where
     A: RowCursor + Send + 'static,
     A::Row: Serialize + 'static,
 {
-    let writer = EnvelopeWriter::new(envelope_body::Form::List);
+    let writer = EnvelopeWriter::new(envelope_body::EnvelopeForm::List);
     let made = reads.run(move || BodyProgress { cursor: open()?, form, writer }.advance());
     let (chunk, progress) = made.await?;
     Ok((chunk, JournalBody::new(reads.clone(), progress)))
@@ -110,15 +110,15 @@ where
         let (form, writer) = (&self.form, &mut self.writer);
         let has_more = self.cursor.advance(&mut |row| {
             match form {
-                Form::List => writer.write_row(&row),
-                Form::Each(write) => writer.write_text(&write(&row)),
+                RowFormat::List => writer.write_row(&row),
+                RowFormat::Each(write) => writer.write_text(&write(&row)),
             }
             if writer.len() < CHUNK_BYTES { Continue(()) } else { Break(()) }
         })?;
         if has_more {
             return Ok((self.writer.next_chunk(), Some(self)));
         }
-        if matches!(self.form, Form::List) {
+        if matches!(self.form, RowFormat::List) {
             self.writer.finish(&[]);
         }
         Ok((self.writer.next_chunk(), None))

@@ -42,7 +42,7 @@ mod tokens;
 mod unix_listener;
 mod write_timeout;
 
-pub use definitions::Definitions;
+pub use definitions::ProjectDefinitions;
 pub use health::{PingError, ping_owner};
 pub use state::ApiState;
 pub use tcp_listener::{BindError, BoundListener, TlsFileError, bind_tcp};
@@ -64,7 +64,7 @@ use unix_listener::PeerCheckedListener;
 pub fn state(
     orchestrator: ServiceOrchestrator,
     project: Project,
-    definitions: Definitions,
+    definitions: ProjectDefinitions,
     began: Moment,
     unit: Option<String>,
 ) -> ApiState {

@@ -2,7 +2,7 @@
 //! response therefore uses the memory of one chunk, whatever the number of services, and all requests share the
 //! snapshot.
 
-use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, Form};
+use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, EnvelopeForm};
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -33,7 +33,7 @@ pub(super) fn list_with<T: Serialize>(
     notes: Vec<String>,
     mut rows: impl Iterator<Item = T> + Send + 'static,
 ) -> Response {
-    let mut writer = EnvelopeWriter::new(Form::List);
+    let mut writer = EnvelopeWriter::new(EnvelopeForm::List);
     respond("application/json", move || {
         while writer.len() < CHUNK_BYTES {
             let Some(row) = rows.next() else {

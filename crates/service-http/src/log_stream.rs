@@ -11,9 +11,9 @@ mod watcher;
 
 pub(super) use watcher::LogWatcher;
 
-use super::envelope_body::{EnvelopeWriter, Form};
+use super::envelope_body::{EnvelopeWriter, EnvelopeForm};
 use jiff::Timestamp;
-use merge::{LogMerger, Source};
+use merge::{LogMerger, LogSource};
 use service_api::{Envelope, Problem, view};
 use service_core::Name;
 use service_host::blocking::run_blocking;
@@ -73,7 +73,7 @@ pub(super) struct ManagerLogs {
 pub(super) struct LogStream {
     reads: Arc<Semaphore>,
     logs: LogMerger,
-    form: Form,
+    form: EnvelopeForm,
     writer: EnvelopeWriter,
     position: StreamPosition,
     watched: Option<WatchedLogs>,
@@ -110,7 +110,7 @@ impl LogStream {
         paths: &Arc<Paths>,
         request: LogRequest,
         managed: ManagerLogs,
-        form: Form,
+        form: EnvelopeForm,
         follow: bool,
     ) -> io::Result<Self> {
         for (permits, bytes) in [(&readers.reads, SHORT_SEARCH_BYTES), (&readers.long_searches, usize::MAX)] {
@@ -195,10 +195,10 @@ impl LogStream {
     fn fail(&mut self, error: io::Error) -> io::Result<Vec<u8>> {
         self.watched = None;
         match self.form {
-            Form::List => Err(error),
-            Form::Lines => {
+            EnvelopeForm::List => Err(error),
+            EnvelopeForm::Lines => {
                 let problem = Problem::from_io(&error, format!("cannot read a log: {error}"));
-                let mut writer = EnvelopeWriter::new(Form::Lines);
+                let mut writer = EnvelopeWriter::new(EnvelopeForm::Lines);
                 writer.write_envelope(&Envelope::<()>::failure(problem));
                 Ok(writer.next_chunk())
             }
@@ -210,7 +210,7 @@ impl LogStream {
 fn open_existing(paths: &Paths, request: &LogRequest, bytes: usize) -> io::Result<Option<LogMerger>> {
     let logs = request.services.iter().map(|(name, _)| {
         let tail = paths.files(name).tail_within(request.max_lines, request.since, bytes)?;
-        Ok(tail.map(|tail| (name.clone(), Source::Tail(tail))))
+        Ok(tail.map(|tail| (name.clone(), LogSource::Tail(tail))))
     });
     logs.collect()
 }
@@ -230,7 +230,7 @@ fn open_followed(
         private_dir(files.directory())?;
         watched.watch(files.directory())?;
         let follower = files.follow_within(request.max_lines, request.since, bytes)?;
-        Ok(follower.map(|follower| (name.clone(), Source::Follower(follower))))
+        Ok(follower.map(|follower| (name.clone(), LogSource::Follower(follower))))
     });
     let logs = logs.collect::<io::Result<Option<LogMerger>>>()?;
     Ok(logs.map(|logs| (logs, Some(watched))))

@@ -1,8 +1,8 @@
 //! The routes of logs of one or several services: in one response or line by line, with or without new lines.
 
 use super::accept::takes_lines;
-use super::current::{CurrentOrLast, Names};
-use super::envelope_body::Form;
+use super::current::{CurrentOrLast, NamesQuery};
+use super::envelope_body::EnvelopeForm;
 use super::log_stream::{LogReaders, LogRequest, LogStream, MAX_OPEN_LOG_COUNT, ManagerLogs};
 use super::reply::{ErrorResponse, PathParam, QueryParams, deserialize_count, to_usize};
 use super::state::ApiState;
@@ -82,14 +82,14 @@ pub(super) async fn one(
     path = routes::LOGS,
     operation_id = "logs",
     tag = tag::LOGS,
-    params(Names, LogParameters),
+    params(NamesQuery, LogParameters),
     responses(
         LogRows,
         Malformed, NoService, Untold, Broken,
     ),
 )]
 pub(super) async fn many(
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     QueryParams(lines): QueryParams<LogParameters>,
     headers: HeaderMap,
     CurrentOrLast(api): CurrentOrLast,
@@ -114,7 +114,7 @@ async fn answer(
     let permits = acquire(&api.log_readers, &request, follow).await?;
     let managed = read_manager_logs(&api, &request, follow).await?;
     let paths = api.orchestrator.paths();
-    let form = if by_line { Form::Lines } else { Form::List };
+    let form = if by_line { EnvelopeForm::Lines } else { EnvelopeForm::List };
     let cannot = |error: io::Error| Problem::from_io(&error, format!("cannot read the logs: {error}"));
     let stream =
         LogStream::open(&api.log_readers, paths, request, managed, form, follow).await.map_err(cannot)?;

@@ -22,7 +22,7 @@ use service_orchestrator::metrics::Histogram;
 use service_orchestrator::snapshot::{FleetSnapshot, ServiceSnapshot};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
-use text::{Format, Kind, TextWriter};
+use text::{Format, MetricKind, TextWriter};
 use tokio::runtime::Handle;
 
 /// All metrics
@@ -59,7 +59,7 @@ pub(super) async fn metrics(State(api): State<Arc<ApiState>>, headers: HeaderMap
 }
 
 /// A family with samples of each service.
-struct Family {
+struct MetricFamily {
     name: &'static str,
     help: &'static str,
     of: Value,
@@ -72,13 +72,13 @@ enum Value {
     Distribution(fn(&ServiceSnapshot) -> &Histogram),
 }
 
-const FAMILIES: [Family; 10] = [
-    Family {
+const FAMILIES: [MetricFamily; 10] = [
+    MetricFamily {
         name: "service_wanted",
         help: "Whether the goal of the service is up.",
         of: Value::Flag(|entry| Some(entry.snapshot.goal != Goal::Down)),
     },
-    Family {
+    MetricFamily {
         name: "service_up",
         help: "Whether the service runs, ready or not. Absent while unknown.",
         of: Value::Flag(|entry| {
@@ -86,14 +86,14 @@ const FAMILIES: [Family; 10] = [
             state.unknown_because().is_none().then(|| state.is_alive())
         }),
     },
-    Family {
+    MetricFamily {
         name: "service_ready",
         help: "Whether the service runs and has become ready.",
         of: Value::Flag(|entry| {
             Some(entry.snapshot.state.is_active() && entry.snapshot.state.ready().is_some())
         }),
     },
-    Family {
+    MetricFamily {
         name: "service_healthy",
         help: "Whether the health checks of the service pass. Absent while unknown, and without a health \
                check.",
@@ -103,32 +103,32 @@ const FAMILIES: [Family; 10] = [
             Health::Pending | Health::Alive | Health::None => None,
         }),
     },
-    Family {
+    MetricFamily {
         name: "service_restarts",
         help: "Starts of the service by its restart policy.",
         of: Value::Count(|entry| Some(entry.metrics.restarts)),
     },
-    Family {
+    MetricFamily {
         name: "service_start_duration_seconds",
         help: "Time from the launch of the service until it was ready or completed.",
         of: Value::Distribution(|entry| &entry.metrics.starts),
     },
-    Family {
+    MetricFamily {
         name: "service_probe_duration_seconds",
         help: "Duration of the service's health checks.",
         of: Value::Distribution(|entry| &entry.metrics.checks),
     },
-    Family {
+    MetricFamily {
         name: "service_probe_failures",
         help: "Failed health checks of the service.",
         of: Value::Count(|entry| Some(entry.metrics.failed_checks)),
     },
-    Family {
+    MetricFamily {
         name: "service_log_written_bytes",
         help: "Bytes written to the log of the service, including time and stream of each line.",
         of: Value::Count(|entry| entry.metrics.log_bytes()),
     },
-    Family {
+    MetricFamily {
         name: "service_log_dropped_lines",
         help: "Lines of the service that could not be written to its log.",
         of: Value::Count(|entry| Some(entry.missing.total)),
@@ -161,16 +161,16 @@ impl MetricsPosition {
 }
 
 impl Value {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> MetricKind {
         match self {
-            Self::Flag(_) => Kind::Gauge,
-            Self::Count(_) => Kind::Counter,
-            Self::Distribution(_) => Kind::Histogram,
+            Self::Flag(_) => MetricKind::Gauge,
+            Self::Count(_) => MetricKind::Counter,
+            Self::Distribution(_) => MetricKind::Histogram,
         }
     }
 }
 
-impl Family {
+impl MetricFamily {
     fn sample(&self, text: &mut TextWriter, entry: &ServiceSnapshot) {
         let (service, kind) = (("service", &*entry.definition.name), self.of.kind());
         match &self.of {
@@ -208,17 +208,17 @@ fn daemon(text: &mut TextWriter, api: &ApiState) {
     let began = clock::wall(api.began).as_duration().as_secs_f64();
     let tasks = Handle::current().metrics().num_alive_tasks() as f64;
     let (open, most) = (procfs::count_descriptors() as f64, procfs::max_descriptors() as f64);
-    let name = text.family("orchestratord_build", Kind::Info, "The version of the daemon.");
+    let name = text.family("orchestratord_build", MetricKind::Info, "The version of the daemon.");
     text.sample(&name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    one(text, "orchestratord_tasks", Kind::Gauge, "Live tasks of the daemon.", tasks);
+    one(text, "orchestratord_tasks", MetricKind::Gauge, "Live tasks of the daemon.", tasks);
     let turns = api.orchestrator.loop_metrics();
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
     let help = "Turns of the owner task of the services, each of which delays other requests.";
-    one(text, "orchestratord_turns", Kind::Counter, help, turns.number() as f64);
+    one(text, "orchestratord_turns", MetricKind::Counter, help, turns.number() as f64);
     let help = "Total duration of these turns.";
-    one(text, "orchestratord_turn_seconds", Kind::Counter, help, total);
+    one(text, "orchestratord_turn_seconds", MetricKind::Counter, help, total);
     let help = "Duration of the longest of these turns since the daemon started.";
-    one(text, "orchestratord_longest_turn_seconds", Kind::Gauge, help, longest);
+    one(text, "orchestratord_longest_turn_seconds", MetricKind::Gauge, help, longest);
     let turns = &api.connection_turns;
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
     let help = "Turns of the tasks of clients, each of which delays other requests.";
@@ -228,10 +228,10 @@ fn daemon(text: &mut TextWriter, api: &ApiState) {
     let help = "Duration of the longest of these turns since the daemon started.";
     one(text, "orchestratord_longest_connection_turn_seconds", Kind::Gauge, help, longest);
     let help = "Start time of the daemon, in seconds since 1970.";
-    one(text, "process_start_time_seconds", Kind::Gauge, help, began);
-    one(text, "process_cpu_seconds", Kind::Counter, "CPU time of the daemon.", own.cpu_seconds);
+    one(text, "process_start_time_seconds", MetricKind::Gauge, help, began);
+    one(text, "process_cpu_seconds", MetricKind::Counter, "CPU time of the daemon.", own.cpu_seconds);
     let help = "Resident memory of the daemon.";
-    one(text, "process_resident_memory_bytes", Kind::Gauge, help, own.memory as f64);
-    one(text, "process_open_fds", Kind::Gauge, "Open descriptors of the daemon.", open);
-    one(text, "process_max_fds", Kind::Gauge, "Maximum number of open descriptors of the daemon.", most);
+    one(text, "process_resident_memory_bytes", MetricKind::Gauge, help, own.memory as f64);
+    one(text, "process_open_fds", MetricKind::Gauge, "Open descriptors of the daemon.", open);
+    one(text, "process_max_fds", MetricKind::Gauge, "Maximum number of open descriptors of the daemon.", most);
 }

@@ -2,7 +2,7 @@
 //! an empty response. Both are answered with an envelope.
 
 use super::reply::{ErrorResponse, MAX_BODY_BYTES};
-use super::write_timeout::{EMPTY_BODY_HEADER, Refusal};
+use super::write_timeout::{EMPTY_BODY_HEADER, RejectedRequest};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use service_api::{Code, Envelope, Problem};
@@ -40,7 +40,7 @@ pub(super) fn reject_unsupported(headers: &HeaderMap) -> Option<Response> {
 }
 
 /// Adds an envelope with the reason to a response that hyper generated.
-pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
+pub(super) fn explain(refusal: &RejectedRequest, error: &hyper::Error) -> Vec<u8> {
     let problem = problem(refusal, error);
     let mut head = String::from_utf8_lossy(&refusal.head).into_owned();
     if problem.code == Code::TooLarge && !is_long(refusal) {
@@ -57,7 +57,7 @@ pub(super) fn explain(refusal: &Refusal, error: &hyper::Error) -> Vec<u8> {
     answer
 }
 
-fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
+fn problem(refusal: &RejectedRequest, error: &hyper::Error) -> Problem {
     if !error.is_parse_too_large() {
         let message = format!("cannot read the request: {error}");
         return Problem::new(Code::BadRequest, message).help("send HTTP/1.1");
@@ -71,6 +71,6 @@ fn problem(refusal: &Refusal, error: &hyper::Error) -> Problem {
 }
 
 /// Whether the head is too large. `false` if the declared length of the body is too large.
-fn is_long(refusal: &Refusal) -> bool {
+fn is_long(refusal: &RejectedRequest) -> bool {
     refusal.bytes >= MAX_HEAD_BYTES / 2 || refusal.lines > MAX_HEADER_COUNT
 }

@@ -1,7 +1,7 @@
 //! [`Actor`]: the origin of a request, as text for the journal. On the Unix socket the kernel identifies it, and over
 //! TCP the token.
 
-use super::connections::Accepted;
+use super::connections::AcceptedConnection;
 use super::peer::Peer;
 use super::tokens::Role;
 use axum::Extension;
@@ -47,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let peer = Extension::<Accepted>::from_request_parts(parts, state).await;
+        let peer = Extension::<AcceptedConnection>::from_request_parts(parts, state).await;
         let peer = peer.map_or(Peer::Unknown, |Extension(accepted)| accepted.peer);
         let own = match peer {
             Peer::Local { uid, .. } if uid != 0 && uid == geteuid().as_raw() => own_name().await,
@@ -65,9 +65,9 @@ fn user_name(uid: u32, own: Option<String>) -> String {
 
 /// The name of the daemon's user. The name is looked up only once, because the C library may wait for a server.
 async fn own_name() -> Option<String> {
-    static OWN: OnceLock<Lookup> = OnceLock::new();
+    static OWN: OnceLock<BlockingLookup> = OnceLock::new();
     let look_up = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
-    OWN.get_or_init(|| Lookup::start(look_up)).answer(LOOKUP_TIMEOUT).await
+    OWN.get_or_init(|| BlockingLookup::start(look_up)).answer(LOOKUP_TIMEOUT).await
 }
 
 /// The state of a lookup.
@@ -78,12 +78,12 @@ enum LookupState {
 }
 
 /// A lookup on its own thread.
-struct Lookup {
+struct BlockingLookup {
     started: Moment,
     answer: watch::Receiver<LookupState>,
 }
 
-impl Lookup {
+impl BlockingLookup {
     fn start(look_up: impl FnOnce() -> Option<String> + Send + 'static) -> Self {
         let (sender, answer) = watch::channel(LookupState::Pending);
         let find = move || drop(sender.send(LookupState::Known(look_up())));
@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_look_up_that_hangs_holds_nobody_up() {
         let (end, ends) = std::sync::mpsc::channel::<()>();
-        let hangs = Lookup::start(move || ends.recv().err().map(|_| "late".to_owned()));
+        let hangs = BlockingLookup::start(move || ends.recv().err().map(|_| "late".to_owned()));
         assert_eq!(hangs.answer(Duration::from_millis(20)).await, None);
         let limit = Duration::from_mins(1);
         drop(end);

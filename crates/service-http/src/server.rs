@@ -3,7 +3,7 @@
 //! While all permits are held, new connections wait in the kernel's queue, which limits the memory of the daemon. An idle client,
 //! which sends or reads nothing, is disconnected after a timeout, or when its permit is needed.
 
-use super::connections::{Accepted, ConnectionLimiter, ConnectionPermit};
+use super::connections::{AcceptedConnection, ConnectionLimiter, ConnectionPermit};
 use super::idle::IdleTimer;
 use super::peer::Peer;
 use super::protocol_error::{self, COMMON_HEADERS, MAX_HEAD_BYTES};
@@ -117,7 +117,7 @@ async fn serve_connection<S>(
 {
     let ReadyConnection { stream, at, peer } = connection;
     let mut stream = WriteTimeout::new(stream, WRITE_STALL_TIMEOUT, Arc::clone(permit.timer()));
-    let (accepted, inner) = (Accepted { permit, at, peer }, TowerToHyperService::new(app));
+    let (accepted, inner) = (AcceptedConnection { permit, at, peer }, TowerToHyperService::new(app));
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(accepted.clone());

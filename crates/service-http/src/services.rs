@@ -1,7 +1,7 @@
 //! The reading routes of services: definitions, states, order, graph, health.
 
 use super::auth::ExpensivePermit;
-use super::current::{Current, CurrentOrLast, Names};
+use super::current::{Current, CurrentOrLast, NamesQuery};
 use super::list_body;
 use super::reply::{Data, ErrorResponse, PathParam, QueryParams, Reply};
 use super::state::ApiState;
@@ -74,11 +74,11 @@ pub(super) async fn service(
     path = routes::ORDER,
     operation_id = "start_order",
     tag = tag::SERVICES,
-    params(Names),
+    params(NamesQuery),
     responses((status = 200, description = "the steps, in their order", body = StepsAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn order(
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     Current(api): Current,
 ) -> Result<Response, ErrorResponse> {
     let plan = api.orchestrator.plan();
@@ -112,11 +112,11 @@ pub(super) struct Drawn {
     path = routes::GRAPH,
     operation_id = "graph",
     tag = tag::SERVICES,
-    params(Names, Drawn),
+    params(NamesQuery, Drawn),
     responses((status = 200, description = "the nodes of the graph, or a drawing", body = GraphAnswer), Malformed, NoService, WrongFile, Broken),
 )]
 pub(super) async fn graph(
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     QueryParams(drawn): QueryParams<Drawn>,
     Current(api): Current,
 ) -> Result<Response, ErrorResponse> {
@@ -252,13 +252,13 @@ pub(super) fn lines_for(role: Option<Extension<Role>>) -> Lines {
     path = routes::WHY,
     operation_id = "explain_all",
     tag = tag::SERVICES,
-    params(Names),
+    params(NamesQuery),
     responses((status = 200, description = "the explanations", body = WhysAnswer), Malformed, NoService, Broken),
 )]
 pub(super) async fn explain_services(
     role: Option<Extension<Role>>,
     permit: Option<Extension<ExpensivePermit>>,
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     State(api): State<Arc<ApiState>>,
 ) -> Result<Response, ErrorResponse> {
     let names = names.list();

@@ -1,7 +1,7 @@
 //! [`ApiState`]: the shared state of all requests: one project, its orchestrator, and limits of clients.
 
 use super::connection_count::ConnectionCount;
-use super::definitions::{Definitions, FileState};
+use super::definitions::{ProjectDefinitions, FileState};
 use super::journal_body::JournalReads;
 use super::log_stream::LogReaders;
 use axum::body::Bytes;
@@ -48,7 +48,7 @@ pub struct ApiState {
     /// The project of the daemon.
     pub project: Project,
     /// The present definitions: of the file, and the additions.
-    pub definitions: Definitions,
+    pub definitions: ProjectDefinitions,
     /// The start time of the daemon.
     pub began: Moment,
     /// The systemd unit that runs this daemon, if any.
@@ -77,7 +77,7 @@ impl ApiState {
     pub(super) fn new(
         orchestrator: ServiceOrchestrator,
         project: Project,
-        definitions: Definitions,
+        definitions: ProjectDefinitions,
         began: Moment,
         unit: Option<String>,
         openapi: OpenApiText,

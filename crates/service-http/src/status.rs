@@ -1,7 +1,7 @@
 //! `status` (once, or streamed on each change) and `wait`.
 
 use super::accept::takes_lines;
-use super::current::Names;
+use super::current::NamesQuery;
 use super::envelope_body::line;
 use super::list_body;
 use super::reply::{ErrorResponse, QueryParams, deserialize_count};
@@ -54,12 +54,12 @@ pub(super) struct States {
     path = routes::STATUS,
     operation_id = "status",
     tag = tag::SERVICES,
-    params(Names, States),
+    params(NamesQuery, States),
     responses((status = 200, description = "a row for each service", content((StatusTableAnswer = "application/json"), (StatusesOnALine = routes::NDJSON))), Malformed, NoService, Broken),
 )]
 pub(super) async fn status(
     State(api): State<Arc<ApiState>>,
-    QueryParams(names): QueryParams<Names>,
+    QueryParams(names): QueryParams<NamesQuery>,
     QueryParams(states): QueryParams<States>,
     headers: HeaderMap,
 ) -> Result<Response, ErrorResponse> {
@@ -137,7 +137,7 @@ fn entries(fleet: &FleetSnapshot, names: &[String]) -> Vec<Arc<ServiceSnapshot>>
 /// `?for=ready&timeout_ms=1000`.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Waiting {
+pub(super) struct WaitQuery {
     /// The awaited state.
     #[serde(rename = "for")]
     #[param(value_type = Awaited, required = false, default = "ready")]
@@ -156,12 +156,12 @@ pub(super) struct Waiting {
     path = routes::WAIT,
     operation_id = "wait_for",
     tag = tag::SERVICES,
-    params(Names, Waiting),
+    params(NamesQuery, WaitQuery),
     responses(OutcomeRows, Malformed, NoService, Broken),
 )]
 pub(super) async fn wait(
-    QueryParams(names): QueryParams<Names>,
-    QueryParams(waiting): QueryParams<Waiting>,
+    QueryParams(names): QueryParams<NamesQuery>,
+    QueryParams(waiting): QueryParams<WaitQuery>,
     headers: HeaderMap,
     State(api): State<Arc<ApiState>>,
 ) -> Result<Response, ErrorResponse> {

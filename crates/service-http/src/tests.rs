@@ -14,7 +14,7 @@ async fn serve_at(directory: &Path) -> Arc<ApiState> {
     let config = directory.join("services.toml");
     std::fs::write(&config, "[services.web]\nstart_command = \"sleep 60\"\n").unwrap();
     let additions = Additions::open(directory, "boot", Disk::default()).unwrap();
-    let definitions = Definitions::new(config.clone(), additions, Ok(()));
+    let definitions = ProjectDefinitions::new(config.clone(), additions, Ok(()));
     let orchestrator = ServiceOrchestrator::new().await.unwrap();
     orchestrator.replan(service_config::load::plan(&config).unwrap()).await.unwrap();
     let socket = directory.join("api.sock");

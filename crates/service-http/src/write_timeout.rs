@@ -37,7 +37,7 @@ struct RequestHead {
 }
 
 /// A response that hyper generated, and the size of the malformed head.
-pub(super) struct Refusal {
+pub(super) struct RejectedRequest {
     /// The head of the response; it has no body.
     pub(super) head: Vec<u8>,
     /// The size of the input.
@@ -52,9 +52,9 @@ impl<S> WriteTimeout<S> {
     }
 
     /// The retained response, if there is one.
-    pub(super) fn refusal(&mut self) -> Option<Refusal> {
+    pub(super) fn refusal(&mut self) -> Option<RejectedRequest> {
         let RequestHead { bytes, lines, .. } = self.head;
-        self.refusal.take().map(|head| Refusal { head, bytes, lines })
+        self.refusal.take().map(|head| RejectedRequest { head, bytes, lines })
     }
 
     /// Disarms the timer after a successful write. A waiting write fails when the timer expires.

@@ -11,9 +11,9 @@ use super::author::Author;
 use super::call::Call;
 use super::client::Managers;
 use super::error::{CallError, ManagerError};
-use super::poll_group::{Reason, Target};
+use super::poll_group::{Reason, PolledService};
 use super::reply::{ManagerReply, ReplyError, quote_value};
-use super::status::Status;
+use super::status::ReportedStatus;
 use crate::status;
 use serde_json::Value;
 use service_core::Name;
@@ -85,7 +85,7 @@ impl Managers {
 }
 
 async fn query(managers: Managers, settings: Settings, service: Arc<Service>, run: u64, reason: Reason) {
-    let member = Target { service, run, reason, is_requested: true, asked: clock::now() };
+    let member = PolledService { service, run, reason, is_requested: true, asked: clock::now() };
     let module = managers.load_module(&settings, &member.service).await;
     let together = module.as_ref().is_ok_and(|module| module.has_command("status all"));
     let key = match module {
@@ -100,7 +100,7 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
 }
 
 /// Queries one service alone.
-async fn query_alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: Target) {
+async fn query_alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: PolledService) {
     let began = clock::now();
     let answer = managers.call(&settings, &member.service, "status").await;
     if clock::now().since(began) < settings.manager_timeout / BATCH_SHARE {
@@ -119,7 +119,7 @@ async fn query_module(
         return Vec::new();
     };
     let began = clock::now();
-    let heard = |name: &Name, status: Status| (name.clone(), status.to_report(clock::now().since(began)));
+    let heard = |name: &Name, status: ReportedStatus| (name.clone(), status.to_report(clock::now().since(began)));
     if module.has_command("status all") {
         let requests = managers.encode_requests(&path, services.clone()).await.unwrap_or_default();
         let requests: Vec<String> = requests.into_iter().filter_map(Result::ok).collect();
@@ -134,7 +134,7 @@ async fn query_module(
     for service in services {
         let (managers, settings) = (managers.clone(), settings.clone());
         asked.spawn(async move {
-            let answer = managers.call::<Status>(&settings, &service, "status").await;
+            let answer = managers.call::<ReportedStatus>(&settings, &service, "status").await;
             answer.ok().map(|status| (service.name.clone(), status.to_report(clock::now().since(began))))
         });
     }
@@ -180,8 +180,8 @@ async fn query_group(
     managers: &Managers,
     settings: &Settings,
     module: &Path,
-    members: Vec<Target>,
-) -> Vec<Target> {
+    members: Vec<PolledService>,
+) -> Vec<PolledService> {
     let began = clock::now();
     let mut subjects = Vec::new();
     let mut asked = Vec::new();
@@ -222,14 +222,14 @@ async fn query_group(
 }
 
 /// Reads the status of one service from the rows.
-fn status_of(rows: &BatchReply, service: &config::Service) -> Result<Status, ManagerError> {
+fn status_of(rows: &BatchReply, service: &config::Service) -> Result<ReportedStatus, ManagerError> {
     let row = rows.rows.iter().find(|(name, _)| name.as_deref() == Some(&*service.name));
     let (_, row) = row.ok_or(CallError::NoRow)?;
-    Ok(Status::read(row.clone(), rows.author).map_err(CallError::InvalidRow)?)
+    Ok(ReportedStatus::read(row.clone(), rows.author).map_err(CallError::InvalidRow)?)
 }
 
 /// Reports the reply for one service.
-fn deliver(managers: &Managers, target: &Target, began: Moment, answer: Result<Status, ManagerError>) {
+fn deliver(managers: &Managers, target: &PolledService, began: Moment, answer: Result<ReportedStatus, ManagerError>) {
     let (service, run) = (&target.service, target.run);
     match target.reason {
         Reason::Run => report_status(managers, service, run, began, answer),
@@ -243,12 +243,12 @@ fn report_presence(
     service: &Service,
     run: u64,
     began: Moment,
-    answer: Result<Status, ManagerError>,
+    answer: Result<ReportedStatus, ManagerError>,
 ) {
     if let Err(error) = &answer {
         tracing::debug!(service = %service.name, message = %error, "cannot query its manager");
     }
-    let there = answer.ok().filter(Status::exists);
+    let there = answer.ok().filter(ReportedStatus::exists);
     let found = there.map(|status| Box::new(status.to_report(clock::now().since(began))));
     managers.reports.found_running(&service.name, run, found);
 }
@@ -265,7 +265,7 @@ fn report_status(
     service: &Service,
     run: u64,
     began: Moment,
-    answer: Result<Status, ManagerError>,
+    answer: Result<ReportedStatus, ManagerError>,
 ) {
     let learn = |what| managers.reports.observed(&service.name, run, what);
     let latency = clock::now().since(began);

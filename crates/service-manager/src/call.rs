@@ -52,7 +52,7 @@ const ENGINE_VARIABLES: [&str; 15] = [
 /// The limit of standard output, and of standard error.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
 /// The context of every call: paths, accepted commands, and concurrency limits.
-pub(crate) struct Caller {
+pub(crate) struct CallContext {
     pub(super) paths: Arc<Paths>,
     pub(super) acceptance: Arc<Acceptance>,
     /// The accepted content of modules that have changed.
@@ -81,7 +81,7 @@ impl Call<'_> {
     /// Makes the call and reads its reply.
     pub(super) async fn make<T: ManagerReply>(
         &self,
-        caller: &Caller,
+        caller: &CallContext,
         settings: &Settings,
     ) -> Result<T, ManagerError> {
         let author = author(&caller.paths, self.module);
@@ -90,7 +90,7 @@ impl Call<'_> {
             self.script("print $\"(char nl)($env.SERVICE_CALL_ID) ({ok: $answer} | to json --raw)\"");
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
-        let shell = Shell {
+        let shell = NushellCall {
             nu: &nu,
             passed_on: self.passed_on(),
             include,
@@ -119,9 +119,9 @@ impl Call<'_> {
     /// Makes the call and writes the lines of a log into a file.
     pub(super) async fn record(
         &self,
-        caller: &Caller,
+        caller: &CallContext,
         settings: &Settings,
-    ) -> Result<log_file::Printed, ManagerError> {
+    ) -> Result<log_file::PrintedLog, ManagerError> {
         let file = tempfile::tempfile_in(&caller.paths.state_dir).map_err(|error| {
             let directory = caller.paths.state_dir.clone();
             LogError::NoSpace { directory, error: Arc::new(error) }
@@ -138,7 +138,7 @@ impl Call<'_> {
         let nu = prepare(caller, settings, self.module).await?;
         let process = OnceLock::new();
         let include = caller.accepted.original_directory(self.module);
-        let shell = Shell {
+        let shell = NushellCall {
             nu: &nu,
             passed_on: self.passed_on(),
             include,
@@ -169,7 +169,7 @@ impl Call<'_> {
     }
 
     /// The limit of concurrent calls of this kind.
-    fn limit(&self, caller: &Caller) -> Arc<ModuleLimit> {
+    fn limit(&self, caller: &CallContext) -> Arc<ModuleLimit> {
         match self.purpose() {
             Purpose::Action => caller.acts.for_module(self.module),
             Purpose::Query => caller.questions.for_module(self.module),
@@ -186,7 +186,7 @@ impl Call<'_> {
     /// Waits for a permit and for the result, within the time limit of a call.
     async fn run_with_limits<T>(
         &self,
-        caller: &Caller,
+        caller: &CallContext,
         settings: &Settings,
         process: &OnceLock<u32>,
         work: impl Future<Output = io::Result<T>>,
@@ -217,7 +217,7 @@ impl Call<'_> {
 
 /// Runs Nushell to inspect a module. Returns the value of the expression `script`.
 pub(super) async fn inspect<T: DeserializeOwned>(
-    caller: &Caller,
+    caller: &CallContext,
     settings: &Settings,
     module: &Path,
     expression: &str,
@@ -230,7 +230,7 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     let process = OnceLock::new();
     let include = caller.accepted.original_directory(module);
     let shell =
-        Shell { nu: &nu, passed_on: &PASSED_VARIABLES, include, purpose: Purpose::Query, process: &process };
+        NushellCall { nu: &nu, passed_on: &PASSED_VARIABLES, include, purpose: Purpose::Query, process: &process };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };
@@ -244,12 +244,12 @@ pub(super) async fn inspect<T: DeserializeOwned>(
 }
 
 /// The output of a call: its reply, and the other output.
-struct Printed {
+struct CallOutput {
     json: String,
     output: Output,
 }
 
-impl Printed {
+impl CallOutput {
     /// The output of a call without a reply.
     fn describe_output(&self) -> String {
         let said = [self.output.stderr.trim(), self.output.stdout.trim()];
@@ -262,7 +262,7 @@ impl Printed {
 }
 
 /// Restores the module if it is a built-in one, and returns the Nushell to call it with. Reads files on another thread.
-async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<PathBuf, ModuleError> {
+async fn prepare(caller: &CallContext, settings: &Settings, module: &Path) -> Result<PathBuf, ModuleError> {
     let (paths, acceptance) = (Arc::clone(&caller.paths), Arc::clone(&caller.acceptance));
     let (settings, path) = (settings.clone(), module.to_owned());
     let prepare = move || {
@@ -276,7 +276,7 @@ async fn prepare(caller: &Caller, settings: &Settings, module: &Path) -> Result<
 }
 
 /// A Nushell for one call.
-struct Shell<'a> {
+struct NushellCall<'a> {
     nu: &'a Path,
     passed_on: &'a [&'a str],
     /// An additional directory of files that the module uses, beside its own directory.
@@ -286,8 +286,8 @@ struct Shell<'a> {
     process: &'a OnceLock<u32>,
 }
 
-impl Shell<'_> {
-    async fn run(&self, script: &str, input: &[u8], most: usize) -> io::Result<Printed> {
+impl NushellCall<'_> {
+    async fn run(&self, script: &str, input: &[u8], most: usize) -> io::Result<CallOutput> {
         let mut group = self.spawn(script)?;
         let (stdin, prefix) = (group.stdin(), format!("\n{} ", group.call_id()));
         let ((), output) = tokio::join!(feed(stdin, input), group.finish(OutputLimit::Within(most)));
@@ -295,10 +295,10 @@ impl Shell<'_> {
         // A start command may leave the service running in the background.
         group.release_children();
         let answer = output.stdout.rsplit_once(&prefix).and_then(|(_, answer)| answer.lines().next());
-        Ok(Printed { json: answer.unwrap_or_default().to_owned(), output })
+        Ok(CallOutput { json: answer.unwrap_or_default().to_owned(), output })
     }
 
-    async fn run_into_file(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::Printed> {
+    async fn run_into_file(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::PrintedLog> {
         let (mut group, file) = (self.spawn(script)?, Arc::new(file));
         let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
         let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);
@@ -311,7 +311,7 @@ impl Shell<'_> {
         };
         // A process that still writes to the file has its own descriptor.
         let file = Arc::try_unwrap(file).or_else(|file| file.try_clone())?;
-        Ok(log_file::Printed { file, call_id, error_output: said })
+        Ok(log_file::PrintedLog { file, call_id, error_output: said })
     }
 
     fn spawn(&self, script: &str) -> io::Result<ProcessGroup> {

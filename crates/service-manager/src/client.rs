@@ -1,7 +1,7 @@
 //! [`Managers`]: the state that all calls of managers share.
 
 use super::accepted::AcceptedModules;
-use super::call::Caller;
+use super::call::CallContext;
 use super::error::{ManagerError, ModuleError};
 use super::log_file::LogReads;
 use super::module::{Module, Modules};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Starts, stops and checks services through managers. Cheap to clone: each task has its own.
 #[derive(Clone)]
 pub struct Managers {
-    pub(super) caller: Arc<Caller>,
+    pub(super) caller: Arc<CallContext>,
     pub(super) modules: Arc<Modules>,
     pub(super) polls: Arc<Polls>,
     /// The rate limit of followed logs.
@@ -36,7 +36,7 @@ impl Managers {
     pub fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
         let (acts, questions) = Default::default();
         let caller =
-            Arc::new(Caller { paths, acceptance, accepted: AcceptedModules::default(), acts, questions });
+            Arc::new(CallContext { paths, acceptance, accepted: AcceptedModules::default(), acts, questions });
         let (modules, polls, log_rate, log_reads, lists) = Default::default();
         Self { caller, modules, polls, log_rate, log_reads, lists, reports }
     }
@@ -47,7 +47,7 @@ impl Managers {
 
     /// The path of the module that is run for a call of this service's manager.
     pub(super) async fn accepted_module(&self, service: &Arc<Service>) -> Result<PathBuf, ModuleError> {
-        let Caller { paths, acceptance, accepted, .. } = &*self.caller;
+        let CallContext { paths, acceptance, accepted, .. } = &*self.caller;
         accepted.module_for(paths, acceptance, service).await
     }
 

@@ -5,7 +5,7 @@ use super::embedded::path_for;
 use super::error::{ManagerError, ModuleError};
 use super::module::{self, Module};
 use super::request::with;
-use super::status::{ReportedState, Status};
+use super::status::{ReportedState, ReportedStatus};
 use service_core::config::{Service, Settings};
 use service_core::service::Event;
 use service_host::clock;
@@ -52,7 +52,7 @@ impl Managers {
             return self.reports.event(&service.name, run, Event::LaunchFailed(error.to_string()));
         }
         let began = clock::now();
-        let status = match self.call::<Status>(&settings, &service, "start").await {
+        let status = match self.call::<ReportedStatus>(&settings, &service, "start").await {
             Ok(status) => status,
             Err(error) => {
                 return self.reports.event(&service.name, run, Event::LaunchFailed(error.to_string()));
@@ -85,7 +85,7 @@ impl Managers {
     pub async fn restart(self, settings: Settings, service: Arc<Service>, run: u64) {
         let module = self.load_module(&settings, &service).await;
         if module.is_ok_and(|module| module.has_command("restart")) {
-            match self.call::<Status>(&settings, &service, "restart").await {
+            match self.call::<ReportedStatus>(&settings, &service, "restart").await {
                 Ok(status)
                     if matches!(
                         status.state,
@@ -110,7 +110,7 @@ impl Managers {
 
     /// Stops a service through its manager. If the manager fails, it is called again after the service's stop timeout.
     pub async fn stop(self, settings: Settings, service: Arc<Service>, run: u64) {
-        let result = self.call::<Status>(&settings, &service, "stop").await;
+        let result = self.call::<ReportedStatus>(&settings, &service, "stop").await;
         let result = result.and_then(|status| match status.state {
             ReportedState::Running | ReportedState::Starting => {
                 Err(ManagerError::StillRuns { reason: status.message })
@@ -133,7 +133,7 @@ impl Managers {
         settings: &Settings,
         service: &Arc<Service>,
     ) -> Result<CheckText, CheckText> {
-        let status = self.call::<Status>(settings, service, "status").await;
+        let status = self.call::<ReportedStatus>(settings, service, "status").await;
         let status = status.map_err(|error| CheckText::from(error.to_string()))?;
         let text = CheckText::from(status.describe());
         if status.is_healthy() { Ok(text) } else { Err(text) }

@@ -44,7 +44,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 const LINES: &str = "lines";
 
 /// The output of a call, from its first byte.
-pub(super) struct Printed {
+pub(super) struct PrintedLog {
     pub(super) file: File,
     /// The id that marks the reply within the output.
     pub(super) call_id: String,
@@ -63,7 +63,7 @@ pub struct LogFile {
 /// A log file, and for each of its next lines whether the line is selected.
 pub(super) type Rest = (LogFile, vec::IntoIter<bool>);
 
-impl Printed {
+impl PrintedLog {
     /// Reads the last lines of the file and their identities. All lines are validated before the first is delivered.
     pub(super) async fn record(
         self,
@@ -182,7 +182,7 @@ mod tests {
     async fn record(text: &str, most: usize) -> Result<Vec<String>, ManagerError> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        let printed = Printed { file, call_id: "7".into(), error_output: String::new() };
+        let printed = PrintedLog { file, call_id: "7".into(), error_output: String::new() };
         let (mut record, marks) =
             printed.record(&LogReads::default(), &Name::new("a").unwrap(), most, 1).await?;
         assert!(marks.len() <= 1);

@@ -1,6 +1,6 @@
 //! [`Modules`]: the commands of each module, inspected once for each version of its file.
 
-use super::call::{Caller, inspect};
+use super::call::{CallContext, inspect};
 use super::error::{ManagerError, ModuleError};
 use serde::Deserialize;
 use service_api::trust::MAX_FILE_BYTES;
@@ -75,17 +75,17 @@ struct ModuleStamp {
     inode: u64,
 }
 
-type Known = Arc<tokio::sync::Mutex<Option<(ModuleStamp, Arc<Module>)>>>;
+type ModuleSlot = Arc<tokio::sync::Mutex<Option<(ModuleStamp, Arc<Module>)>>>;
 
 /// The inspected modules. The outer lock is held only for a lookup, the inner one while the module is inspected.
 #[derive(Default)]
-pub(super) struct Modules(Mutex<BTreeMap<PathBuf, Known>>);
+pub(super) struct Modules(Mutex<BTreeMap<PathBuf, ModuleSlot>>);
 
 impl Modules {
     /// Inspects a module, unless its version is known.
     pub(super) async fn load(
         &self,
-        caller: &Caller,
+        caller: &CallContext,
         settings: &Settings,
         path: &Path,
     ) -> Result<Arc<Module>, ManagerError> {
@@ -125,7 +125,7 @@ fn stamp(path: &Path) -> std::io::Result<ModuleStamp> {
     Ok(ModuleStamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
 }
 
-async fn load_module(caller: &Caller, settings: &Settings, path: &Path) -> Result<Module, ManagerError> {
+async fn load_module(caller: &CallContext, settings: &Settings, path: &Path) -> Result<Module, ManagerError> {
     #[derive(Deserialize)]
     struct Exports {
         commands: BTreeSet<String>,

@@ -13,7 +13,7 @@ pub(super) struct Polls(Mutex<BTreeMap<(PathBuf, Duration), PollGroup>>);
 
 #[derive(Default)]
 struct PollGroup {
-    members: BTreeMap<Name, Target>,
+    members: BTreeMap<Name, PolledService>,
     /// The services that are queried alone.
     polled_alone: BTreeSet<Name>,
     /// Whether a task supervises the group.
@@ -21,7 +21,7 @@ struct PollGroup {
 }
 
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct PolledService {
     pub(super) service: Arc<Service>,
     pub(super) run: u64,
     pub(super) reason: Reason,
@@ -41,7 +41,7 @@ pub(super) enum Reason {
 
 impl Polls {
     /// Adds a request. Returns whether the group lacks a supervisor.
-    pub(super) fn join(&self, key: &(PathBuf, Duration), member: Target) -> bool {
+    pub(super) fn join(&self, key: &(PathBuf, Duration), member: PolledService) -> bool {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = pools.entry(key.clone()).or_default();
         pool.members.insert(member.service.name.clone(), member);
@@ -68,7 +68,7 @@ impl Polls {
     }
 
     /// The services that are due. If no query waits, the supervision ends.
-    pub(super) fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<Target> {
+    pub(super) fn next(&self, key: &(PathBuf, Duration), now: Moment) -> Vec<PolledService> {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pool) = pools.get_mut(key) else { return Vec::new() };
         let interval = key.1;
@@ -78,8 +78,8 @@ impl Polls {
         }
         // A service without a request for two intervals is not queried any more.
         pool.members.retain(|_, member| member.is_requested || now.since(member.asked) < 2 * interval);
-        let due = |member: &Target| member.is_requested || now.since(member.asked) >= interval / 2;
-        let batch: Vec<Target> = pool.members.values().filter(|member| due(member)).cloned().collect();
+        let due = |member: &PolledService| member.is_requested || now.since(member.asked) >= interval / 2;
+        let batch: Vec<PolledService> = pool.members.values().filter(|member| due(member)).cloned().collect();
         pool.members.values_mut().for_each(|member| member.is_requested = false);
         batch
     }

@@ -1,4 +1,4 @@
-//! [`Status`]: the status of a service, as a manager returns it.
+//! [`ReportedStatus`]: the status of a service, as a manager returns it.
 
 use super::author::Author;
 use super::reply::{ManagerReply, RecordReader, ReplyError, text};
@@ -18,7 +18,7 @@ const MAX_SIGNAL: i32 = 64;
 
 /// The status of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct ReportedStatus {
     pub(super) state: ReportedState,
     /// The health, if the manager checks it.
     healthy: Option<bool>,
@@ -61,7 +61,7 @@ impl ReportedState {
     }
 }
 
-impl ManagerReply for Status {
+impl ManagerReply for ReportedStatus {
     fn read(answer: Value, author: Author) -> Result<Self, ReplyError> {
         let row = RecordReader::read(&answer)?;
         let states = ReportedState::ALL.map(|(word, _)| format!("\"{word}\"")).join(", ");
@@ -100,7 +100,7 @@ pub(super) fn checked(healthy: bool, message: String, latency: Duration) -> Chec
     CheckResult { healthy, kind: "manager", message, fault: None, latency, at: clock::today() }
 }
 
-impl Status {
+impl ReportedStatus {
     /// The event for a service that counts as running.
     pub(super) fn event(&self) -> Event {
         match self.state {
@@ -194,11 +194,11 @@ pub(super) fn datetime(value: &Value) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Status, String> {
-        Status::read(serde_json::from_str(json).unwrap(), Author::Us).map_err(|error| error.to_string())
+    fn read(json: &str) -> Result<ReportedStatus, String> {
+        ReportedStatus::read(serde_json::from_str(json).unwrap(), Author::Us).map_err(|error| error.to_string())
     }
 
-    fn status(json: &str) -> Status {
+    fn status(json: &str) -> ReportedStatus {
         read(json).unwrap()
     }
 

@@ -58,7 +58,7 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
     if matches!(root.snapshot.state, State::Ready { .. } | State::Stopped) {
         return None;
     }
-    let known = Known::new(root, paths, lines);
+    let known = RunFacts::new(root, paths, lines);
     let (context, own) = (known.context(root), std::ptr::eq(entry, root));
     let (_, help) = explain(&root.definition.name, &root.snapshot, &context);
     let late = matches!(
@@ -75,7 +75,7 @@ pub fn cause(fleet: &FleetSnapshot, name: &str, paths: &Paths, lines: Lines) -> 
 }
 
 /// Facts about the machine that an explanation uses.
-struct Known {
+struct RunFacts {
     holder: Option<probe::Holder>,
     held_by: Option<String>,
     output: RunOutput,
@@ -86,7 +86,7 @@ struct Known {
     left_to_start: Option<Duration>,
 }
 
-impl Known {
+impl RunFacts {
     fn new(entry: &ServiceSnapshot, paths: &Paths, lines: Lines) -> Self {
         let (snapshot, definition) = (&entry.snapshot, &entry.definition);
         let holder = if is_calm(entry) {
@@ -155,7 +155,7 @@ pub fn explain_one(fleet: &FleetSnapshot, entry: &ServiceSnapshot, paths: &Paths
     let snapshot = &entry.snapshot;
     let definition = &entry.definition;
     let need = snapshot.waits_for.map(|need| (need, fleet.at(need.on)));
-    let known = Known::new(entry, paths, lines);
+    let known = RunFacts::new(entry, paths, lines);
     let lost = lost(fleet, entry).map(|on| (&*on.definition.name, on.blocking_reason()));
     let context = ExplainContext {
         lost: lost.as_ref().map(|(name, how)| (*name, how.as_str())),

@@ -81,7 +81,7 @@ impl ServiceOrchestrator {
     pub(crate) async fn check_restart(&self, request: &Request) -> Result<(), Problem> {
         let (plan, wanted) =
             self.call(|reply| EngineCommand::PreviewRestart { request: request.clone(), reply }).await?;
-        let failures = self.failures(upcoming(&plan, &wanted), &plan, Modules::All).await;
+        let failures = self.failures(upcoming(&plan, &wanted), &plan, ModuleSelection::All).await;
         let named = |name: &Name| request.all || request.names.iter().any(|named| *named == **name);
         let is_named = |failure: &&PreflightFailure| named(&failure.service.name);
         let Some(first) = failures.iter().find(is_named).or(failures.first()) else { return Ok(()) };
@@ -107,7 +107,7 @@ impl ServiceOrchestrator {
         next: &Plan,
         start: bool,
     ) -> Result<(), Problem> {
-        let failures = self.failures(upcoming_changes(changes, next, start), next, Modules::All).await;
+        let failures = self.failures(upcoming_changes(changes, next, start), next, ModuleSelection::All).await;
         let Some(first) = failures.first() else { return Ok(()) };
         let cannot = format!("cannot apply services.toml: `{}` could not start", first.service.name);
         let all_the_same = "to restart nevertheless, run `service stop NAME`, then `service start NAME`";
@@ -118,7 +118,7 @@ impl ServiceOrchestrator {
     pub(crate) async fn foreseen(&self, changes: &[Change], next: &Plan) -> BTreeMap<Name, Vec<String>> {
         let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
         for PreflightFailure { service, blocker, .. } in
-            self.failures(upcoming_changes(changes, next, false), next, Modules::Accepted).await
+            self.failures(upcoming_changes(changes, next, false), next, ModuleSelection::Accepted).await
         {
             let own = changes.iter().find(|change| change.name == service.name);
             let rows = changes.iter().filter(|change| change.affects.contains(&service.name));
@@ -141,7 +141,7 @@ impl ServiceOrchestrator {
         &self,
         upcoming: Vec<Upcoming>,
         plan: &Plan,
-        modules: Modules,
+        modules: ModuleSelection,
     ) -> Vec<PreflightFailure> {
         let mut failures = self.check_files(&upcoming).await;
         failures.extend(self.check_modules(&upcoming, plan, modules).await);
@@ -171,15 +171,15 @@ impl ServiceOrchestrator {
         &self,
         upcoming: &[Upcoming],
         plan: &Plan,
-        modules: Modules,
+        modules: ModuleSelection,
     ) -> Vec<PreflightFailure> {
         let managed = upcoming.iter().filter(|upcoming| upcoming.service.is_managed());
         let mut fitness = manager::Fitness::default();
         let mut failures = Vec::new();
         for Upcoming { service, .. } in managed {
             let may_be_run = match modules {
-                Modules::All => true,
-                Modules::Accepted => self.acceptance().covers(service).await,
+                ModuleSelection::All => true,
+                ModuleSelection::Accepted => self.acceptance().covers(service).await,
             };
             if !may_be_run {
                 continue;
@@ -251,7 +251,7 @@ fn late(upcoming: &Upcoming, why: String) -> PreflightFailure {
 
 /// Which modules may be loaded for the check.
 #[derive(Debug, Clone, Copy)]
-enum Modules {
+enum ModuleSelection {
     All,
     Accepted,
 }

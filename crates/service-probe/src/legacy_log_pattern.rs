@@ -22,7 +22,7 @@ pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: 
         return false;
     };
     let files = paths.files(&service.name);
-    let mut follower = Follower::at_end(files.clone());
+    let mut follower = PatternFollower::at_end(files.clone());
     let mut lines =
         files.tail(MAX_LINES, Some(clock::wall(launched))).and_then(Tail::all).unwrap_or_default();
     while !lines.iter().any(|line| pattern.is_match(&terminal_text::strip_escapes(&line.text))) {
@@ -34,7 +34,7 @@ pub async fn wait_for_match(paths: Arc<Paths>, service: Arc<Service>, launched: 
 
 /// Reads the new lines of a log across its rotations.
 #[derive(Debug)]
-struct Follower {
+struct PatternFollower {
     files: Files,
     /// The file that was read last; `None` without one.
     file: Option<File>,
@@ -43,7 +43,7 @@ struct Follower {
     rest: Vec<u8>,
 }
 
-impl Follower {
+impl PatternFollower {
     /// Starts at the present end of the log.
     fn at_end(files: Files) -> Self {
         let file = File::open(files.log()).ok();
@@ -112,7 +112,7 @@ mod tests {
         writeln!(log, "2026-01-01T00:00:00.000000000Z stdout F {text}").unwrap();
     }
 
-    fn texts(follower: &mut Follower) -> Vec<String> {
+    fn texts(follower: &mut PatternFollower) -> Vec<String> {
         follower.lines().into_iter().map(|line| line.text).collect()
     }
 
@@ -120,10 +120,10 @@ mod tests {
     fn what_is_added_is_read_once_and_over_rotations() {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::new(directory.path());
-        let mut first = Follower::at_end(files.clone());
+        let mut first = PatternFollower::at_end(files.clone());
         assert_eq!(texts(&mut first), [""; 0]);
         append_line(&files, "a");
-        let mut second = Follower::at_end(files.clone());
+        let mut second = PatternFollower::at_end(files.clone());
         assert_eq!(texts(&mut first), ["a"]);
         append_line(&files, "b");
         rename(files.log(), files.rotated(1)).unwrap();

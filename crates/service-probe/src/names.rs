@@ -10,14 +10,14 @@ use tokio::sync::watch;
 /// Running lookups. Callers with the same name share one lookup, each within its own time limit. Each lookup has its
 /// own thread, so that a hanging one delays no other name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
+pub(super) struct Names(Arc<Mutex<HashMap<String, PendingLookup>>>);
 
-type Found = Result<Vec<IpAddr>, Arc<LookupError>>;
-type Lookup = watch::Receiver<Option<Found>>;
+type LookupResult = Result<Vec<IpAddr>, Arc<LookupError>>;
+type PendingLookup = watch::Receiver<Option<LookupResult>>;
 
 impl Names {
     /// All addresses of a host, at least one.
-    pub(super) async fn addresses(&self, host: &str) -> Found {
+    pub(super) async fn addresses(&self, host: &str) -> LookupResult {
         let host = strip_brackets(host);
         if let Ok(address) = host.parse() {
             return Ok(vec![to_reachable(address)]);
@@ -31,7 +31,7 @@ impl Names {
         found.unwrap_or_else(|| Err(LookupError::Aborted { host: host.to_owned() }.into()))
     }
 
-    fn lookup(&self, host: &str) -> Result<Lookup, Arc<LookupError>> {
+    fn lookup(&self, host: &str) -> Result<PendingLookup, Arc<LookupError>> {
         let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = lookups.get(host) {
             return Ok(lookup.clone());
@@ -50,7 +50,7 @@ impl Names {
     }
 }
 
-fn resolve(host: &str) -> Found {
+fn resolve(host: &str) -> LookupResult {
     // The port does not matter for the lookup.
     let host = host.to_owned();
     let found = match (&*host, 0).to_socket_addrs() {

@@ -1,7 +1,7 @@
 //! Finds the owner of a port. A check of a local port is valid only if the service's own process tree listens on it.
 
 use super::error::ForeignListener;
-use super::sock_diag::{Family, Listeners, ListeningSocket, on_port};
+use super::sock_diag::{AddressFamily, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
 use service_host::procfs::descendants;
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ fn socket(listener: &ListeningSocket) -> String {
 /// address; without any, sockets bound to every address of its family; without any, sockets bound to every address.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
     let [kind, other] =
-        if address.is_ipv4() { [Family::Four, Family::Six] } else { [Family::Six, Family::Four] };
+        if address.is_ipv4() { [AddressFamily::Four, AddressFamily::Six] } else { [AddressFamily::Six, AddressFamily::Four] };
     let of = |listeners: &[ListeningSocket], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
         let bound = listeners.iter().filter(|listener| bound(listener.address));
         bound.map(socket).collect()
@@ -197,7 +197,7 @@ fn is_ending(pid: u32) -> bool {
 
 /// The holder of one of these sockets. The search inspects all processes, so its result is cached.
 fn holder(sockets: &[String]) -> Option<u32> {
-    static KNOWN: Mutex<Known> = Mutex::new(Known(BTreeMap::new()));
+    static KNOWN: Mutex<HolderCache> = Mutex::new(HolderCache(BTreeMap::new()));
     let has = |pid: u32| holds(pid, sockets).is_some_and(|held| !held.is_empty());
     let look = || {
         let processes = std::fs::read_dir("/proc").ok()?.flatten();
@@ -210,9 +210,9 @@ fn holder(sockets: &[String]) -> Option<u32> {
 /// The found holders of sockets, with the number of queries since; `None` for a process that cannot be inspected. A
 /// later socket has another inode number. The lock is held during a search, so that concurrent callers do not repeat
 /// it.
-struct Known(BTreeMap<Vec<String>, (Option<u32>, u32)>);
+struct HolderCache(BTreeMap<Vec<String>, (Option<u32>, u32)>);
 
-impl Known {
+impl HolderCache {
     /// The maximum number of entries. Above it, all entries are dropped, including entries of closed sockets.
     const MAX_ENTRIES: usize = 256;
     /// The number of queries for which "no visible holder" stays valid. A socket may be passed to another process.
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn all_processes_are_looked_through_once_for_as_long_as_the_same_one_holds_the_socket() {
-        let (mut known, looks) = (Known(BTreeMap::new()), Cell::new(0));
+        let (mut known, looks) = (HolderCache(BTreeMap::new()), Cell::new(0));
         let (mut holder, socket) = (Some(7), |inode: u32| vec![format!("socket:[{inode}]")]);
         let mut ask = |inode: u32, holder: Option<u32>| {
             let look = || {
@@ -266,7 +266,7 @@ mod tests {
         holder = Some(8);
         assert_eq!([ask(1, holder), ask(1, holder)], [2; 2], "a child of the holder has the socket now");
         assert_eq!([ask(2, None), ask(2, None)], [3; 2], "another user's");
-        (0..=Known::MAX_NEGATIVE_CACHE_QUERIES).for_each(|_| {
+        (0..=HolderCache::MAX_NEGATIVE_CACHE_QUERIES).for_each(|_| {
             ask(2, None);
         });
         assert_eq!(ask(2, None), 4, "the search is repeated, but rarely");

@@ -25,10 +25,10 @@ const FAST_POLL_DURATION: Duration = Duration::from_millis(500);
 
 /// The waiters of each port.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PortWatcher(Arc<Mutex<Waiting>>);
+pub(crate) struct PortWatcher(Arc<Mutex<WaitersByPort>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitersByPort {
     ports: Vec<PortWaiter>,
     is_watched: bool,
 }
@@ -67,7 +67,7 @@ impl PortWatcher {
 
     /// Drops all waiters.
     fn drop_waiters(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = WaitersByPort::default();
     }
 
     fn watch(&self) -> io::Result<()> {

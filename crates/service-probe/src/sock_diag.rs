@@ -32,7 +32,7 @@ impl Listeners {
 
     /// Calls `visit` with every listener and its port.
     pub(super) fn each(&self, mut visit: impl FnMut(u16, ListeningSocket)) -> io::Result<()> {
-        [Family::Four, Family::Six]
+        [AddressFamily::Four, AddressFamily::Six]
             .into_iter()
             .try_for_each(|family| self.query_family(family, 0, &mut visit))
     }
@@ -40,7 +40,7 @@ impl Listeners {
     /// The listeners of one family and, unless it is 0, one port.
     fn query_family(
         &self,
-        family: Family,
+        family: AddressFamily,
         port: u16,
         visit: &mut impl FnMut(u16, ListeningSocket),
     ) -> io::Result<()> {
@@ -56,13 +56,13 @@ impl Listeners {
 
 /// The family of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum AddressFamily {
     Four,
     Six,
 }
 
 /// The listeners of one family on a port.
-pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<ListeningSocket>> {
+pub(super) fn on_port(family: AddressFamily, port: u16) -> io::Result<Vec<ListeningSocket>> {
     let mut found = Vec::new();
     // The kernel filters by port.
     Listeners::new()?
@@ -70,10 +70,10 @@ pub(super) fn on_port(family: Family, port: u16) -> io::Result<Vec<ListeningSock
     Ok(found)
 }
 
-fn request(family: Family, port: u16) -> Vec<u8> {
+fn request(family: AddressFamily, port: u16) -> Vec<u8> {
     let (family, any) = match family {
-        Family::Four => (AF_INET, SocketId::new_v4()),
-        Family::Six => (AF_INET6, SocketId::new_v6()),
+        AddressFamily::Four => (AF_INET, SocketId::new_v4()),
+        AddressFamily::Six => (AF_INET6, SocketId::new_v6()),
     };
     let socket_id = SocketId { source_port: port, ..any };
     let mut header = NetlinkHeader::default();

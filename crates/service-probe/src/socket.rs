@@ -18,15 +18,15 @@ const RETRY_DELAY: Duration = Duration::from_millis(5);
 
 pub(super) async fn tcp(reach: &Reach<'_>) -> Result<String, ProbeError> {
     reach
-        .probe(Accepted)
+        .probe(AcceptRequest)
         .await
         .map(|()| format!("{} accepts connections", reach.shown.trim_start_matches("tcp://")))
 }
 
 /// The check passes once the connection is established.
-struct Accepted;
+struct AcceptRequest;
 
-impl ProbeRequest for Accepted {
+impl ProbeRequest for AcceptRequest {
     type Output = ();
 
     async fn send_request(&self, _stream: TcpStream) -> Result<(), ProbeError> {

@@ -31,7 +31,7 @@ const ELF: &[u8] = b"\x7fELF";
 const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
 /// The directories of a search for a program, and the user that executes it.
-pub(super) struct Search<'a> {
+pub(super) struct ProgramSearch<'a> {
     /// The working directory of the service.
     pub(super) directory: &'a Path,
     /// The directories of `PATH`; `None` if unknown.
@@ -42,33 +42,33 @@ pub(super) struct Search<'a> {
 
 /// Why a program would not be executed, with a remedy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ProgramObstacle {
     pub(super) why: String,
     pub(super) help: String,
     /// Whether the program is missing.
     pub(super) is_missing: bool,
 }
 
-fn refusal(why: impl Into<String>, help: impl Into<String>) -> Refusal {
-    Refusal { why: why.into(), help: help.into(), is_missing: false }
+fn refusal(why: impl Into<String>, help: impl Into<String>) -> ProgramObstacle {
+    ProgramObstacle { why: why.into(), help: help.into(), is_missing: false }
 }
 
-fn missing(why: String, help: &str) -> Refusal {
-    Refusal { is_missing: true, ..refusal(why, help) }
+fn missing(why: String, help: &str) -> ProgramObstacle {
+    ProgramObstacle { is_missing: true, ..refusal(why, help) }
 }
 
-impl Search<'_> {
+impl ProgramSearch<'_> {
     /// Checks whether the kernel would execute this program. An unknown answer is not an error.
-    pub(super) fn check(&self, name: &str) -> Result<(), Refusal> {
+    pub(super) fn check(&self, name: &str) -> Result<(), ProgramObstacle> {
         match self.find_allowed(name)? {
             Some(path) => self.check_image(&path, name, MAX_SCRIPTS),
             None => Ok(()),
         }
     }
 
-    /// Like [`Search::check`], for a command that the daemon runs: the C library may run a file without a `#!` line as
+    /// Like [`ProgramSearch::check`], for a command that the daemon runs: the C library may run a file without a `#!` line as
     /// a shell script.
-    pub(super) fn check_command(&self, name: &str) -> Result<(), Refusal> {
+    pub(super) fn check_command(&self, name: &str) -> Result<(), ProgramObstacle> {
         match self.find_allowed(name)? {
             Some(path) if head(&path).is_ok_and(|(_, head)| has_format(&head)) => {
                 self.check_image(&path, name, MAX_SCRIPTS)
@@ -78,7 +78,7 @@ impl Search<'_> {
     }
 
     /// The program, if the service's user may execute it; `None` if that is unknown.
-    fn find_allowed(&self, name: &str) -> Result<Option<PathBuf>, Refusal> {
+    fn find_allowed(&self, name: &str) -> Result<Option<PathBuf>, ProgramObstacle> {
         if !name.contains('/') && self.path.is_none() {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl Search<'_> {
     }
 
     /// Searches like the shim and like a shell, which skip files in `PATH` that are not executable.
-    fn find(&self, name: &str) -> Result<PathBuf, Refusal> {
+    fn find(&self, name: &str) -> Result<PathBuf, ProgramObstacle> {
         let candidates: Vec<PathBuf> = match &self.path {
             Some(path) if !name.contains('/') => {
                 std::env::split_paths(path).map(|directory| directory.join(name)).collect()
@@ -167,7 +167,7 @@ impl Search<'_> {
     }
 
     /// Checks the first bytes of a file. `name` is the program in the error.
-    fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
+    fn check_image(&self, path: &Path, name: &str, scripts: usize) -> Result<(), ProgramObstacle> {
         // An executable file need not be readable.
         let Ok((file, head)) = head(path) else { return Ok(()) };
         if let Some(rest) = head.strip_prefix(b"#!") {
@@ -193,7 +193,7 @@ impl Search<'_> {
     }
 
     /// Checks a script. `rest` is the text after the `#!`.
-    fn check_script(&self, rest: &[u8], path: &Path, name: &str, scripts: usize) -> Result<(), Refusal> {
+    fn check_script(&self, rest: &[u8], path: &Path, name: &str, scripts: usize) -> Result<(), ProgramObstacle> {
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = trim_blanks(line);
         let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
@@ -233,12 +233,12 @@ impl Search<'_> {
         if scripts == 0 { Ok(()) } else { self.check_image(&found, name, scripts - 1) }
     }
 
-    fn check_binary(&self, file: &File, head: &[u8], name: &str) -> Result<(), Refusal> {
+    fn check_binary(&self, file: &File, head: &[u8], name: &str) -> Result<(), ProgramObstacle> {
         let cut = || {
             let why = format!("program `{name}` is truncated");
             refusal(why, "it is being written, or is incomplete: build or copy it again")
         };
-        let kind = Kind::from_header(head).ok_or_else(cut)?;
+        let kind = ElfKind::from_header(head).ok_or_else(cut)?;
         if !kind.is_program() {
             return Err(refusal(
                 format!("program `{name}` is an object file"),
@@ -251,7 +251,7 @@ impl Search<'_> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(cut()),
             Err(_) => return Ok(()),
         }
-        let ours = Kind::ours();
+        let ours = ElfKind::ours();
         if ours.is_none_or(|ours| ours != kind) {
             // Binaries of other machines may be executed by an emulator.
             let is_foreign = ours.is_some_and(|ours| !ours.may_run(kind));
@@ -278,7 +278,7 @@ fn has_format(head: &[u8]) -> bool {
     head.is_empty() || head.starts_with(b"#!") || head.starts_with(ELF)
 }
 
-fn windows_line_ends(why: &str, path: &Path) -> Refusal {
+fn windows_line_ends(why: &str, path: &Path) -> ProgramObstacle {
     let why = format!("{why}: its first line ends with a carriage return");
     refusal(why, format!("convert it to Unix line ends: `sed -i 's/\\r$//' {}`", path.display()))
 }
@@ -346,14 +346,14 @@ fn env_program(argument: &[u8]) -> Option<String> {
 
 /// The machine of an ELF header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Kind {
+struct ElfKind {
     class: u8,
     order: u8,
     is_program: bool,
     machine: u16,
 }
 
-impl Kind {
+impl ElfKind {
     fn from_header(head: &[u8]) -> Option<Self> {
         if head.len() < 52 {
             return None;
@@ -368,7 +368,7 @@ impl Kind {
 
     /// The machine that this program was built for.
     fn ours() -> Option<Self> {
-        static OURS: OnceLock<Option<Kind>> = OnceLock::new();
+        static OURS: OnceLock<Option<ElfKind>> = OnceLock::new();
         *OURS.get_or_init(|| Self::from_header(&head(Path::new("/proc/self/exe")).ok()?.1))
     }
 

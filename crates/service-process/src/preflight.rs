@@ -1,7 +1,7 @@
 //! Checks the files that a start of a service needs, before running services are stopped. A file may still disappear
 //! before the start.
 
-use super::executable::{Refusal, Search};
+use super::executable::{ProgramObstacle, ProgramSearch};
 use super::nushell;
 use service_core::config::{Manager, Readiness, Service};
 use service_core::health::Endpoint;
@@ -128,37 +128,37 @@ fn search<'a>(
     directory: &'a Path,
     variables: Option<&[(String, String)]>,
     identity: Option<&'a Identity>,
-) -> Search<'a> {
+) -> ProgramSearch<'a> {
     // The variables of an unreadable env file are unknown.
     let path = variables.map(|variables| {
         let own = variables.iter().rev().find(|(key, _)| key == "PATH");
         let own = own.map(|(_, path)| OsString::from(path));
         own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| DEFAULT_PATH.into())
     });
-    Search { directory, path, identity }
+    ProgramSearch { directory, path, identity }
 }
 
-fn program(service: &Service, search: &Search<'_>) -> Option<StartObstacle> {
+fn program(service: &Service, search: &ProgramSearch<'_>) -> Option<StartObstacle> {
     let name = service.start_command.argv.first()?;
     if !search.directory.is_dir() && !name.starts_with('/') {
         return None;
     }
-    let Refusal { why, help, is_missing } = search.check(name).err()?;
+    let ProgramObstacle { why, help, is_missing } = search.check(name).err()?;
     Some(StartObstacle { is_missing, ..StartObstacle::file_blocker(START_COMMAND, why, help) })
 }
 
 /// The program of an `exec:` check.
-fn check_program(service: &Service, search: &Search<'_>) -> Option<StartObstacle> {
+fn check_program(service: &Service, search: &ProgramSearch<'_>) -> Option<StartObstacle> {
     let Some(Endpoint::Exec(command)) = &service.endpoint else { return None };
     refused(&["health_check_endpoint"], search, &first_word(command)?)
 }
 
 /// Why the daemon cannot run this program.
-fn refused(key: &'static [&'static str], search: &Search<'_>, name: &str) -> Option<StartObstacle> {
+fn refused(key: &'static [&'static str], search: &ProgramSearch<'_>, name: &str) -> Option<StartObstacle> {
     if !search.directory.is_dir() && !name.starts_with('/') {
         return None;
     }
-    let Refusal { why, help, is_missing } = search.check_command(name).err()?;
+    let ProgramObstacle { why, help, is_missing } = search.check_command(name).err()?;
     Some(StartObstacle {
         is_missing: is_missing && key == START_COMMAND,
         ..StartObstacle::file_blocker(key, why, help)

@@ -38,7 +38,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The state file, and the deadline of the next write.
 pub struct Store {
-    target: Target,
+    target: StateFilePaths,
     due: Option<Moment>,
     /// The next attempt after a write error; `None` after a success.
     retry_at: Option<Moment>,
@@ -50,7 +50,7 @@ pub struct Store {
 
 /// The file that is written, and how.
 #[derive(Clone)]
-struct Target {
+struct StateFilePaths {
     path: PathBuf,
     fallback_state_file: Option<PathBuf>,
     boot_id: String,
@@ -116,7 +116,7 @@ impl Store {
         };
         memories.retain(|_, memory| *memory != PersistedState::default());
         let (boot_id, disk) = (paths.boot_id.clone(), paths.disk.clone());
-        let target = Target { path, fallback_state_file, boot_id, disk };
+        let target = StateFilePaths { path, fallback_state_file, boot_id, disk };
         let (due, retry_at, written, fresh) = (None, None, None, None);
         Ok((Self { target, due, retry_at, written, fresh, last_event }, memories))
     }
@@ -240,7 +240,7 @@ async fn aside<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-impl Target {
+impl StateFilePaths {
     /// Appends the changes.
     fn append(
         &self,

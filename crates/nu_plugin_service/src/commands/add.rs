@@ -11,9 +11,9 @@ use service_nushell::error::{invalid_call, labeled_at};
 use service_nushell::table::table;
 use service_nushell::value_conversion;
 
-pub(super) struct Add;
+pub(super) struct AddCommand;
 
-impl PluginCommand for Add {
+impl PluginCommand for AddCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

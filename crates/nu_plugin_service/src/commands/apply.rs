@@ -9,9 +9,9 @@ use crate::session::Session;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 
-pub(super) struct Apply;
+pub(super) struct ApplyCommand;
 
-impl PluginCommand for Apply {
+impl PluginCommand for ApplyCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -13,9 +13,9 @@ use service_nushell::table::table;
 use std::fmt::Write;
 use std::path::Path;
 
-pub(super) struct Check;
+pub(super) struct CheckCommand;
 
-impl PluginCommand for Check {
+impl PluginCommand for CheckCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

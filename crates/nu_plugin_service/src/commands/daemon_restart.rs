@@ -11,9 +11,9 @@ use service_client::launch;
 use service_nushell::error::invalid_call;
 use service_nushell::table::Row;
 
-pub(super) struct DaemonRestart;
+pub(super) struct DaemonRestartCommand;
 
-impl PluginCommand for DaemonRestart {
+impl PluginCommand for DaemonRestartCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

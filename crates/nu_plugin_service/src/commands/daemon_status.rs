@@ -9,9 +9,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature};
 use service_api::{routes, view};
 use service_nushell::table::{Row, no_daemon};
 
-pub(super) struct DaemonStatus;
+pub(super) struct DaemonStatusCommand;
 
-impl PluginCommand for DaemonStatus {
+impl PluginCommand for DaemonStatusCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -10,9 +10,9 @@ use service_client::client::Client;
 use service_client::launch;
 use service_nushell::table::Row;
 
-pub(super) struct DaemonStop;
+pub(super) struct DaemonStopCommand;
 
-impl PluginCommand for DaemonStop {
+impl PluginCommand for DaemonStopCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -9,9 +9,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use service_api::Unit;
 use service_nushell::table::Row;
 
-pub(super) struct Disable;
+pub(super) struct DisableCommand;
 
-impl PluginCommand for Disable {
+impl PluginCommand for DisableCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -11,9 +11,9 @@ use service_api::Unit;
 use service_nushell::shell;
 use service_nushell::table::Row;
 
-pub(super) struct Enable;
+pub(super) struct EnableCommand;
 
-impl PluginCommand for Enable {
+impl PluginCommand for EnableCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -18,9 +18,9 @@ use service_nushell::table::{metadata, table};
 /// The default number of events.
 const USUAL: &str = "100";
 
-pub(super) struct Events;
+pub(super) struct EventsCommand;
 
-impl PluginCommand for Events {
+impl PluginCommand for EventsCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -11,9 +11,9 @@ use nu_protocol::{
 use service_api::{routes, view};
 use service_nushell::table::table;
 
-pub(super) struct Graph;
+pub(super) struct GraphCommand;
 
-impl PluginCommand for Graph {
+impl PluginCommand for GraphCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

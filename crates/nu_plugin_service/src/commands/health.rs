@@ -10,9 +10,9 @@ use service_api::{routes, view};
 use service_client::client::service_path;
 use service_nushell::table::table;
 
-pub(super) struct Health;
+pub(super) struct HealthCommand;
 
-impl PluginCommand for Health {
+impl PluginCommand for HealthCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

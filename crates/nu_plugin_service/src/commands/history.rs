@@ -11,9 +11,9 @@ use service_api::routes;
 use service_nushell::since::since;
 use service_nushell::table::{Row, table};
 
-pub(super) struct History;
+pub(super) struct HistoryCommand;
 
-impl PluginCommand for History {
+impl PluginCommand for HistoryCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

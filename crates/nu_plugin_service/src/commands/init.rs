@@ -11,9 +11,9 @@ use service_nushell::error::labeled_at;
 use service_nushell::shell;
 use service_nushell::table::{string, strings};
 
-pub(super) struct Init;
+pub(super) struct InitCommand;
 
-impl PluginCommand for Init {
+impl PluginCommand for InitCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

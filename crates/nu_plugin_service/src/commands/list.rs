@@ -10,9 +10,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Type,
 use service_api::{Code, Problem, routes, view};
 use service_nushell::table::table;
 
-pub(super) struct List;
+pub(super) struct ListCommand;
 
-impl PluginCommand for List {
+impl PluginCommand for ListCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

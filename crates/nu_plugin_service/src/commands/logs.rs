@@ -32,9 +32,9 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 /// The approximate size of a chunk of text.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-pub(super) struct Logs;
+pub(super) struct LogsCommand;
 
-impl PluginCommand for Logs {
+impl PluginCommand for LogsCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -9,9 +9,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use service_api::{routes, view};
 use service_nushell::table::table;
 
-pub(super) struct Managers;
+pub(super) struct ManagersCommand;
 
-impl PluginCommand for Managers {
+impl PluginCommand for ManagersCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -9,9 +9,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use service_api::{routes, view};
 use service_nushell::table::table;
 
-pub(super) struct Order;
+pub(super) struct OrderCommand;
 
-impl PluginCommand for Order {
+impl PluginCommand for OrderCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -9,9 +9,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use service_api::{routes, view};
 use service_nushell::table::table;
 
-pub(super) struct Plan;
+pub(super) struct PlanCommand;
 
-impl PluginCommand for Plan {
+impl PluginCommand for PlanCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

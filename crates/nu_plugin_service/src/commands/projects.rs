@@ -18,9 +18,9 @@ use std::time::Duration;
 /// The time limit for a daemon's response.
 const DAEMON_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(super) struct Projects;
+pub(super) struct ProjectsCommand;
 
-impl PluginCommand for Projects {
+impl PluginCommand for ProjectsCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {
@@ -118,13 +118,13 @@ impl PluginCommand for Projects {
 }
 
 /// A project and the status of its daemon.
-struct Found {
+struct InspectedProject {
     project: view::ProjectSummary,
     status: Option<Vec<view::Status>>,
 }
 
 /// Requests the status of all daemons, concurrently.
-fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<Found> {
+fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<InspectedProject> {
     let ask = |project: &view::ProjectSummary| -> Option<Vec<view::Status>> {
         let client = launch::client_at(Path::new(project.socket.as_ref()?), clients).ok()?;
         client.with_timeout(DAEMON_TIMEOUT).get(routes::STATUS, &[]).ok()
@@ -132,17 +132,17 @@ fn inspect(projects: Vec<view::ProjectSummary>, clients: &Clients) -> Vec<Found>
     std::thread::scope(|scope| {
         let asked: Vec<_> = projects
             .into_iter()
-            .map(|project| scope.spawn(move || Found { status: ask(&project), project }))
+            .map(|project| scope.spawn(move || InspectedProject { status: ask(&project), project }))
             .collect();
         asked.into_iter().filter_map(|found| found.join().ok()).collect()
     })
 }
 
 /// A project with its paths, which are wide and rarely needed.
-struct Long(Found);
+struct Long(InspectedProject);
 
 impl Row for Long {
-    const PRIORITY_COLUMNS: &'static [&'static str] = Found::PRIORITY_COLUMNS;
+    const PRIORITY_COLUMNS: &'static [&'static str] = InspectedProject::PRIORITY_COLUMNS;
 
     fn into_row(self, span: Span) -> Value {
         let view::ProjectSummary { socket, state_dir, note, .. } = self.0.project.clone();
@@ -154,7 +154,7 @@ impl Row for Long {
     }
 }
 
-impl Row for Found {
+impl Row for InspectedProject {
     const PRIORITY_COLUMNS: &'static [&'static str] = &["path", "up", "failed", "file"];
 
     fn into_row(self, span: Span) -> Value {

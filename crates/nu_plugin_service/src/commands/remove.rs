@@ -8,9 +8,9 @@ use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
 
-pub(super) struct Remove;
+pub(super) struct RemoveCommand;
 
-impl PluginCommand for Remove {
+impl PluginCommand for RemoveCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -7,9 +7,9 @@ use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Value};
 
-pub(super) struct Restart;
+pub(super) struct RestartCommand;
 
-impl PluginCommand for Restart {
+impl PluginCommand for RestartCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

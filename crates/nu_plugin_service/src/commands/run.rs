@@ -29,9 +29,9 @@ const KEYS: [(&str, &str); 7] = [
     ("shell", "shell"),
 ];
 
-pub(super) struct Run;
+pub(super) struct RunCommand;
 
-impl PluginCommand for Run {
+impl PluginCommand for RunCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -47,12 +47,12 @@ in `error`. If every named service failed, the command fails with a code: servic
 The daemon of the project starts with the first command that needs it. Services outlive the daemon and the shell.
 `^service` calls the system's own program of this name.";
 
-pub(super) struct Service {
+pub(super) struct ServiceCommand {
     /// The names of the other commands.
     pub(super) commands: Vec<String>,
 }
 
-impl PluginCommand for Service {
+impl PluginCommand for ServiceCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

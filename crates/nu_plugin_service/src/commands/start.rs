@@ -7,9 +7,9 @@ use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Value};
 
-pub(super) struct Start;
+pub(super) struct StartCommand;
 
-impl PluginCommand for Start {
+impl PluginCommand for StartCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

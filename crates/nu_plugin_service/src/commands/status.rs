@@ -11,9 +11,9 @@ use service_api::{routes, view};
 use service_client::client::Client;
 use service_nushell::table::{Row, table};
 
-pub(super) struct Status;
+pub(super) struct StatusCommand;
 
-impl PluginCommand for Status {
+impl PluginCommand for StatusCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -7,9 +7,9 @@ use crate::plugin::ServicePlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Value};
 
-pub(super) struct Stop;
+pub(super) struct StopCommand;
 
-impl PluginCommand for Stop {
+impl PluginCommand for StopCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

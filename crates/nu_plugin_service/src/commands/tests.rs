@@ -4,7 +4,7 @@ use crate::plugin::ServicePlugin;
 use nu_plugin_test_support::PluginTest;
 use nu_protocol::{ShellError, Span, Value};
 use service_api::{API_VERSION, Project, project::Environment, routes};
-use service_client::mock_daemon::{self, MockDaemon, Reply, outcome};
+use service_client::mock_daemon::{self, MockDaemon, MockReply, outcome};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -44,7 +44,7 @@ impl Shell {
     }
 
     /// A daemon of this project that responds with its own version, and to every other request with `reply`.
-    fn daemon(&self, mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> MockDaemon {
+    fn daemon(&self, mut reply: impl FnMut(&str) -> MockReply + Send + 'static) -> MockDaemon {
         let socket = self.project().socket;
         std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
         MockDaemon::serving_at(&socket, move |request| {
@@ -64,8 +64,8 @@ impl Shell {
     }
 }
 
-fn version(api: u32) -> Reply {
-    Reply::data(&format!(r#"{{"version":"0.9.0","api":{api}}}"#))
+fn version(api: u32) -> MockReply {
+    MockReply::data(&format!(r#"{{"version":"0.9.0","api":{api}}}"#))
 }
 
 fn names(table: &Value) -> Vec<String> {
@@ -94,7 +94,7 @@ fn every_command_is_found_under_its_category() {
 #[test]
 fn status_asks_for_the_names_from_the_pipe_and_types_the_answer() {
     let mut shell = Shell::new();
-    let daemon = shell.daemon(|_| Reply::data(&STATUS.replace('\n', "")));
+    let daemon = shell.daemon(|_| MockReply::data(&STATUS.replace('\n', "")));
     let table = shell.eval("[{name: web}] | service status").unwrap();
     let uptime = table.as_list().unwrap()[0].get_data_by_key("uptime").unwrap();
     assert_eq!(uptime.as_duration().unwrap(), 1_000_000_000);
@@ -106,7 +106,7 @@ fn start_sends_the_whole_request_and_gives_the_rows_in_their_order() {
     let mut shell = Shell::new();
     let (say, rows) = channel();
     let mut rows = Some(rows);
-    let daemon = shell.daemon(move |_| Reply::Rows(rows.take().unwrap()));
+    let daemon = shell.daemon(move |_| MockReply::Rows(rows.take().unwrap()));
     say.send(outcome("db", true)).unwrap();
     say.send(outcome("web", true)).unwrap();
     drop(say);
@@ -122,7 +122,7 @@ fn run_sends_the_definition_and_then_starts_what_it_was_called() {
     let daemon = shell.daemon(|_| {
         let (say, rows) = channel();
         say.send(outcome("ssh-2", true)).unwrap();
-        Reply::Rows(rows)
+        MockReply::Rows(rows)
     });
     let source = "service run --env {A: 1} --memory-limit 100MB --timeout 2sec -- ssh -N host";
     assert_eq!(names(&shell.eval(source).unwrap()), ["ssh-2"]);
@@ -145,7 +145,7 @@ fn a_start_in_which_all_that_was_named_failed_raises_the_reason() {
     let mut shell = Shell::new();
     let (say, rows) = channel();
     let mut rows = Some(rows);
-    let _daemon = shell.daemon(move |_| Reply::Rows(rows.take().unwrap()));
+    let _daemon = shell.daemon(move |_| MockReply::Rows(rows.take().unwrap()));
     say.send(outcome("web", false)).unwrap();
     drop(say);
     assert_eq!(shell.error_code("service start web"), "service::start_failed");
@@ -154,7 +154,7 @@ fn a_start_in_which_all_that_was_named_failed_raises_the_reason() {
 #[test]
 fn a_refusal_by_the_daemon_is_an_error_with_its_code() {
     let mut shell = Shell::new();
-    let _daemon = shell.daemon(|_| Reply::failure(404, "not_found", "no service `wbe`"));
+    let _daemon = shell.daemon(|_| MockReply::failure(404, "not_found", "no service `wbe`"));
     for command in ["start", "status", "health", "logs"] {
         assert_eq!(shell.error_code(&format!("service {command} wbe")), "service::not_found");
     }
@@ -187,7 +187,7 @@ fn logs_come_line_by_line_and_typed() {
         let (say, rows) = channel();
         let line = r#"{"time":"2026-01-01T00:00:00Z","service":"a","stream":"stdout","line":"hello"}"#;
         say.send(format!(r#"{{"success":true,"data":{line},"error":null}}"#)).unwrap();
-        Reply::Rows(rows)
+        MockReply::Rows(rows)
     });
     let table = shell.eval("service logs a b -n 3").unwrap();
     let time = table.as_list().unwrap()[0].get_data_by_key("time").unwrap();

@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 const UNTIL: &[&str] = &["ready", "healthy", "running", "stopped", "completed"];
 /// The interval at which a closure runs again without a change of state, because it may depend on memory or time.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-pub(super) struct Wait;
+pub(super) struct WaitCommand;
 
-impl PluginCommand for Wait {
+impl PluginCommand for WaitCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {
@@ -117,7 +117,7 @@ impl PluginCommand for Wait {
         }
         let session = Session::open(plugin, engine, call, &selection)?;
         let client = session.request(|client| Ok(client.clone()))?;
-        let waiting = Waiting { session, client, names: selection.joined(), timeout };
+        let waiting = StateWaiter { session, client, names: selection.joined(), timeout };
         let rows = match closure {
             Some(closure) => waiting.closure(&closure)?,
             None => waiting.states(&until)?,
@@ -129,9 +129,9 @@ impl PluginCommand for Wait {
 }
 
 /// The names, and the closure if there is one.
-type Arguments = (Vec<Spanned<String>>, Option<Spanned<Closure>>);
+type WaitArguments = (Vec<Spanned<String>>, Option<Spanned<Closure>>);
 
-fn arguments(call: &EvaluatedCall) -> Result<Arguments, LabeledError> {
+fn arguments(call: &EvaluatedCall) -> Result<WaitArguments, LabeledError> {
     let (closures, names): (Vec<_>, Vec<_>) =
         call.positional.iter().cloned().partition(|value| matches!(value, Value::Closure { .. }));
     let mut closures = closures.into_iter();
@@ -173,7 +173,7 @@ fn until(call: &EvaluatedCall, closure: bool) -> Result<String, LabeledError> {
 }
 
 /// The parameters of one wait.
-struct Waiting {
+struct StateWaiter {
     session: Session,
     client: Client,
     /// The names, joined by commas; empty for all.
@@ -181,7 +181,7 @@ struct Waiting {
     timeout: Option<Duration>,
 }
 
-impl Waiting {
+impl StateWaiter {
     /// Waits for states, which the daemon checks.
     fn states(&self, until: &str) -> Result<Vec<view::Status>, LabeledError> {
         let timeout = self.timeout.map(|limit| limit.as_millis().to_string()).unwrap_or_default();

@@ -12,9 +12,9 @@ use service_client::client::service_path;
 use service_nushell::error::invalid_call;
 use service_nushell::table::{Row, table};
 
-pub(super) struct Why;
+pub(super) struct WhyCommand;
 
-impl PluginCommand for Why {
+impl PluginCommand for WhyCommand {
     type Plugin = ServicePlugin;
 
     fn name(&self) -> &'static str {

@@ -50,9 +50,9 @@ impl Claim {
 pub(crate) fn try_lock(state_dir: &Path) -> io::Result<Claim> {
     let path = state_dir.join(LOCK);
     let name = match bind_name(state_dir)? {
-        Name::Bound(name) => Some(name),
-        Name::HeldBy(pid) => return Ok(Claim::HeldBy(Some(pid))),
-        Name::Unavailable => None,
+        NameClaim::Bound(name) => Some(name),
+        NameClaim::HeldBy(pid) => return Ok(Claim::HeldBy(Some(pid))),
+        NameClaim::Unavailable => None,
     };
     Ok(match lock_file(&path)? {
         Some(file) => Claim::Acquired(Lock { path, file, name }),
@@ -85,36 +85,36 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// The state of the abstract name.
-enum Name {
+enum NameClaim {
     Bound(UnixListener),
     HeldBy(i32),
     /// The name cannot be bound, or another user holds it.
     Unavailable,
 }
 
-fn bind_name(state_dir: &Path) -> io::Result<Name> {
+fn bind_name(state_dir: &Path) -> io::Result<NameClaim> {
     let path = state_dir.canonicalize()?;
     let name =
         format!("service-orchestrator/{}/{:016x}", geteuid(), fnv1a(path.as_os_str().as_encoded_bytes()));
     match UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
         Ok(listener) => {
             listener.set_nonblocking(true)?;
-            Ok(Name::Bound(listener))
+            Ok(NameClaim::Bound(listener))
         }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(match name_holder(&name) {
-            Ok(Some(pid)) => Name::HeldBy(pid),
+            Ok(Some(pid)) => NameClaim::HeldBy(pid),
             Ok(None) => {
                 tracing::warn!(name, "another user has bound the name of this daemon");
-                Name::Unavailable
+                NameClaim::Unavailable
             }
             Err(error) => {
                 tracing::warn!(name, %error, "cannot tell which process has bound the name of this daemon");
-                Name::Unavailable
+                NameClaim::Unavailable
             }
         }),
         Err(error) => {
             tracing::warn!(name, %error, "cannot bind the name of this daemon");
-            Ok(Name::Unavailable)
+            Ok(NameClaim::Unavailable)
         }
     }
 }

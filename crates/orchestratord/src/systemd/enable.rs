@@ -47,7 +47,7 @@ pub(crate) fn enable(
         std::env::current_exe().map_err(|error| cannot(format!("its program is unknown: {error}")))?;
     let environment: Vec<(&str, OsString)> =
         INHERITED_VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
-    let text = unit::render(&unit::Unit {
+    let text = unit::render(&unit::UnitTemplate {
         program: &program,
         project,
         nu,

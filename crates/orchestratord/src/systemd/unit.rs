@@ -34,7 +34,7 @@ pub(crate) enum StartTrigger {
 }
 
 /// The contents of a unit.
-pub(super) struct Unit<'a> {
+pub(super) struct UnitTemplate<'a> {
     pub(super) program: &'a Path,
     pub(super) project: &'a Project,
     pub(super) nu: Option<&'a Path>,
@@ -94,7 +94,7 @@ pub(super) enum RenderError {
 }
 
 /// The text of a unit.
-pub(super) fn render(unit: &Unit<'_>) -> Result<String, RenderError> {
+pub(super) fn render(unit: &UnitTemplate<'_>) -> Result<String, RenderError> {
     let config = utf8(&unit.project.config)?;
     let mut text = String::new();
     let mut line = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").unwrap_or_default();
@@ -131,7 +131,7 @@ pub(super) fn render(unit: &Unit<'_>) -> Result<String, RenderError> {
     Ok(text)
 }
 
-fn command(unit: &Unit<'_>, config: &str) -> Result<String, RenderError> {
+fn command(unit: &UnitTemplate<'_>, config: &str) -> Result<String, RenderError> {
     // The colon prevents systemd from expanding variables.
     let mut words = vec![quote(&format!(":{}", utf8(unit.program)?)), "run".to_owned()];
     words.extend(["--config".to_owned(), quote(config)]);
@@ -190,7 +190,7 @@ mod tests {
         };
         let environment = [("PATH", OsString::from("/usr/bin:/opt/100% \"sure\""))];
         let program = Path::new("/opt/my tools/orchestratord");
-        render(&Unit {
+        render(&UnitTemplate {
             program,
             project: &project,
             nu: None,

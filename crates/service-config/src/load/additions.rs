@@ -35,7 +35,7 @@ struct AdditionsHeader<'a> {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct FoundHeader {
     #[serde(default)]
     boot_id: String,
     /// The number of lines that follow.
@@ -136,10 +136,10 @@ fn with_rest_of(written: &[u8], boot_id: &str, whole: Option<Vec<Addition>>) -> 
     all
 }
 
-fn entries(bytes: &[u8]) -> io::Result<(Found, Vec<Value>)> {
+fn entries(bytes: &[u8]) -> io::Result<(FoundHeader, Vec<Value>)> {
     // After a power failure, a file system may have zeros in place of content.
     let mut lines = without_zeros(bytes).split(|byte| *byte == b'\n');
-    let mut found: Found = disk::verify_checksum(lines.next().unwrap_or_default())?;
+    let mut found: FoundHeader = disk::verify_checksum(lines.next().unwrap_or_default())?;
     let mut entries = std::mem::take(&mut found.services);
     entries.extend(lines.filter_map(|line| disk::verify_checksum::<Value>(line).ok()));
     Ok((found, entries))
@@ -150,7 +150,7 @@ fn without_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-fn read(found: &Found, entries: Vec<Value>, boot_id: &str) -> Vec<Addition> {
+fn read(found: &FoundHeader, entries: Vec<Value>, boot_id: &str) -> Vec<Addition> {
     let lasts = |addition: &Addition| !addition.transient || found.boot_id == boot_id;
     let entry = |value| {
         let read: Result<Addition, _> = serde_json::from_value(value);

@@ -44,7 +44,7 @@ fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
     // Tarjan's algorithm is not used, because it recurses along the longest chain.
     let knots = kosaraju_scc(graph);
     let mut search =
-        Search { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
+        CycleSearch { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
     for (nth, knot) in knots.iter().enumerate() {
         for node in knot {
             search.knots[node.index()] = nth;
@@ -60,14 +60,14 @@ fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
 }
 
 /// Searches for one cycle in each strongly connected component.
-struct Search {
+struct CycleSearch {
     /// The number of the component of each node.
     knots: Vec<usize>,
     /// The predecessor on the path.
     came_by: Vec<Option<(NodeIndex, usize)>>,
 }
 
-impl Search {
+impl CycleSearch {
     /// Breadth-first search from `start` along its dependencies, within the component, until `start` is found again.
     /// `start` must be on a cycle.
     fn cycle(&mut self, graph: &DiGraph<(), usize>, start: NodeIndex) -> Path {

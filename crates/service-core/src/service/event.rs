@@ -121,7 +121,7 @@ impl fmt::Display for Exit {
                 None => write!(f, "was ended by signal {signal}"),
             },
             Self::OutOfMemory(limit) => {
-                write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", Size(*limit))
+                write!(f, "was ended by SIGKILL: it reached its memory_limit of {}", DisplayedSize(*limit))
             }
             Self::Unreported => f.write_str("ended, according to its manager"),
             Self::Unknown => f.write_str("ended unseen"),
@@ -130,9 +130,9 @@ impl fmt::Display for Exit {
 }
 
 /// A size in the notation of Nushell: in powers of a thousand, with at most one decimal.
-struct Size(u64);
+struct DisplayedSize(u64);
 
-impl fmt::Display for Size {
+impl fmt::Display for DisplayedSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
         // The largest unit in which the rounded size is at least 1.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 
 /// The source of the lines of one service.
-pub(super) enum Source {
+pub(super) enum LogSource {
     Tail(Tail),
     Follower(Follower),
     /// The lines that the manager returned.
@@ -24,7 +24,7 @@ pub(super) struct LogMerger(Vec<MergedLog>);
 
 struct MergedLog {
     name: Name,
-    source: Source,
+    source: LogSource,
     /// The lines that were read and not yet returned.
     read: VecDeque<TimedLine>,
     /// The latest time of a returned line.
@@ -36,8 +36,8 @@ struct MergedLog {
 /// A line and its time. Lines without a time come first.
 type TimedLine = (Timestamp, LogLine);
 
-impl FromIterator<(Name, Source)> for LogMerger {
-    fn from_iter<I: IntoIterator<Item = (Name, Source)>>(logs: I) -> Self {
+impl FromIterator<(Name, LogSource)> for LogMerger {
+    fn from_iter<I: IntoIterator<Item = (Name, LogSource)>>(logs: I) -> Self {
         let log = |(name, source)| MergedLog {
             name,
             source,
@@ -63,14 +63,14 @@ impl LogMerger {
     /// Adds logs of managers.
     pub(super) fn add(&mut self, records: Vec<(Name, Option<LogFile>)>) {
         let records: Self =
-            records.into_iter().map(|(name, record)| (name, Source::Manager(record))).collect();
+            records.into_iter().map(|(name, record)| (name, LogSource::Manager(record))).collect();
         self.0.extend(records.0);
     }
 
     /// Adds new lines of one service with a manager.
     pub(super) fn push(&mut self, name: &Name, lines: Vec<LogLine>) {
         if let Some(log) =
-            self.0.iter_mut().find(|log| matches!(log.source, Source::Manager(_)) && log.name == *name)
+            self.0.iter_mut().find(|log| matches!(log.source, LogSource::Manager(_)) && log.name == *name)
         {
             let time = |line: &LogLine| line.time.parse().unwrap_or(Timestamp::MIN);
             log.read.extend(lines.into_iter().map(|line| (time(&line), line)));
@@ -81,7 +81,7 @@ impl LogMerger {
     pub(super) fn read_new(&mut self, mut emit: impl FnMut(LogLine)) -> io::Result<bool> {
         let mut has_more = false;
         for log in &mut self.0 {
-            let Source::Follower(follower) = &mut log.source else { continue };
+            let LogSource::Follower(follower) = &mut log.source else { continue };
             let mut lines = Vec::new();
             has_more |= follower.read(&mut lines)?;
             log.add(lines);
@@ -101,9 +101,9 @@ impl MergedLog {
         let mut lines = Vec::new();
         while self.read.is_empty() && !self.is_over {
             self.is_over = match &mut self.source {
-                Source::Tail(tail) => !tail.read(&mut lines)?,
-                Source::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
-                Source::Manager(record) => {
+                LogSource::Tail(tail) => !tail.read(&mut lines)?,
+                LogSource::Follower(follower) => follower.is_past_tail() || !follower.read(&mut lines)?,
+                LogSource::Manager(record) => {
                     let next =
                         record.as_mut().map(LogFile::next_line).transpose().map_err(io::Error::other)?;
                     let line = next.flatten().map(|(time, line)| (time.unwrap_or(Timestamp::MIN), line));
@@ -152,7 +152,7 @@ mod tests {
                     .write_line(&mut text, line.as_bytes());
             }
             std::fs::write(files.log(), text).unwrap();
-            (Name::new(name).unwrap(), Source::Tail(files.tail(10, None).unwrap()))
+            (Name::new(name).unwrap(), LogSource::Tail(files.tail(10, None).unwrap()))
         };
         let mut merger: LogMerger = [
             log("a", &[("2026-01-02T00:00:00Z", "1"), ("2026-01-01T00:00:01Z", "2")]),

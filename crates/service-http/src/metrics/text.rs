@@ -17,7 +17,7 @@ pub(super) enum Format {
 
 /// The kind of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Gauge,
     /// A counter. The names of its samples end with `_total`.
     Counter,
@@ -51,7 +51,7 @@ impl Format {
     }
 }
 
-impl Kind {
+impl MetricKind {
     /// The name of the samples of a family.
     pub(super) fn sample_name(self, name: &str) -> String {
         let suffix = match self {
@@ -87,7 +87,7 @@ impl TextWriter {
     }
 
     /// Declares a family, whose name is without `_total` or `_info`. Returns the name of its samples.
-    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) -> String {
+    pub(super) fn family(&mut self, name: &str, kind: MetricKind, help: &str) -> String {
         let sample_name = kind.sample_name(name);
         let announced = match self.format {
             Format::Prometheus => &sample_name,
@@ -162,7 +162,7 @@ mod tests {
     fn a_counter_is_announced_without_its_ending_in_one_format_and_with_it_in_the_other() {
         let text = |format| {
             let mut text = TextWriter::new(format);
-            let name = text.family("lost_lines", Kind::Counter, "Lines.");
+            let name = text.family("lost_lines", MetricKind::Counter, "Lines.");
             text.sample(&name, &[("service", "a\\b\"c\nd")], 3);
             text.end();
             String::from_utf8(text.drain()).unwrap()

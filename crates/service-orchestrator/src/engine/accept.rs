@@ -1,7 +1,7 @@
 //! Accepts a request: selects its services, checks that it is possible, and registers a waiter.
 
 use super::task::Engine;
-use super::waiters::{Open, Waiter};
+use super::waiters::{PendingService, Waiter};
 use crate::lookup::{nothing_defined, resolve};
 use crate::request::{Request, Verb};
 use service_api::{Code, Outcome, Problem};
@@ -68,7 +68,7 @@ impl Engine {
             // A dependency that is already starting is included without a restart.
             let was_alive = was_alive
                 && (request.verb != Verb::Restart || self.fleet.machine(id).goal() == Goal::Restart);
-            Open {
+            PendingService {
                 id,
                 name: self.fleet.plan().service(id).name.clone(),
                 named: named.contains(&id),

@@ -25,7 +25,7 @@ pub(super) struct Waiter {
     began: Moment,
     wait: WaitPolicy,
     /// The undecided services, by position: the order in which rows are sent.
-    open: BTreeMap<usize, Open>,
+    open: BTreeMap<usize, PendingService>,
     /// The position of each service in that order.
     places: BTreeMap<Id, usize>,
     /// Whether the waiter has not been evaluated yet.
@@ -43,7 +43,7 @@ enum AwaitedCondition {
 }
 
 /// One awaited service.
-pub(super) struct Open {
+pub(super) struct PendingService {
     pub(super) id: Id,
     pub(super) name: Name,
     /// Whether the request named the service, instead of including it as a dependency or dependent.
@@ -59,7 +59,7 @@ impl Waiter {
     pub(super) fn new(
         verb: Verb,
         wait: WaitPolicy,
-        open: Vec<Open>,
+        open: Vec<PendingService>,
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
@@ -82,7 +82,7 @@ impl Waiter {
         };
         let open = |id: Id| {
             let name = plan.service(id).name.clone();
-            Open { id, name, named: true, settled: false, was_alive: false }
+            PendingService { id, name, named: true, settled: false, was_alive: false }
         };
         let wait = watch.limit.map_or(WaitPolicy::Unlimited, WaitPolicy::Timeout);
         let open = ids.into_iter().map(open).collect();
@@ -92,7 +92,7 @@ impl Waiter {
     fn with(
         condition: AwaitedCondition,
         wait: WaitPolicy,
-        open: Vec<Open>,
+        open: Vec<PendingService>,
         rows: UnboundedSender<Outcome>,
         now: Moment,
     ) -> Self {
@@ -209,7 +209,7 @@ impl Waiter {
 
     fn row(
         &self,
-        service: &Open,
+        service: &PendingService,
         prospects: &mut Prospects<'_>,
         fleet: &FleetSnapshot,
         now: Moment,
@@ -260,7 +260,7 @@ impl Waiter {
 }
 
 /// The progress of a request for one service.
-fn request_progress(verb: Verb, service: &Open, prospects: &Prospects<'_>) -> Progress {
+fn request_progress(verb: Verb, service: &PendingService, prospects: &Prospects<'_>) -> Progress {
     let id = service.id;
     match verb {
         Verb::Start | Verb::Restart => prospects.start(id),
@@ -270,7 +270,7 @@ fn request_progress(verb: Verb, service: &Open, prospects: &Prospects<'_>) -> Pr
     }
 }
 
-fn done(verb: Verb, service: &Open) -> Action {
+fn done(verb: Verb, service: &PendingService) -> Action {
     match verb {
         Verb::Update => Action::Updated,
         _ if service.settled => Action::Unchanged,
@@ -397,7 +397,7 @@ fn held(entry: &ServiceSnapshot) -> Problem {
 }
 
 fn outcome(
-    service: &Open,
+    service: &PendingService,
     fleet: &FleetSnapshot,
     action: Action,
     took: Duration,
@@ -417,7 +417,7 @@ fn outcome(
     }
 }
 
-fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
+fn gone(service: &PendingService, problem: Problem, took: Duration) -> Outcome {
     Outcome {
         name: service.name.to_string(),
         ok: false,
@@ -432,7 +432,7 @@ fn gone(service: &Open, problem: Problem, took: Duration) -> Outcome {
 }
 
 /// The row of a removed service whose state was awaited.
-fn stopped(service: &Open, error: Option<Problem>, took: Duration) -> Outcome {
+fn stopped(service: &PendingService, error: Option<Problem>, took: Duration) -> Outcome {
     let (ok, action, status) = (error.is_none(), Action::Unchanged, "stopped".to_owned());
     Outcome { ok, action, status, error, ..gone(service, Problem::new(Code::Cancelled, ""), took) }
 }

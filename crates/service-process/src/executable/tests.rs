@@ -8,7 +8,7 @@ fn refused(text: &[u8]) -> Option<String> {
     let path = directory.path().join("program");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let search = Search { directory: directory.path(), path: Some("/usr/bin:/bin".into()), identity: None };
+    let search = ProgramSearch { directory: directory.path(), path: Some("/usr/bin:/bin".into()), identity: None };
     search.check("./program").err().map(|refusal| refusal.why)
 }
 
@@ -105,7 +105,7 @@ fn whether_it_may_be_executed_is_asked_for_its_user_and_from_where_it_runs() {
     let mut identity =
         Identity { name: "guest".into(), home: "/".into(), uid: 4711, gid: 4711, groups: vec![4711] };
     let check = |identity: &Identity| {
-        let search = Search { directory: &directory, path: None, identity: Some(identity) };
+        let search = ProgramSearch { directory: &directory, path: None, identity: Some(identity) };
         search.check("./program").err().map(|refusal| refusal.why)
     };
     let told = "program `./program` cannot be executed by user `guest`";

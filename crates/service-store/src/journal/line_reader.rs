@@ -1,7 +1,7 @@
 //! [`LineReader`]: reads the lines of a log from an offset on, in blocks, so that a chunk of a response costs no more
 //! than its own lines.
 
-use super::segment::{Part, SegmentSnapshot};
+use super::segment::{SegmentPart, SegmentSnapshot};
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::io;
@@ -13,7 +13,7 @@ const BLOCK_BYTES: usize = 16 * 1024;
 /// An iterator over the values in the lines of both files, each with the offset after its line. Offsets count the two
 /// files as one. A line that cannot be parsed is left out. A read error ends the iteration and is left in `error`.
 pub(super) struct LineReader<'a, T> {
-    parts: [Part<'a>; 2],
+    parts: [SegmentPart<'a>; 2],
     /// The offset of the buffer.
     offset: usize,
     buffer: Vec<u8>,

@@ -3,7 +3,7 @@
 
 use super::line_reader::LineReader;
 use super::record::{EventRecord, VERSION, unreadable};
-use super::segment::{Part, SegmentSnapshot};
+use super::segment::{SegmentPart, SegmentSnapshot};
 use super::tracker::StateTracker;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -283,7 +283,7 @@ impl Backlog {
         position: EventPosition,
         failed: &'a Cell<Option<io::Error>>,
     ) -> impl Iterator<Item = (usize, Event)> + 'a {
-        let end = segments.parts().map(Part::len).iter().sum();
+        let end = segments.parts().map(SegmentPart::len).iter().sum();
         let unwritten = self.unwritten.iter().map(move |recorded| (end, recorded.event.clone()));
         LineReader::new(segments, position.from, failed).chain(unwritten).filter(
             move |(_, event): &(_, Event)| {

@@ -134,14 +134,14 @@ impl SegmentSnapshot {
     }
 
     /// The old file and the current one.
-    pub(super) fn parts(&self) -> [Part<'_>; 2] {
-        [Part(self.old.as_ref()), Part(self.current.as_ref())]
+    pub(super) fn parts(&self) -> [SegmentPart<'_>; 2] {
+        [SegmentPart(self.old.as_ref()), SegmentPart(self.current.as_ref())]
     }
 
     /// Keeps only the files whose first line is accepted.
     pub(super) fn retain(mut self, accepts: impl Fn(&[u8]) -> bool) -> io::Result<Self> {
         for file in [&mut self.old, &mut self.current] {
-            if !accepts(&Part(file.as_ref()).first_line()?) {
+            if !accepts(&SegmentPart(file.as_ref()).first_line()?) {
                 *file = None;
             }
         }
@@ -156,9 +156,9 @@ impl SegmentSnapshot {
 
 /// One of the two files, which is empty if it does not exist.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'a>(Option<&'a SegmentFile>);
+pub(super) struct SegmentPart<'a>(Option<&'a SegmentFile>);
 
-impl Part<'_> {
+impl SegmentPart<'_> {
     /// The total length of the complete lines.
     pub(super) fn len(self) -> usize {
         self.0.map_or(0, |written| usize::try_from(written.length).unwrap_or(usize::MAX))
@@ -221,7 +221,7 @@ fn existing(path: &Path, how: &OpenOptions) -> io::Result<Option<SegmentFile>> {
 }
 
 fn text(written: Option<&SegmentFile>) -> io::Result<Vec<u8>> {
-    let part = Part(written);
+    let part = SegmentPart(written);
     let mut text = vec![0; part.len()];
     let mut filled = 0;
     while filled < text.len() {
