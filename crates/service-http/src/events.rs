@@ -243,12 +243,13 @@ pub(super) async fn history(
     QueryParams(StartsQuery { starts }): QueryParams<StartsQuery>,
 ) -> Result<Response, ErrorResponse> {
     let query = range.query(&names, None)?;
+    // Before files are opened: a waiting client holds none.
+    let permit = if starts { Some(api.starts_readers.acquire().await?) } else { None };
     let view = journal(&api, &query.names).await?;
     let (past, checks) = (view.past(), view.checks());
     drop(view);
-    let body = if starts {
-        let retained = api.retained_starts.clone();
-        let open = move || Ok(journal::Starts::new(past, query, retained));
+    let body = if let Some(permit) = permit {
+        let open = move || Ok(journal::Starts::with_permit(past, query, permit));
         let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
         finite_body(first, rest)
     } else {

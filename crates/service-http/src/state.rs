@@ -13,7 +13,7 @@ use service_host::time_slice::LoopMetrics;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::renamed_project::Renames;
 use service_shim::Files;
-use service_store::journal::RetainedStarts;
+use service_store::journal::StartsReaders;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -58,7 +58,7 @@ pub struct ApiState {
     /// The turns of the tasks of connections, which parse requests and make the answers.
     pub(super) connection_turns: Arc<LoopMetrics>,
     pub(super) journal_reads: JournalReads,
-    pub(super) retained_starts: RetainedStarts,
+    pub(super) starts_readers: StartsReaders,
     pub(super) log_readers: LogReaders,
     pub(super) openapi: OpenApiText,
     /// The meter of CPU usage. A blocking mutex suffices: it is never held across an await.
@@ -91,7 +91,7 @@ impl ApiState {
             connections: Arc::default(),
             connection_turns: Arc::default(),
             journal_reads: JournalReads::default(),
-            retained_starts: RetainedStarts::default(),
+            starts_readers: StartsReaders::default(),
             log_readers: LogReaders::default(),
             openapi,
             meter: Mutex::default(),

@@ -14,7 +14,7 @@ mod subscription;
 mod tracker;
 mod writer;
 
-pub use cursor::{Events, RetainedStarts, RowCursor, Starts, pieces_of_starts};
+pub use cursor::{Events, RowCursor, Starts, StartsPermit, StartsReaders, pieces_of_starts};
 pub use history::History;
 pub use reader::{Backlog, EventQuery, Since};
 pub use record::{EventRecord, LiveMessage};

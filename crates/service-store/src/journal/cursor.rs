@@ -8,10 +8,11 @@ use super::reader::{Backlog, EventPosition, EventQuery};
 use super::segment::SegmentSnapshot;
 use super::starts::starts;
 use service_api::event::StartRecord;
-use service_api::{Event, Problem};
+use service_api::{Code, Event, Problem};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -61,36 +62,60 @@ impl RowCursor for Events {
     }
 }
 
-/// The maximum number of [`RetainedStarts`] at the same time.
-const MAX_RETAINED: usize = 8;
+/// The maximum number of [`StartsPermit`]s at the same time.
+const MAX_STARTS_READERS: usize = 8;
+/// The maximum time for which a reader waits for a permit.
+const STARTS_PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Limits the readers of starts that retain their rows. The events of a start may be far apart, so all rows are
-/// computed before the first is delivered. A reader without a permit computes all rows again for each chunk.
+/// Limits the readers of starts, which retain their rows. The events of a start may be far apart, so all rows are computed
+/// before the first is delivered.
 #[derive(Debug, Clone)]
-pub struct RetainedStarts(Arc<Semaphore>);
+pub struct StartsReaders(Arc<Semaphore>);
 
-impl Default for RetainedStarts {
+/// The permit of one reader of starts.
+#[derive(Debug)]
+pub struct StartsPermit(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+impl Default for StartsReaders {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_RETAINED)))
+        Self(Arc::new(Semaphore::new(MAX_STARTS_READERS)))
     }
 }
 
-/// The critical path of starts.
+impl StartsReaders {
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] if none is free in time.
+    pub async fn acquire(&self) -> Result<StartsPermit, Problem> {
+        let acquired = tokio::time::timeout(STARTS_PERMIT_TIMEOUT, Arc::clone(&self.0).acquire_owned()).await;
+        acquired.ok().and_then(Result::ok).map(StartsPermit).ok_or_else(|| {
+            Problem::new(Code::Busy, "cannot read the starts: too many clients read starts").help("try again")
+        })
+    }
+}
+
+/// The critical path of starts. The rows are computed once, with the first chunk.
 pub struct Starts {
     past: Backlog,
     query: EventQuery,
-    sent: usize,
-    retained: RetainedStarts,
-    held: Option<(vec::IntoIter<StartRecord>, OwnedSemaphorePermit)>,
+    rows: Option<vec::IntoIter<StartRecord>>,
+    /// Held while rows are retained; `None` for a reader that delivers all rows at once.
+    _permit: Option<StartsPermit>,
 }
 
 impl Starts {
-    /// The starts that a query selects from the journal.
-    pub fn new(past: Backlog, query: EventQuery, retained: RetainedStarts) -> Self {
-        Self { past, query, sent: 0, retained, held: None }
+    /// The starts that a query selects from the journal, for a reader that delivers all rows at once.
+    pub fn new(past: Backlog, query: EventQuery) -> Self {
+        Self { past, query, rows: None, _permit: None }
     }
 
-    fn rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
+    /// As [`Starts::new`], for a client that may take the rows slowly.
+    pub fn with_permit(past: Backlog, query: EventQuery, permit: StartsPermit) -> Self {
+        Self { _permit: Some(permit), ..Self::new(past, query) }
+    }
+
+    fn find_rows(&self) -> Result<vec::IntoIter<StartRecord>, Problem> {
         let mut rows = starts(&self.past.find(&EventQuery { limit: None, ..self.query.clone() })?);
         if let Some(most) = self.query.limit {
             match self.query.since {
@@ -98,7 +123,6 @@ impl Starts {
                 None => drop(rows.drain(..rows.len().saturating_sub(most))),
             }
         }
-        drop(rows.drain(..self.sent.min(rows.len())));
         Ok(rows.into_iter())
     }
 }
@@ -107,15 +131,10 @@ impl RowCursor for Starts {
     type Row = StartRecord;
 
     fn advance(&mut self, deliver: &mut dyn FnMut(StartRecord) -> ControlFlow<()>) -> Result<bool, Problem> {
-        if self.held.is_none()
-            && let Ok(permit) = Arc::clone(&self.retained.0).try_acquire_owned()
-        {
-            self.held = Some((self.rows()?, permit));
+        if self.rows.is_none() {
+            self.rows = Some(self.find_rows()?);
         }
-        let mut made = if self.held.is_some() { None } else { Some(self.rows()?) };
-        let rows = self.held.as_mut().map(|(rows, _)| rows).or(made.as_mut());
-        for row in rows.into_iter().flatten() {
-            self.sent += 1;
+        for row in self.rows.iter_mut().flatten() {
             if deliver(row).is_break() {
                 return Ok(true);
             }
@@ -127,8 +146,7 @@ impl RowCursor for Starts {
 /// Reads all starts of a journal in chunks of three, and returns their number.
 pub fn pieces_of_starts(journal: &Path) -> usize {
     let Ok(segments) = SegmentSnapshot::at(journal) else { return 0 };
-    let mut cursor =
-        Starts::new(Backlog::from_files(segments), EventQuery::default(), RetainedStarts::default());
+    let mut cursor = Starts::new(Backlog::from_files(segments), EventQuery::default());
     let mut delivered = 0;
     let mut piece = || {
         cursor.advance(&mut |_| {
@@ -176,6 +194,23 @@ mod tests {
         assert!(times < 8, "80 chunks read the file {times} times");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_ninth_reader_of_starts_waits_for_a_permit_or_is_refused() {
+        let readers = StartsReaders::default();
+        let mut permits = Vec::new();
+        for _ in 0..MAX_STARTS_READERS {
+            permits.push(readers.acquire().await.unwrap());
+        }
+        assert_eq!(readers.acquire().await.unwrap_err().code, Code::Busy);
+        let ninth = tokio::spawn({
+            let readers = readers.clone();
+            async move { readers.acquire().await }
+        });
+        tokio::task::yield_now().await;
+        permits.pop();
+        assert!(ninth.await.unwrap().is_ok());
+    }
+
     #[test]
     fn starts_are_read_once_however_many_pieces_they_are_told_in() {
         let directory = tempfile::tempdir().unwrap();
@@ -188,11 +223,7 @@ mod tests {
         let text: String =
             (0..10).map(|nth| event(2 * nth + 1, "starting") + &event(2 * nth + 2, "ready")).collect();
         lines.append(text.as_bytes(), Vec::new).unwrap();
-        let mut cursor = Starts::new(
-            Backlog::from_files(lines.segments()),
-            EventQuery::default(),
-            RetainedStarts::default(),
-        );
+        let mut cursor = Starts::new(Backlog::from_files(lines.segments()), EventQuery::default());
         let mut delivered = 0;
         let mut piece = || {
             cursor.advance(&mut |_| {

@@ -1,7 +1,7 @@
 //! The journal of a project without a daemon, read from its files.
 
 use super::checks::Checks;
-use super::cursor::{RetainedStarts, Starts, collect_rows};
+use super::cursor::{Starts, collect_rows};
 use super::history::History;
 use super::reader::{Backlog, EventQuery};
 use super::record::{checks_path, path, unreadable};
@@ -28,5 +28,5 @@ pub fn history(state_dir: &Path, query: &EventQuery) -> Result<Vec<HistoryEntry>
 
 /// The critical path of starts.
 pub fn starts(state_dir: &Path, query: &EventQuery) -> Result<Vec<StartRecord>, Problem> {
-    collect_rows(Starts::new(open_backlog(state_dir)?, query.clone(), RetainedStarts::default()))
+    collect_rows(Starts::new(open_backlog(state_dir)?, query.clone()))
 }
