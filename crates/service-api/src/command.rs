@@ -130,6 +130,29 @@ pub struct Outcome {
     pub note: Option<String>,
 }
 
+impl Outcome {
+    /// The row of a named service that is not in the fleet, or of which nothing more is known.
+    pub fn new(name: &str, action: Action, status: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ok: true,
+            action,
+            status: status.to_owned(),
+            health: "none".to_owned(),
+            took_ms: 0.0,
+            named: true,
+            error: None,
+            note: None,
+        }
+    }
+
+    /// The row with this error, if there is one.
+    #[must_use]
+    pub fn with_error(self, error: Option<Problem>) -> Self {
+        Self { ok: error.is_none(), error, ..self }
+    }
+}
+
 /// The effect of an action on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

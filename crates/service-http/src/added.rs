@@ -64,23 +64,8 @@ pub(super) async fn add(
 }
 
 fn row(fleet: &FleetSnapshot, name: &str, action: Action) -> Outcome {
-    let snapshot = fleet.entry(name).map(|entry| &entry.snapshot);
-    let [status, health] = match snapshot {
-        Some(snapshot) => [snapshot.status.as_str(), snapshot.health.as_str()],
-        None => ["stopped", "none"],
-    };
-    let [status, health] = [status, health].map(str::to_owned);
-    Outcome {
-        name: name.to_owned(),
-        ok: true,
-        action,
-        status,
-        health,
-        took_ms: 0.0,
-        named: true,
-        error: None,
-        note: None,
-    }
+    let absent = || Outcome::new(name, action, "stopped");
+    fleet.entry(name).map_or_else(absent, |entry| entry.outcome(action))
 }
 
 /// The definitions of a request, each with a free name.
@@ -303,7 +288,7 @@ async fn remove_stopped(
     for row in done {
         let removed = Outcome { action: Action::Removed, ..row };
         let failed =
-            |error| Outcome { ok: false, action: Action::Failed, error: Some(error), ..removed.clone() };
+            |error| Outcome { action: Action::Failed, ..removed.clone() }.with_error(Some(error));
         let row = match &result {
             Ok(gone) if gone.iter().any(|name| **name == *removed.name) => removed.clone(),
             Ok(_) => {

@@ -246,23 +246,9 @@ fn with_rollback_help(row: Outcome, how: &ApplyOptions) -> Outcome {
 
 /// The row of a new service that is not started.
 fn defined(name: &Name) -> Outcome {
-    row(name, Action::Added, "stopped", None)
+    Outcome::new(name, Action::Added, "stopped")
 }
 
 fn failure(name: &Name, problem: &Problem) -> Outcome {
-    row(name, Action::Failed, "unknown", Some(problem.clone()))
-}
-
-fn row(name: &Name, action: Action, status: &str, error: Option<Problem>) -> Outcome {
-    Outcome {
-        name: name.to_string(),
-        ok: error.is_none(),
-        action,
-        status: status.to_owned(),
-        health: "none".to_owned(),
-        took_ms: 0.0,
-        named: true,
-        error,
-        note: None,
-    }
+    Outcome::new(name, Action::Failed, "unknown").with_error(Some(problem.clone()))
 }

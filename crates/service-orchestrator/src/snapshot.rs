@@ -2,7 +2,7 @@
 //! wait.
 
 use crate::metrics::ServiceMetrics;
-use service_api::quoted;
+use service_api::{Action, Outcome, quoted};
 use service_core::config::Service;
 use service_core::service::{Cause, Exit, Failure, Goal, State};
 use service_core::{Id, Moment, Plan, Snapshot};
@@ -74,6 +74,15 @@ impl FleetSnapshot {
 }
 
 impl ServiceSnapshot {
+    /// The row of a named service for an action with this effect.
+    pub fn outcome(&self, action: Action) -> Outcome {
+        Outcome {
+            health: self.snapshot.health.as_str().to_owned(),
+            note: self.stop.clone().filter(|_| matches!(action, Action::Stopped | Action::Restarted)),
+            ..Outcome::new(&self.definition.name, action, self.snapshot.status.as_str())
+        }
+    }
+
     /// Whether the service is inactive and external starts cannot be detected.
     pub fn is_unknown(&self) -> bool {
         self.unqueried && self.snapshot.state == State::Stopped && self.snapshot.goal == Goal::Down

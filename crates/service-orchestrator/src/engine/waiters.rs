@@ -403,36 +403,22 @@ fn outcome(
     took: Duration,
     error: Option<Problem>,
 ) -> Outcome {
-    let entry = fleet.at(service.id);
-    Outcome {
-        name: service.name.to_string(),
-        ok: error.is_none(),
-        action,
-        status: entry.snapshot.status.as_str().to_owned(),
-        health: entry.snapshot.health.as_str().to_owned(),
-        took_ms: clock::millis(took),
-        named: service.named,
-        error,
-        note: entry.stop.clone().filter(|_| matches!(action, Action::Stopped | Action::Restarted)),
+    service.outcome(fleet.at(service.id).outcome(action), took).with_error(error)
+}
+
+impl PendingService {
+    fn outcome(&self, row: Outcome, took: Duration) -> Outcome {
+        Outcome { name: self.name.to_string(), took_ms: clock::millis(took), named: self.named, ..row }
     }
 }
 
 fn gone(service: &PendingService, problem: Problem, took: Duration) -> Outcome {
-    Outcome {
-        name: service.name.to_string(),
-        ok: false,
-        action: Action::Failed,
-        status: "unknown".to_owned(),
-        health: "none".to_owned(),
-        took_ms: clock::millis(took),
-        named: service.named,
-        error: Some(problem),
-        note: None,
-    }
+    let row = Outcome::new(&service.name, Action::Failed, "unknown").with_error(Some(problem));
+    service.outcome(row, took)
 }
 
 /// The row of a removed service whose state was awaited.
 fn stopped(service: &PendingService, error: Option<Problem>, took: Duration) -> Outcome {
-    let (ok, action, status) = (error.is_none(), Action::Unchanged, "stopped".to_owned());
-    Outcome { ok, action, status, error, ..gone(service, Problem::new(Code::Cancelled, ""), took) }
+    let row = Outcome::new(&service.name, Action::Unchanged, "stopped").with_error(error);
+    service.outcome(row, took)
 }
