@@ -15,7 +15,7 @@ use service_host::acceptance::{Acceptance, accepted_nu_blocking};
 use service_host::blocking::run_on_files;
 use service_host::paths::Paths;
 use service_host::text::readable;
-use service_process::command::{Output, OutputLimit, ProcessGroup, Purpose};
+use service_process::process_group::{Output, OutputLimit, ProcessGroup, Purpose};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};

@@ -21,7 +21,8 @@ use service_host::paths::Paths;
 use service_host::report::CheckResult;
 use service_host::text::MAX_MESSAGE_CHARS;
 use service_host::text::{CheckText, truncate};
-use service_process::command::{self, Purpose};
+use service_process::command;
+use service_process::process_group::Purpose;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 

@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod command;
 mod connection;
+mod elf;
 mod executable;
 mod launch;
 mod launch_message;
@@ -11,6 +12,7 @@ pub mod liveness;
 mod nushell;
 pub mod orphans;
 mod preflight;
+pub mod process_group;
 mod reconnect;
 mod shim_client;
 pub mod shim_program;

@@ -5,10 +5,10 @@
 //! connection does not mean that the shim has ended: while the shim lives, the task reconnects, and meanwhile reads its
 //! record.
 
-use super::command::{self, Purpose};
 use super::connection::{Frames, ShimConnection, send, try_send};
+use super::process_group::Purpose;
 use super::zygote::Zygote;
-use super::{limits, orphans};
+use super::{command, limits, orphans};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use service_core::config::{KillMode, Service};

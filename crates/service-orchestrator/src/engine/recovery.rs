@@ -3,7 +3,8 @@
 
 use super::drivers::Drivers;
 use super::leftover::with_orphaned;
-use super::run_trace::{RecoveryError, RunTrace, UnlistedError};
+use super::last_record::{RecordedRun, last_record};
+use super::run_trace::{RunTrace, UnlistedError};
 use service_api::redact;
 use service_core::config::{Manager, Service};
 use service_core::service::{Discovered, Event, Exit, Goal, PersistedState, State};
@@ -13,8 +14,8 @@ use service_host::descriptors::DescriptorBudget;
 use service_host::paths::Paths;
 use service_host::report::ManagerReport;
 use service_process::shims_without_files::Lost;
-use service_process::{self as process, Reached};
-use service_shim::{Files, Phase, RunRecord};
+use service_process as process;
+use service_shim::{Phase, RunRecord};
 use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirEntry;
@@ -29,13 +30,9 @@ const MANAGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LAUNCH_TIMEOUT: Duration = Duration::from_millis(500);
 /// The maximum number of services that are examined concurrently. Each uses two descriptors.
 const MAX_CONCURRENT: usize = 64;
-/// The time limit for the first report of a new shim.
-const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The polling interval for a launch, a first report or a readable record.
+/// The polling interval for a launch.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// The time limit for reading a record of a service without a shim.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The plan with the orphaned services, which run or may run, and the findings for each service.
 pub(super) struct RecoveredRuns {
@@ -48,15 +45,6 @@ pub(super) struct RecoveredRuns {
     pub(super) unsearched: bool,
     /// When the examination began.
     pub(super) began: Moment,
-}
-
-/// The record of a service's last run.
-struct RecordedRun {
-    record: RunRecord,
-    /// Whether a process holds the lock of the run.
-    is_kept: bool,
-    /// The connection to the shim, if the shim answered and a descriptor was free.
-    reached: Option<Reached>,
 }
 
 /// Examines every service's directory, many concurrently, so that a frozen shim delays no other service.
@@ -254,76 +242,6 @@ async fn wait_for_launches(paths: &Paths, memories: &BTreeMap<Name, PersistedSta
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
-}
-
-/// The record of the last run; `None` if there was none. If a shim holds the lock, the shim itself is queried. If the
-/// shim has only just started, this waits for its first report, because a second shim must not be started. If the shim
-/// is frozen and does not answer, its record file counts.
-async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
-    let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
-    loop {
-        match files.try_lock() {
-            Ok(Some(_lock)) => return unlocked(files, began),
-            Ok(None) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => return Ok(None),
-            Err(error) => return Err(RecoveryError::Lock { lock: files.lock(), error }),
-        }
-        match process::query_record(files).await {
-            Ok((record, talk)) => {
-                return Ok(Some(RecordedRun {
-                    record,
-                    is_kept: true,
-                    reached: Reached::from_connection(talk),
-                }));
-            }
-            Err(error) if clock::now() >= deadline => {
-                // The socket may have been removed. The record file counts if the process in it is alive.
-                let record = files.read_record().ok().flatten().filter(|record| record.shim.is_alive());
-                if let Some(record) = record {
-                    return Ok(Some(RecordedRun { record, is_kept: true, reached: None }));
-                }
-                // The shim may have ended meanwhile; then the lock is free.
-                if clock::now() >= deadline.plus(FIRST_REPORT_TIMEOUT) {
-                    return Err(RecoveryError::ShimSilent { lock: files.lock(), error });
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
-        }
-    }
-}
-
-/// Reads the record of a service whose lock is free: no shim supervises it, unless the lock file was deleted. A damaged
-/// record is ignored, and an unreadable one is retried until the deadline.
-fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
-    let is_lost = |error: &io::Error| {
-        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
-            || clock::now() >= began.plus(READ_TIMEOUT)
-    };
-    let record = files.read_record();
-    let is_kept = match &record {
-        Ok(Some(record)) if !record.is_end() => {
-            process::shims_without_files::holds_lock(record.shim, files).map_err(RecoveryError::Shim)?
-        }
-        _ => false,
-    };
-    if !is_kept {
-        // No process listens on the socket. A shim that ended while the disk was read-only could not remove it.
-        let _ = std::fs::remove_file(files.socket());
-    }
-    match record {
-        Ok(record) => Ok(record.map(|record| RecordedRun { record, is_kept, reached: None })),
-        Err(error) if is_lost(&error) => {
-            tracing::warn!(path = %files.record().display(), %error, "cannot read the exit status of its last run");
-            Ok(None)
-        }
-        Err(error) => Err(RecoveryError::Record { record: files.record(), error }),
-    }
-}
-
-/// Whether the directory was removed meanwhile.
-fn is_gone(files: &Files) -> bool {
-    files.directory().try_exists().is_ok_and(|there| !there)
 }
 
 /// Classifies the result of one examination. This function must not examine again, because the results of two

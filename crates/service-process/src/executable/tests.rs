@@ -1,5 +1,6 @@
 //! Tests of programs that are refused, and of programs that are accepted.
 
+use super::super::elf::LOADED;
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
