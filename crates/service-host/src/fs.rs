@@ -1,7 +1,8 @@
 //! Creates files and directories that only their owner may read.
 
+use std::fs::Metadata;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The maximum length of a path or an abstract name in a socket address.
@@ -40,3 +41,31 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     drop(file);
     std::fs::rename(aside, path)
 }
+/// The metadata that changes with the content or the permissions of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// The size, in bytes.
+    pub size: u64,
+    inode: u64,
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(found: &Metadata) -> Self {
+        Self {
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            size: found.size(),
+            inode: found.ino(),
+        }
+    }
+}
+
+impl FileStamp {
+    /// The stamp of the file at this path; `None` if it cannot be examined.
+    pub fn read(path: &Path) -> Option<Self> {
+        Some(Self::from(&std::fs::metadata(path).ok()?))
+    }
+}
+

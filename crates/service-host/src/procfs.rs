@@ -4,6 +4,7 @@ use crate::clock;
 use nix::sys::resource::{Resource, getrlimit};
 use service_core::Moment;
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 /// The maximum age of a reused sample.
@@ -107,10 +108,49 @@ pub fn ticks_asleep(pid: u32) -> Option<u64> {
     fields.starts_with('S').then(|| stat(pid).map(|(ticks, _)| ticks)).flatten()
 }
 
+/// The name of a process. It may contain anything.
+pub fn process_name(pid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// A process in a message: its pid and its name.
 pub fn describe(pid: u32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    format!("pid {pid} ({})", name.trim_end())
+    format!("pid {pid} ({})", process_name(pid).unwrap_or_default())
+}
+
+/// The parent of a process: field 4 of `/proc/<pid>/stat`.
+pub fn parent(pid: u32) -> Option<u32> {
+    stat_field(pid, 4)?.try_into().ok()
+}
+
+/// The session of a process: field 6 of `/proc/<pid>/stat`.
+pub fn session(pid: u32) -> Option<u32> {
+    stat_field(pid, 6)?.try_into().ok()
+}
+
+/// A number in `/proc/<pid>/stat`, counted from 1. The second field is the name, which may contain anything.
+fn stat_field(pid: u32, field: usize) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(field - 3)?.parse().ok()
+}
+
+/// The pids of all processes.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn pids() -> io::Result<Vec<u32>> {
+    let processes = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Whether a process was started with this variable, as `NAME=value`.
+///
+/// # Errors
+/// The process has ended, or belongs to another user; or descriptors are short.
+pub fn has_variable(pid: u32, variable: &[u8]) -> io::Result<bool> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ"))?;
+    Ok(environment.split(|byte| *byte == 0).any(|entry| entry == variable))
 }
 
 /// Every process below this one.

@@ -6,12 +6,12 @@ use service_config::load::{self, Addition, Additions};
 use service_core::config::Service;
 use service_core::{Name, Plan};
 use service_host::blocking::{run_blocking, run_on_files};
+use service_host::fs::FileStamp;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::request::Enacted;
 use service_orchestrator::snapshot::FleetSnapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{Mutex, Semaphore};
@@ -50,15 +50,6 @@ pub(super) enum FileState {
 struct LastLoad {
     stamp: Option<FileStamp>,
     result: Result<(), Problem>,
-}
-
-/// The metadata that changes with the content or the permissions of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
-    modified: (i64, i64),
-    changed: (i64, i64),
-    size: u64,
-    inode: u64,
 }
 
 /// One version of the file.
@@ -335,14 +326,6 @@ fn persist(additions: &mut Additions, all: Vec<Addition>) -> Result<(), Problem>
         Problem::from_io(&error, format!("cannot save the added services in `{path}`: {error}"))
             .or_help("nothing was changed; the state directory has to be writable")
     })
-}
-
-impl FileStamp {
-    fn read(path: &Path) -> Option<Self> {
-        let meta = std::fs::metadata(path).ok()?;
-        let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
-        Some(Self { modified, changed, size: meta.size(), inode: meta.ino() })
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use nix::unistd::{User, geteuid};
 use service_api::routes;
 use service_core::Moment;
 use service_host::clock;
+use service_host::procfs;
 use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -109,7 +110,7 @@ impl BlockingLookup {
 fn describe_process(pid: u32) -> String {
     let (pid, program) = match process_name(pid) {
         Some(name) if name == PLUGIN => {
-            parent(pid).map(|shell| (shell, process_name(shell))).unwrap_or((pid, Some(name)))
+            procfs::parent(pid).map(|shell| (shell, process_name(shell))).unwrap_or((pid, Some(name)))
         }
         name => (pid, name),
     };
@@ -118,14 +119,9 @@ fn describe_process(pid: u32) -> String {
 
 /// The name of a process, which may contain any character. Control characters and delimiters are replaced.
 fn process_name(pid: u32) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let seen = name.trim_end().chars().map(|c| if c.is_control() || "(),`".contains(c) { '?' } else { c });
+    let name = procfs::process_name(pid)?;
+    let seen = name.chars().map(|c| if c.is_control() || "(),`".contains(c) { '?' } else { c });
     Some(seen.take(MAX_NAME_CHARS).collect())
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use service_api::trust::MAX_FILE_BYTES;
 use service_core::config::Settings;
 use service_core::suggest::nearest;
 use service_host::blocking::run_on_files;
+use service_host::fs::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,15 +67,7 @@ fn quoted<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// The metadata that identifies a version of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ModuleStamp {
-    changed: (i64, i64),
-    size: u64,
-    inode: u64,
-}
-
-type ModuleSlot = Arc<tokio::sync::Mutex<Option<(ModuleStamp, Arc<Module>)>>>;
+type ModuleSlot = Arc<tokio::sync::Mutex<Option<(FileStamp, Arc<Module>)>>>;
 
 /// The inspected modules. The outer lock is held only for a lookup, the inner one while the module is inspected.
 #[derive(Default)]
@@ -117,12 +109,12 @@ pub(super) fn find(path: &Path) -> Result<(), ModuleError> {
     found.map(drop).map_err(|error| ModuleError::read(path, error))
 }
 
-fn stamp(path: &Path) -> std::io::Result<ModuleStamp> {
+fn stamp(path: &Path) -> std::io::Result<FileStamp> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() || about.len() > MAX_FILE_BYTES {
         return Err(std::io::Error::other("it is not a regular file of bounded size"));
     }
-    Ok(ModuleStamp { changed: (about.mtime(), about.mtime_nsec()), size: about.size(), inode: about.ino() })
+    Ok(FileStamp::from(&about))
 }
 
 async fn load_module(caller: &CallContext, settings: &Settings, path: &Path) -> Result<Module, ManagerError> {

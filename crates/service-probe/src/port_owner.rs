@@ -3,7 +3,7 @@
 use super::error::ForeignListener;
 use super::sock_diag::{AddressFamily, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
-use service_host::procfs::descendants;
+use service_host::procfs::{descendants, process_name};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -241,7 +241,7 @@ impl HolderCache {
 }
 
 fn name(pid: u32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+    process_name(pid).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use service_core::Name;
 use service_host::descriptors::is_short;
 use service_host::environment::RUN_ID_VARIABLE;
 use service_host::paths::Paths;
+use service_host::procfs;
 use service_shim::Process;
 use std::io;
 use std::time::Duration;
@@ -47,10 +48,8 @@ pub async fn end(paths: &Paths, name: &Name, run: u64, leader: Option<Process>) 
 }
 
 fn run_processes(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
-    let processes = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
-    let pids = processes.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mut kin = Vec::new();
-    for pid in pids {
+    for pid in procfs::pids()? {
         if is_run_process(pid, leader, mark)? {
             kin.extend(i32::try_from(pid));
         }
@@ -62,21 +61,15 @@ fn run_processes(leader: Option<Process>, mark: &[u8]) -> io::Result<Vec<i32>> {
 /// process whose session id is the leader's pid therefore belongs to the run, unless that process is a newer session
 /// leader.
 fn is_run_process(pid: u32, leader: Option<Process>, mark: &[u8]) -> io::Result<bool> {
-    let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
+    let is_marked = match procfs::has_variable(pid, mark) {
         Err(error) if is_short(&error) => return Err(error),
         // The process has ended, or belongs to another user.
-        read => read.unwrap_or_default(),
+        found => found.unwrap_or(false),
     };
     let Some(process) = Process::try_find(pid)? else { return Ok(false) };
     let in_session = leader.is_some_and(|leader| {
         let taken = Process::find(leader.pid).is_some_and(|now| now != leader);
-        !taken && session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
+        !taken && procfs::session(pid) == Some(leader.pid) && process.start_time >= leader.start_time
     });
-    Ok(in_session || environment.split(|byte| *byte == 0).any(|variable| variable == mark))
-}
-
-/// Field 6 of `/proc/<pid>/stat`.
-fn session(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+    Ok(in_session || is_marked)
 }

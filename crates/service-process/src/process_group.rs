@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpid, getppid, gettid};
 use service_host::clock;
 use service_host::descriptors;
+use service_host::procfs;
 use service_shim::error_text::explain_process_limit;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -198,13 +199,9 @@ fn mark() -> String {
 
 /// The processes with this variable in their environment.
 fn marked(mark: &[u8]) -> Vec<Pid> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_marked = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-    };
-    pids.filter(is_marked).map(Pid::from_raw).collect()
+    let pids = procfs::pids().unwrap_or_default().into_iter();
+    let marked = pids.filter(|pid| procfs::has_variable(*pid, mark).unwrap_or(false));
+    marked.filter_map(|pid| i32::try_from(pid).ok()).map(Pid::from_raw).collect()
 }
 
 /// Reads to the end and retains the part within the limit.
