@@ -102,7 +102,13 @@ impl Session {
         call: &EvaluatedCall,
     ) -> Result<Self, LabeledError> {
         if let Some(address) = remote_target(engine, call)? {
-            return Ok(Self::at(plugin, engine, call, &Selection::Unspecified, DaemonTarget::Remote(address)));
+            return Ok(Self::at(
+                plugin,
+                engine,
+                call,
+                &Selection::Unspecified,
+                DaemonTarget::Remote(address),
+            ));
         }
         let config: Option<PathBuf> = call.get_flag::<String>("config")?.map(PathBuf::from);
         let mark = call.get_flag_span("config").unwrap_or(call.head);
@@ -292,7 +298,9 @@ impl Session {
     /// Runs a one-shot command of the program. Blocks the thread.
     pub(crate) fn run_program<T: serde::de::DeserializeOwned>(&self, words: &[&str]) -> Result<T, Problem> {
         match &self.target {
-            DaemonTarget::Local(project) => orchestratord::run_once(project, shell::caller(&self.engine)?, words),
+            DaemonTarget::Local(project) => {
+                orchestratord::run_once(project, shell::caller(&self.engine)?, words)
+            }
             // The files are on the other machine. A failed connection returns the error with the reason.
             DaemonTarget::Remote(address) => {
                 Err(launch::reach(address, &self.clients).err().unwrap_or_else(lost_answer))

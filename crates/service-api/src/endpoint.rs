@@ -1,4 +1,4 @@
-//! [`Endpoint`]: the address of a daemon, on this machine or another.
+//! [`DaemonEndpoint`]: the address of a daemon, on this machine or another.
 
 use crate::problem::{Code, Problem};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Endpoint {
+pub enum DaemonEndpoint {
     /// A Unix socket on this machine.
     Unix(PathBuf),
     /// A TCP endpoint.

@@ -149,8 +149,10 @@ fn remedy_for(why: Risk, place: &Path, target: &Path) -> String {
 pub fn private_dir(path: &Path) -> io::Result<File> {
     let uid = geteuid().as_raw();
     let refused = |why: Risk, place: &Path| {
-        let refusal =
-            UntrustedPath { why: why.about(Some(&place.to_path_buf())), remedy: remedy_for(why, place, path) };
+        let refusal = UntrustedPath {
+            why: why.about(Some(&place.to_path_buf())),
+            remedy: remedy_for(why, place, path),
+        };
         io::Error::new(io::ErrorKind::PermissionDenied, refusal)
     };
     let exists = |path: &&Path| std::fs::symlink_metadata(path).is_ok();

@@ -12,7 +12,7 @@ use reqwest::{StatusCode, Url, header};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service_api::endpoint::Endpoint;
+use service_api::endpoint::DaemonEndpoint;
 use service_api::{Code, Envelope, Problem, routes};
 use std::collections::HashMap;
 use std::error::Error;
@@ -77,7 +77,7 @@ impl Client {
             .redirect(Policy::none())
             .no_proxy();
         let (http, tls) = match &address.endpoint {
-            Endpoint::Unix(socket) => {
+            DaemonEndpoint::Unix(socket) => {
                 // A Unix socket needs no TLS, so the machine's certificates are not read.
                 (
                     http.unix_socket(socket.as_path())
@@ -86,12 +86,12 @@ impl Client {
                     None,
                 )
             }
-            Endpoint::Tcp(remote) if remote.tls => {
+            DaemonEndpoint::Tcp(remote) if remote.tls => {
                 let tls = tls_config(address.ca_file.as_deref())?;
                 let http = http.connect_timeout(CONNECT_TIMEOUT).tls_backend_preconfigured(tls.clone());
                 (http, Some(Arc::new(tls)))
             }
-            Endpoint::Tcp(_) => (http.connect_timeout(CONNECT_TIMEOUT).tls_certs_only([]), None),
+            DaemonEndpoint::Tcp(_) => (http.connect_timeout(CONNECT_TIMEOUT).tls_certs_only([]), None),
         };
         let http = http.build().map_err(|error| {
             Problem::new(Code::Internal, format!("cannot connect to a daemon: {}", root(&error)))
@@ -101,7 +101,7 @@ impl Client {
 
     /// Whether the daemon runs on this machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.address.endpoint, Endpoint::Unix(_))
+        matches!(self.address.endpoint, DaemonEndpoint::Unix(_))
     }
 
     /// The same client with a time limit for each request.
@@ -124,8 +124,8 @@ impl Client {
         let connection = Connection::connect(&self.address, self.tls.as_ref())
             .map_err(|error| self.connection_error(&error))?;
         let host = match &self.address.endpoint {
-            Endpoint::Unix(_) => "localhost".to_owned(),
-            Endpoint::Tcp(remote) => remote.authority(),
+            DaemonEndpoint::Unix(_) => "localhost".to_owned(),
+            DaemonEndpoint::Tcp(remote) => remote.authority(),
         };
         let token = self.address.token.iter().map(|token| format!("authorization: Bearer {token}\r\n"));
         Ok((connection, format!("host: {host}\r\n{}", token.collect::<String>())))
@@ -214,8 +214,8 @@ impl Client {
     /// The error of a redirect. A daemon never redirects, and the token must not be sent to another server.
     fn redirect_error(&self, status: StatusCode) -> Problem {
         let address = match &self.address.endpoint {
-            Endpoint::Unix(socket) => socket.display().to_string(),
-            Endpoint::Tcp(remote) => remote.to_string(),
+            DaemonEndpoint::Unix(socket) => socket.display().to_string(),
+            DaemonEndpoint::Tcp(remote) => remote.to_string(),
         };
         let message = format!("cannot reach `{address}`: it answers with a redirect ({status})");
         Problem::new(Code::DaemonUnreachable, message)
@@ -225,8 +225,8 @@ impl Client {
     /// The URL of a request. A host name of valid characters may still be invalid, such as `256.1.1.1`.
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Problem> {
         let base = match &self.address.endpoint {
-            Endpoint::Unix(_) => "http://localhost".to_owned(),
-            Endpoint::Tcp(remote) => remote.to_string(),
+            DaemonEndpoint::Unix(_) => "http://localhost".to_owned(),
+            DaemonEndpoint::Tcp(remote) => remote.to_string(),
         };
         Url::parse(&format!("{base}{}", target(path, query))).map_err(|error| {
             Problem::new(Code::BadRequest, format!("cannot reach `{base}`: {error}"))
@@ -253,12 +253,14 @@ impl Client {
     fn request_error(&self, error: &reqwest::Error) -> Problem {
         let cause = root(error);
         match &self.address.endpoint {
-            Endpoint::Tcp(_) if error.is_connect() || is_about_tls(error) => self.connection_error(cause),
-            Endpoint::Unix(_) if error.is_connect() => {
+            DaemonEndpoint::Tcp(_) if error.is_connect() || is_about_tls(error) => {
+                self.connection_error(cause)
+            }
+            DaemonEndpoint::Unix(_) if error.is_connect() => {
                 Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {cause}"))
             }
             _ if error.is_timeout() => Problem::new(Code::Timeout, "the daemon did not answer in time"),
-            Endpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
+            DaemonEndpoint::Tcp(remote) if !remote.tls && (error.is_request() || error.is_body()) => {
                 daemon_ended().help("write `https://` if its [orchestrator.api] has `tls`")
             }
             // An exiting daemon closes its open connections. The socket of a daemon that was just killed may still
@@ -270,7 +272,7 @@ impl Client {
 
     /// The error for a daemon that was not reached or is not trusted.
     pub fn connection_error(&self, error: &(dyn Error + 'static)) -> Problem {
-        let Endpoint::Tcp(remote) = &self.address.endpoint else {
+        let DaemonEndpoint::Tcp(remote) = &self.address.endpoint else {
             return Problem::new(Code::DaemonUnreachable, format!("cannot connect to the daemon: {error}"));
         };
         let why = error.to_string();
@@ -297,7 +299,7 @@ impl Client {
     /// this machine.
     pub fn localize(&self, problem: Problem) -> Problem {
         match (&self.address.endpoint, problem.code) {
-            (Endpoint::Tcp(remote), Code::Unauthorized) => {
+            (DaemonEndpoint::Tcp(remote), Code::Unauthorized) => {
                 let message = format!("cannot use `{remote}`: {}", problem.message);
                 Problem::new(Code::Unauthorized, message).help(
                     "copy `tokens/read` or `tokens/admin` of the remote state directory into \
@@ -418,7 +420,8 @@ mod tests {
             request_version(&MockDaemon::serving(|_| MockReply::Silence)).unwrap_err().code,
             Code::Timeout
         );
-        let odd = request_version(&MockDaemon::serving(|_| MockReply::Json(200, "hello".into()))).unwrap_err();
+        let odd =
+            request_version(&MockDaemon::serving(|_| MockReply::Json(200, "hello".into()))).unwrap_err();
         assert_eq!(odd.code, Code::Internal);
         assert!(odd.message.starts_with("cannot understand the daemon's answer `hello`"), "{}", odd.message);
     }
@@ -426,7 +429,7 @@ mod tests {
     #[test]
     fn a_host_that_cannot_be_is_a_problem_and_no_panic() {
         for url in ["http://256.1.1.1:7", "https://[1:2]", "http://xn--a.b"] {
-            let endpoint = Endpoint::Tcp(TcpEndpoint::parse(url).unwrap());
+            let endpoint = DaemonEndpoint::Tcp(TcpEndpoint::parse(url).unwrap());
             let client = Client::new(&DaemonAddress { endpoint, token: None, ca_file: None }).unwrap();
             let problem = client.get::<view::Version>(routes::VERSION, &[]).unwrap_err();
             assert_eq!(problem.code, Code::BadRequest, "{url}: {}", problem.message);

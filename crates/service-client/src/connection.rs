@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_platform_verifier::BuilderVerifierExt;
-use service_api::endpoint::{Endpoint, TcpEndpoint};
+use service_api::endpoint::{DaemonEndpoint, TcpEndpoint};
 use service_api::{Code, Problem};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -54,8 +54,8 @@ impl Connection {
     /// There is no listener, or the TLS handshake fails.
     pub fn connect(address: &DaemonAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let remote = match &address.endpoint {
-            Endpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
-            Endpoint::Tcp(remote) => remote,
+            DaemonEndpoint::Unix(socket) => return UnixStream::connect(socket).map(Self::Unix),
+            DaemonEndpoint::Tcp(remote) => remote,
         };
         let stream = connect_tcp(remote)?;
         stream.set_nodelay(true)?;

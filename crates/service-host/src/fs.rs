@@ -68,4 +68,3 @@ impl FileStamp {
         Some(Self::from(&std::fs::metadata(path).ok()?))
     }
 }
-

@@ -287,8 +287,7 @@ async fn remove_stopped(
     let result = api.remove(names).await;
     for row in done {
         let removed = Outcome { action: Action::Removed, ..row };
-        let failed =
-            |error| Outcome { action: Action::Failed, ..removed.clone() }.with_error(Some(error));
+        let failed = |error| Outcome { action: Action::Failed, ..removed.clone() }.with_error(Some(error));
         let row = match &result {
             Ok(gone) if gone.iter().any(|name| **name == *removed.name) => removed.clone(),
             Ok(_) => {

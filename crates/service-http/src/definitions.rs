@@ -12,7 +12,7 @@ use service_orchestrator::request::Enacted;
 use service_orchestrator::snapshot::FleetSnapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{Mutex, Semaphore};
 

@@ -250,11 +250,13 @@ pub(super) async fn history(
     drop(view);
     let body = if let Some(permit) = permit {
         let open = move || Ok(journal::Starts::with_permit(past, query, permit));
-        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
+        let (first, rest) =
+            journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
         finite_body(first, rest)
     } else {
         let open = move || journal::History::new(past, checks, &query);
-        let (first, rest) = journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
+        let (first, rest) =
+            journal_body::begin(&api.journal_reads, journal_body::RowFormat::List, open).await?;
         finite_body(first, rest)
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -274,7 +276,11 @@ where
 }
 
 /// The stream of new events. A client that reads too slowly gets an error as the last line.
-fn live(view: Subscription, query: EventQuery, form: EventFormat) -> impl Stream<Item = String> + Send + 'static {
+fn live(
+    view: Subscription,
+    query: EventQuery,
+    form: EventFormat,
+) -> impl Stream<Item = String> + Send + 'static {
     let (mut last, mut over) = (view.last, false);
     let text = move |received| match received {
         _ if over => None,

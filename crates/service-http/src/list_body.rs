@@ -2,7 +2,7 @@
 //! response therefore uses the memory of one chunk, whatever the number of services, and all requests share the
 //! snapshot.
 
-use super::envelope_body::{CHUNK_BYTES, EnvelopeWriter, EnvelopeForm};
+use super::envelope_body::{CHUNK_BYTES, EnvelopeForm, EnvelopeWriter};
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};

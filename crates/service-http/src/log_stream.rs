@@ -11,7 +11,7 @@ mod watcher;
 
 pub(super) use watcher::LogWatcher;
 
-use super::envelope_body::{EnvelopeWriter, EnvelopeForm};
+use super::envelope_body::{EnvelopeForm, EnvelopeWriter};
 use jiff::Timestamp;
 use merge::{LogMerger, LogSource};
 use service_api::{Envelope, Problem, view};

@@ -62,11 +62,11 @@ pub(super) async fn metrics(State(api): State<Arc<ApiState>>, headers: HeaderMap
 struct MetricFamily {
     name: &'static str,
     help: &'static str,
-    of: Value,
+    of: MetricValue,
 }
 
 /// The value of a service; `None` if it is unknown.
-enum Value {
+enum MetricValue {
     Flag(fn(&ServiceSnapshot) -> Option<bool>),
     Count(fn(&ServiceSnapshot) -> Option<u64>),
     Distribution(fn(&ServiceSnapshot) -> &Histogram),
@@ -76,12 +76,12 @@ const FAMILIES: [MetricFamily; 10] = [
     MetricFamily {
         name: "service_wanted",
         help: "Whether the goal of the service is up.",
-        of: Value::Flag(|entry| Some(entry.snapshot.goal != Goal::Down)),
+        of: MetricValue::Flag(|entry| Some(entry.snapshot.goal != Goal::Down)),
     },
     MetricFamily {
         name: "service_up",
         help: "Whether the service runs, ready or not. Absent while unknown.",
-        of: Value::Flag(|entry| {
+        of: MetricValue::Flag(|entry| {
             let state = &entry.snapshot.state;
             state.unknown_because().is_none().then(|| state.is_alive())
         }),
@@ -89,7 +89,7 @@ const FAMILIES: [MetricFamily; 10] = [
     MetricFamily {
         name: "service_ready",
         help: "Whether the service runs and has become ready.",
-        of: Value::Flag(|entry| {
+        of: MetricValue::Flag(|entry| {
             Some(entry.snapshot.state.is_active() && entry.snapshot.state.ready().is_some())
         }),
     },
@@ -97,7 +97,7 @@ const FAMILIES: [MetricFamily; 10] = [
         name: "service_healthy",
         help: "Whether the health checks of the service pass. Absent while unknown, and without a health \
                check.",
-        of: Value::Flag(|entry| match entry.snapshot.health {
+        of: MetricValue::Flag(|entry| match entry.snapshot.health {
             Health::Healthy => Some(true),
             Health::Unhealthy => Some(false),
             Health::Pending | Health::Alive | Health::None => None,
@@ -106,32 +106,32 @@ const FAMILIES: [MetricFamily; 10] = [
     MetricFamily {
         name: "service_restarts",
         help: "Starts of the service by its restart policy.",
-        of: Value::Count(|entry| Some(entry.metrics.restarts)),
+        of: MetricValue::Count(|entry| Some(entry.metrics.restarts)),
     },
     MetricFamily {
         name: "service_start_duration_seconds",
         help: "Time from the launch of the service until it was ready or completed.",
-        of: Value::Distribution(|entry| &entry.metrics.starts),
+        of: MetricValue::Distribution(|entry| &entry.metrics.starts),
     },
     MetricFamily {
         name: "service_probe_duration_seconds",
         help: "Duration of the service's health checks.",
-        of: Value::Distribution(|entry| &entry.metrics.checks),
+        of: MetricValue::Distribution(|entry| &entry.metrics.checks),
     },
     MetricFamily {
         name: "service_probe_failures",
         help: "Failed health checks of the service.",
-        of: Value::Count(|entry| Some(entry.metrics.failed_checks)),
+        of: MetricValue::Count(|entry| Some(entry.metrics.failed_checks)),
     },
     MetricFamily {
         name: "service_log_written_bytes",
         help: "Bytes written to the log of the service, including time and stream of each line.",
-        of: Value::Count(|entry| entry.metrics.log_bytes()),
+        of: MetricValue::Count(|entry| entry.metrics.log_bytes()),
     },
     MetricFamily {
         name: "service_log_dropped_lines",
         help: "Lines of the service that could not be written to its log.",
-        of: Value::Count(|entry| Some(entry.missing.total)),
+        of: MetricValue::Count(|entry| Some(entry.missing.total)),
     },
 ];
 
@@ -160,7 +160,7 @@ impl MetricsPosition {
     }
 }
 
-impl Value {
+impl MetricValue {
     fn kind(&self) -> MetricKind {
         match self {
             Self::Flag(_) => MetricKind::Gauge,
@@ -174,17 +174,17 @@ impl MetricFamily {
     fn sample(&self, text: &mut TextWriter, entry: &ServiceSnapshot) {
         let (service, kind) = (("service", &*entry.definition.name), self.of.kind());
         match &self.of {
-            Value::Flag(of) => {
+            MetricValue::Flag(of) => {
                 if let Some(holds) = of(entry) {
                     text.sample(&kind.sample_name(self.name), &[service], u8::from(holds));
                 }
             }
-            Value::Count(of) => {
+            MetricValue::Count(of) => {
                 if let Some(count) = of(entry) {
                     text.sample(&kind.sample_name(self.name), &[service], count);
                 }
             }
-            Value::Distribution(of) => {
+            MetricValue::Distribution(of) => {
                 let (histogram, name) = (of(entry), self.name);
                 let [bucket, sum, count] = ["bucket", "sum", "count"].map(|part| format!("{name}_{part}"));
                 for (bound, number) in histogram.buckets() {
@@ -233,5 +233,11 @@ fn daemon(text: &mut TextWriter, api: &ApiState) {
     let help = "Resident memory of the daemon.";
     one(text, "process_resident_memory_bytes", MetricKind::Gauge, help, own.memory as f64);
     one(text, "process_open_fds", MetricKind::Gauge, "Open descriptors of the daemon.", open);
-    one(text, "process_max_fds", MetricKind::Gauge, "Maximum number of open descriptors of the daemon.", most);
+    one(
+        text,
+        "process_max_fds",
+        MetricKind::Gauge,
+        "Maximum number of open descriptors of the daemon.",
+        most,
+    );
 }

@@ -11,7 +11,7 @@ use super::author::Author;
 use super::call::Call;
 use super::client::Managers;
 use super::error::{CallError, ManagerError};
-use super::poll_group::{Reason, PolledService};
+use super::poll_group::{PolledService, Reason};
 use super::reply::{ManagerReply, ReplyError, quote_value};
 use super::status::ReportedStatus;
 use crate::status;
@@ -100,7 +100,12 @@ async fn query(managers: Managers, settings: Settings, service: Arc<Service>, ru
 }
 
 /// Queries one service alone.
-async fn query_alone(managers: Managers, settings: Settings, key: (PathBuf, Duration), member: PolledService) {
+async fn query_alone(
+    managers: Managers,
+    settings: Settings,
+    key: (PathBuf, Duration),
+    member: PolledService,
+) {
     let began = clock::now();
     let answer = managers.call(&settings, &member.service, "status").await;
     if clock::now().since(began) < settings.manager_timeout / BATCH_SHARE {
@@ -119,7 +124,8 @@ async fn query_module(
         return Vec::new();
     };
     let began = clock::now();
-    let heard = |name: &Name, status: ReportedStatus| (name.clone(), status.to_report(clock::now().since(began)));
+    let heard =
+        |name: &Name, status: ReportedStatus| (name.clone(), status.to_report(clock::now().since(began)));
     if module.has_command("status all") {
         let requests = managers.encode_requests(&path, services.clone()).await.unwrap_or_default();
         let requests: Vec<String> = requests.into_iter().filter_map(Result::ok).collect();
@@ -229,7 +235,12 @@ fn status_of(rows: &BatchReply, service: &config::Service) -> Result<ReportedSta
 }
 
 /// Reports the reply for one service.
-fn deliver(managers: &Managers, target: &PolledService, began: Moment, answer: Result<ReportedStatus, ManagerError>) {
+fn deliver(
+    managers: &Managers,
+    target: &PolledService,
+    began: Moment,
+    answer: Result<ReportedStatus, ManagerError>,
+) {
     let (service, run) = (&target.service, target.run);
     match target.reason {
         Reason::Run => report_status(managers, service, run, began, answer),

@@ -298,7 +298,12 @@ impl NushellCall<'_> {
         Ok(CallOutput { json: answer.unwrap_or_default().to_owned(), output })
     }
 
-    async fn run_into_file(&self, script: &str, input: &[u8], file: File) -> io::Result<log_file::PrintedLog> {
+    async fn run_into_file(
+        &self,
+        script: &str,
+        input: &[u8],
+        file: File,
+    ) -> io::Result<log_file::PrintedLog> {
         let (mut group, file) = (self.spawn(script)?, Arc::new(file));
         let (stdin, call_id) = (group.stdin(), format!("{} ", group.call_id()));
         let told = group.finish_into(Arc::clone(&file), MAX_LOG_BYTES);

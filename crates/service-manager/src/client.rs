@@ -35,8 +35,13 @@ impl Managers {
     /// A client that has made no call yet.
     pub fn new(paths: Arc<Paths>, acceptance: Arc<Acceptance>, reports: ReportSender) -> Self {
         let (acts, questions) = Default::default();
-        let caller =
-            Arc::new(CallContext { paths, acceptance, accepted: AcceptedModules::default(), acts, questions });
+        let caller = Arc::new(CallContext {
+            paths,
+            acceptance,
+            accepted: AcceptedModules::default(),
+            acts,
+            questions,
+        });
         let (modules, polls, log_rate, log_reads, lists) = Default::default();
         Self { caller, modules, polls, log_rate, log_reads, lists, reports }
     }

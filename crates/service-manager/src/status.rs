@@ -195,7 +195,8 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<ReportedStatus, String> {
-        ReportedStatus::read(serde_json::from_str(json).unwrap(), Author::Us).map_err(|error| error.to_string())
+        ReportedStatus::read(serde_json::from_str(json).unwrap(), Author::Us)
+            .map_err(|error| error.to_string())
     }
 
     fn status(json: &str) -> ReportedStatus {

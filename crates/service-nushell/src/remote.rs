@@ -3,7 +3,7 @@
 use crate::shell;
 use nu_plugin::EngineInterface;
 use nu_protocol::Value;
-use service_api::endpoint::{Endpoint, TcpEndpoint};
+use service_api::endpoint::{DaemonEndpoint, TcpEndpoint};
 use service_api::ownership::read_regular;
 use service_api::{Code, Problem};
 use service_client::daemon_address::DaemonAddress;
@@ -40,7 +40,7 @@ pub fn configured(engine: &EngineInterface) -> Result<Option<DaemonAddress>, Pro
     };
     let token = token(&shell::path(engine, &token_file)?)?;
     let ca_file = text("ca_file")?.map(|file| shell::path(engine, &file)).transpose()?;
-    Ok(Some(DaemonAddress { endpoint: Endpoint::Tcp(remote), token: Some(token), ca_file }))
+    Ok(Some(DaemonAddress { endpoint: DaemonEndpoint::Tcp(remote), token: Some(token), ca_file }))
 }
 
 /// The size limit of a token file.

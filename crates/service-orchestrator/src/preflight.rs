@@ -107,7 +107,8 @@ impl ServiceOrchestrator {
         next: &Plan,
         start: bool,
     ) -> Result<(), Problem> {
-        let failures = self.failures(upcoming_changes(changes, next, start), next, ModuleSelection::All).await;
+        let failures =
+            self.failures(upcoming_changes(changes, next, start), next, ModuleSelection::All).await;
         let Some(first) = failures.first() else { return Ok(()) };
         let cannot = format!("cannot apply services.toml: `{}` could not start", first.service.name);
         let all_the_same = "to restart nevertheless, run `service stop NAME`, then `service start NAME`";

@@ -141,8 +141,11 @@ fn socket(listener: &ListeningSocket) -> String {
 /// The sockets that accept connections to this address, in the notation of `/proc/<pid>/fd`: sockets bound to this
 /// address; without any, sockets bound to every address of its family; without any, sockets bound to every address.
 fn listeners(address: IpAddr, port: u16) -> Vec<String> {
-    let [kind, other] =
-        if address.is_ipv4() { [AddressFamily::Four, AddressFamily::Six] } else { [AddressFamily::Six, AddressFamily::Four] };
+    let [kind, other] = if address.is_ipv4() {
+        [AddressFamily::Four, AddressFamily::Six]
+    } else {
+        [AddressFamily::Six, AddressFamily::Four]
+    };
     let of = |listeners: &[ListeningSocket], bound: &dyn Fn(IpAddr) -> bool| -> Vec<String> {
         let bound = listeners.iter().filter(|listener| bound(listener.address));
         bound.map(socket).collect()

@@ -182,7 +182,13 @@ impl ProgramSearch<'_> {
     }
 
     /// Checks a script. `rest` is the text after the `#!`.
-    fn check_script(&self, rest: &[u8], path: &Path, name: &str, scripts: usize) -> Result<(), ProgramObstacle> {
+    fn check_script(
+        &self,
+        rest: &[u8],
+        path: &Path,
+        name: &str,
+        scripts: usize,
+    ) -> Result<(), ProgramObstacle> {
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = trim_blanks(line);
         let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());

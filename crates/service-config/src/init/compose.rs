@@ -3,14 +3,14 @@
 
 /// A service of a compose file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Service {
+pub(super) struct ComposeService {
     pub(super) name: String,
     pub(super) needs: Vec<String>,
 }
 
 /// Every service below the top level's `services:`.
-pub(super) fn services(text: &str) -> Vec<Service> {
-    let mut services: Vec<Service> = Vec::new();
+pub(super) fn services(text: &str) -> Vec<ComposeService> {
+    let mut services: Vec<ComposeService> = Vec::new();
     let (mut inside, mut level) = (false, None);
     // The indent of the current `depends_on:`, and the indent of its entries.
     let mut needs: Option<(usize, Option<usize>)> = None;
@@ -31,7 +31,7 @@ pub(super) fn services(text: &str) -> Vec<Service> {
         if indent == name_level {
             needs = None;
             let name = key(content).map(unquote);
-            services.extend(name.map(|name| Service { name, needs: Vec::new() }));
+            services.extend(name.map(|name| ComposeService { name, needs: Vec::new() }));
             continue;
         }
         let Some(service) = services.last_mut() else { continue };

@@ -43,8 +43,10 @@ fn build(needs: &[Vec<Option<DependencyEdge>>]) -> DiGraph<(), usize> {
 fn cycles(graph: &DiGraph<(), usize>) -> Vec<Path> {
     // Tarjan's algorithm is not used, because it recurses along the longest chain.
     let knots = kosaraju_scc(graph);
-    let mut search =
-        CycleSearch { knots: alloc::vec![0; graph.node_count()], came_by: alloc::vec![None; graph.node_count()] };
+    let mut search = CycleSearch {
+        knots: alloc::vec![0; graph.node_count()],
+        came_by: alloc::vec![None; graph.node_count()],
+    };
     for (nth, knot) in knots.iter().enumerate() {
         for node in knot {
             search.knots[node.index()] = nth;

@@ -20,7 +20,7 @@ mod probing;
 mod restart_policy;
 mod stopping;
 
-use super::restart::Backoff;
+use super::restart::RestartHistory;
 use crate::config::{KillMode, Manager, OnFailure, Readiness, Restart, Service};
 use crate::health::{self, Health, ProbeResult, Tracker};
 use crate::service::event::{Discovered, Effect, Event};
@@ -220,7 +220,7 @@ impl Machine {
             _ => return,
         }
         if goal != Goal::Down {
-            self.memory.backoff = Backoff::default();
+            self.memory.backoff = RestartHistory::default();
             self.memory.restarts = 0;
         }
     }

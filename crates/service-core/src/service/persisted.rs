@@ -1,7 +1,7 @@
 //! [`PersistedState`]: the state of a service that outlives the daemon, and its reconciliation with a new daemon's
 //! findings.
 
-use super::restart::Backoff;
+use super::restart::RestartHistory;
 use crate::health::Tracker;
 use crate::service::event::{Discovered, Exit};
 use crate::service::request_origin::RequestOrigin;
@@ -29,7 +29,7 @@ pub struct PersistedState {
     /// The number of restarts by the policy since the last request.
     pub restarts: u32,
     /// The crashes.
-    pub backoff: Backoff,
+    pub backoff: RestartHistory,
     /// The health in the present run.
     #[serde(default)]
     pub tracker: Tracker,
@@ -133,7 +133,7 @@ impl PersistedState {
     /// Discards the state of another boot, whose processes have ended and whose moments have no meaning.
     pub fn on_reboot(&mut self, now: Moment) {
         self.date_exit();
-        self.backoff = Backoff::default();
+        self.backoff = RestartHistory::default();
         self.launched = None;
         match &mut self.state {
             State::Stopped => {}

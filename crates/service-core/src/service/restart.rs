@@ -1,4 +1,4 @@
-//! [`Backoff`]: decides when a service that has ended by itself is started again, and when it is given up.
+//! [`RestartHistory`]: decides when a service that has ended by itself is started again, and when it is given up.
 
 use crate::config;
 use crate::time::Moment;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The crashes of one service since it was last stable.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Backoff {
+pub struct RestartHistory {
     /// The number of crashes since the service was last stable.
     crashes: u32,
     /// The number of delayed restarts among them.
@@ -29,7 +29,7 @@ pub enum RestartDecision {
     },
 }
 
-impl Backoff {
+impl RestartHistory {
     /// Counts a crash. `ready_since` is the time when the run became ready, if any. `jitter` is a random number that
     /// lengthens the delay by up to a tenth, so that services that crash together do not restart together.
     ///
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_first_crash_of_a_ready_service_restarts_at_once_and_pauses_double_after() {
         let rules = config::Backoff { limit: 0, ..config::Backoff::default() };
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartHistory::default();
         let pauses: Vec<Duration> = (0..9)
             .map(|n| match backoff.crashed(&rules, Some(at(n)), at(n), 0) {
                 RestartDecision::Retry(pause) => pause,
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_service_that_never_got_ready_waits_before_its_second_try() {
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartHistory::default();
         let verdict = backoff.crashed(&config::Backoff::default(), None, at(1), 0);
         assert_eq!(verdict, RestartDecision::Retry(Duration::from_millis(500)));
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_stable_run_clears_the_count() {
         let rules = config::Backoff::default();
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartHistory::default();
         for n in 0..3 {
             backoff.crashed(&rules, None, at(n), 0);
         }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn too_many_crashes_in_the_window_give_up_and_old_ones_do_not_count() {
         let rules = config::Backoff { limit: 2, ..config::Backoff::default() };
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartHistory::default();
         backoff.crashed(&rules, None, at(0), 0);
         backoff.crashed(&rules, None, at(30), 0);
         assert!(matches!(backoff.crashed(&rules, None, at(70), 0), RestartDecision::Retry(_)));

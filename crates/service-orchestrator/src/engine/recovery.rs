@@ -2,8 +2,8 @@
 //! defined.
 
 use super::drivers::Drivers;
-use super::leftover::with_orphaned;
 use super::last_record::{RecordedRun, last_record};
+use super::leftover::with_orphaned;
 use super::run_trace::{RunTrace, UnlistedError};
 use service_api::redact;
 use service_core::config::{Manager, Service};
@@ -13,8 +13,8 @@ use service_host::clock;
 use service_host::descriptors::DescriptorBudget;
 use service_host::paths::Paths;
 use service_host::report::ManagerReport;
-use service_process::shims_without_files::Lost;
 use service_process as process;
+use service_process::shims_without_files::Lost;
 use service_shim::{Phase, RunRecord};
 use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};

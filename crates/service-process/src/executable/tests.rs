@@ -9,7 +9,8 @@ fn refused(text: &[u8]) -> Option<String> {
     let path = directory.path().join("program");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let search = ProgramSearch { directory: directory.path(), path: Some("/usr/bin:/bin".into()), identity: None };
+    let search =
+        ProgramSearch { directory: directory.path(), path: Some("/usr/bin:/bin".into()), identity: None };
     search.check("./program").err().map(|refusal| refusal.why)
 }
 

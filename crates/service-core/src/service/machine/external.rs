@@ -9,7 +9,7 @@ use super::{Machine, Probing};
 use crate::health::Tracker;
 use crate::service::event::{Effect, Presence};
 use crate::service::persisted::StartedBy;
-use crate::service::restart::Backoff;
+use crate::service::restart::RestartHistory;
 use crate::service::state::{Goal, State};
 use crate::time::Moment;
 use alloc::vec;
@@ -68,7 +68,7 @@ impl Machine {
         self.memory.run += 1;
         self.memory.starter = StartedBy::External;
         self.memory.tracker = Tracker::pending();
-        self.memory.backoff = Backoff::default();
+        self.memory.backoff = RestartHistory::default();
         self.memory.restarts = 0;
         if self.definition.oneshot {
             // A one-shot is ready when it has completed its work.
