@@ -1,7 +1,7 @@
 //! [`ApiState`]: the shared state of all requests: one project, its orchestrator, and limits of clients.
 
 use super::connection_count::ConnectionCount;
-use super::definitions::{ProjectDefinitions, FileState};
+use super::definitions::{FileState, ProjectDefinitions};
 use super::journal_body::JournalReads;
 use super::log_stream::LogReaders;
 use axum::body::Bytes;

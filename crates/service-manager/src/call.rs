@@ -229,8 +229,13 @@ pub(super) async fn inspect<T: DeserializeOwned>(
     );
     let process = OnceLock::new();
     let include = caller.accepted.original_directory(module);
-    let shell =
-        NushellCall { nu: &nu, passed_on: &PASSED_VARIABLES, include, purpose: Purpose::Query, process: &process };
+    let shell = NushellCall {
+        nu: &nu,
+        passed_on: &PASSED_VARIABLES,
+        include,
+        purpose: Purpose::Query,
+        process: &process,
+    };
     let run = async {
         tokio::time::timeout(settings.manager_timeout, shell.run(&script, b"", MAX_OUTPUT_BYTES)).await
     };

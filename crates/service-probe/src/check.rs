@@ -4,10 +4,11 @@
 use super::connect::Reach;
 use super::endpoint_url;
 use super::error::ProbeError;
+use super::holder::Holder;
 #[cfg(feature = "http")]
 use super::http;
 use super::names::Names;
-use super::port_owner::{self, HeldSockets, Holder};
+use super::port_owner::{self, HeldSockets};
 use super::port_watcher::PortWatcher;
 #[cfg(feature = "http")]
 use super::tls::Trust;

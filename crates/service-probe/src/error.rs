@@ -1,6 +1,6 @@
 //! Why a check fails: [`ProbeError`], by kind of endpoint. It becomes a [`CheckText`] in one place.
 
-use super::port_owner::Holder;
+use super::holder::Holder;
 use service_core::health::CheckFault;
 use service_host::text::{CheckText, describe_io_error};
 use std::io::{self, ErrorKind};
@@ -37,7 +37,7 @@ pub(super) enum ProbeError {
     Tls(#[from] super::tls::TlsError),
     #[cfg(feature = "http")]
     #[error(transparent)]
-    Http(#[from] super::http::HttpError),
+    Http(#[from] super::http_error::HttpError),
     #[cfg(not(feature = "http"))]
     #[error("this build cannot check HTTP endpoints")]
     NoHttp,

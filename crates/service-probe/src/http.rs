@@ -4,6 +4,7 @@
 use super::connect::{ProbeRequest, Reach};
 use super::endpoint_url::without_user;
 use super::error::ProbeError;
+use super::http_error::{HttpError, describe_status};
 use super::names::Names;
 use super::port_owner::HeldSockets;
 use super::tls::{self, Trust};
@@ -17,14 +18,11 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use service_core::config::Health;
 use service_host::local_address::strip_brackets;
-use service_host::text::describe_io_error;
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ClientConfig;
@@ -38,24 +36,6 @@ const MAX_BODY_BYTES: u64 = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
 const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
-
-/// Why a check over HTTP fails that reached a server.
-#[derive(Debug, Error)]
-pub(super) enum HttpError {
-    #[error("`{url}` cannot be requested: {error}")]
-    Url { url: String, error: url::ParseError },
-    #[error("cannot send a request to {endpoint}: {error}")]
-    Request { endpoint: String, error: hyper::http::Error },
-    /// There is no response.
-    #[error("{}", describe(error, endpoint))]
-    NoResponse { endpoint: String, error: hyper::Error },
-    #[error("{}, wanted {}, at {endpoint}", describe_status(*status), wanted(accepted))]
-    Status { status: StatusCode, accepted: Vec<u16>, endpoint: String },
-    #[error("{} at {endpoint}, to {target}: redirected too often", describe_status(*status))]
-    TooManyRedirects { status: StatusCode, endpoint: String, target: String },
-    #[error("{} at {endpoint}, to {target}: a redirect to another host is not followed", describe_status(*status))]
-    ForeignRedirect { status: StatusCode, endpoint: String, target: String },
-}
 
 /// A check over HTTP.
 pub(super) struct Asks<'c> {
@@ -224,37 +204,6 @@ async fn drain_briefly(
 
 fn host_of(url: &Url) -> (Option<&str>, Option<u16>) {
     (url.host_str(), url.port_or_known_default())
-}
-
-fn describe_status(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("HTTP {} {reason}", status.as_u16()),
-        None => format!("HTTP {}", status.as_u16()),
-    }
-}
-
-fn wanted(accepted: &[u16]) -> String {
-    match accepted {
-        [] => "200 to 299".to_owned(),
-        accepted => accepted.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
-    }
-}
-
-/// Describes why there is no response.
-fn describe(error: &hyper::Error, shown: &str) -> String {
-    if error.is_parse() {
-        let tls = if shown.starts_with("http:") { "; if it uses TLS, write `https://`" } else { "" };
-        return format!("the server at {shown} does not use HTTP/1.1 ({error}){tls}");
-    }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return format!("{shown} closed the connection before it answered");
-    }
-    match error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
-        Some(cause) => {
-            format!("{shown} closed the connection before it answered: {}", describe_io_error(cause))
-        }
-        None => format!("cannot get a response from {shown}: {error}"),
-    }
 }
 
 #[cfg(test)]

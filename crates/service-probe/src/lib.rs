@@ -6,8 +6,11 @@ mod connect;
 mod dns;
 mod endpoint_url;
 mod error;
+mod holder;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_error;
 pub mod legacy_log_pattern;
 mod names;
 mod port_owner;
@@ -19,4 +22,4 @@ mod tls;
 
 pub use check::{Prober, foreign_listener};
 pub use dns::describe_answer as describe_dns_answer;
-pub use port_owner::Holder;
+pub use holder::Holder;

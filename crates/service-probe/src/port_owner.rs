@@ -1,6 +1,7 @@
 //! Finds the owner of a port. A check of a local port is valid only if the service's own process tree listens on it.
 
 use super::error::ForeignListener;
+use super::holder::Holder;
 use super::sock_diag::{AddressFamily, Listeners, ListeningSocket, on_port};
 use service_host::local_address::local_addresses;
 use service_host::procfs::{descendants, process_name};
@@ -8,26 +9,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-
-/// The process that listens on the port of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The port.
-    pub port: u16,
-    /// The pid; `None` for a process of another user.
-    pub pid: Option<u32>,
-    /// The name and the pid of the process; `None` for a process of another user.
-    pub process: Option<String>,
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.pid, &self.process) {
-            (Some(pid), Some(process)) => write!(f, "pid {pid} ({process})"),
-            _ => f.write_str("a process of another user"),
-        }
-    }
-}
 
 /// Finds the process outside the tree below `shim` that listens on a local port.
 pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
