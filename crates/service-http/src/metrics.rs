@@ -222,11 +222,11 @@ fn daemon(text: &mut TextWriter, api: &ApiState) {
     let turns = &api.connection_turns;
     let [longest, total] = turns.spans().map(|span| span.as_secs_f64());
     let help = "Turns of the tasks of clients, each of which delays other requests.";
-    one(text, "orchestratord_connection_turns", Kind::Counter, help, turns.number() as f64);
+    one(text, "orchestratord_connection_turns", MetricKind::Counter, help, turns.number() as f64);
     let help = "Total duration of these turns.";
-    one(text, "orchestratord_connection_turn_seconds", Kind::Counter, help, total);
+    one(text, "orchestratord_connection_turn_seconds", MetricKind::Counter, help, total);
     let help = "Duration of the longest of these turns since the daemon started.";
-    one(text, "orchestratord_longest_connection_turn_seconds", Kind::Gauge, help, longest);
+    one(text, "orchestratord_longest_connection_turn_seconds", MetricKind::Gauge, help, longest);
     let help = "Start time of the daemon, in seconds since 1970.";
     one(text, "process_start_time_seconds", MetricKind::Gauge, help, began);
     one(text, "process_cpu_seconds", MetricKind::Counter, "CPU time of the daemon.", own.cpu_seconds);
