@@ -212,7 +212,7 @@ impl Project {
 
     /// The record of a service's last run.
     pub fn run_json(&self, name: &str) -> PathBuf {
-        self.state_dir().join("services").join(name).join("run.json")
+        self.state_dir().join("run").join(name).join("run.json")
     }
 
     /// The process ids in [`Project::run_json`]: of the shim, and of its service.

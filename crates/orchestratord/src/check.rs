@@ -44,13 +44,10 @@ fn to_obstacle(fails_start: bool, blocker: StartObstacle) -> Obstacle {
 
 fn paths(project: &Project, nu: Option<PathBuf>) -> Paths {
     Paths {
-        state_dir: project.state_dir.clone(),
-        fallback_state_file: None,
         project: project.config.clone(),
         base_dir: project.config.parent().unwrap_or(Path::new("/")).to_path_buf(),
         nu,
-        boot_id: String::new(),
-        disk: Disk::default(),
+        ..Paths::new(&project.state_dir)
     }
 }
 

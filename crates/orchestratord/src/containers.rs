@@ -1,10 +1,11 @@
 //! Counts the running containers of projects without a daemon. Only the container engines of a project's last runs are
 //! queried, concurrently and with a short timeout.
 
-use serde::Deserialize;
 use service_core::config::Manager;
 use service_host::clock;
 use service_host::descriptors;
+use service_host::disk::Disk;
+use service_store::RunDefinitions;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -31,24 +32,11 @@ pub(crate) fn running(projects: &[(&str, &Path)]) -> Vec<Option<usize>> {
     })
 }
 
-#[derive(Deserialize)]
-struct RunDefinition {
-    definition: RunManager,
-}
-
-#[derive(Deserialize)]
-struct RunManager {
-    manager: Manager,
-}
-
 /// The container engines of the project's last runs.
 fn engines(state_dir: &Path) -> BTreeSet<String> {
-    let services = std::fs::read_dir(state_dir.join("services")).into_iter().flatten().flatten();
-    let definitions = services.filter_map(|service| {
-        let text = std::fs::read(service.path().join("definition.json")).ok()?;
-        serde_json::from_slice::<RunDefinition>(text.split(|&byte| byte == b'\n').next()?).ok()
-    });
-    let engines = definitions.filter_map(|run| match run.definition.manager {
+    let managers = RunDefinitions::open(state_dir, Disk::default())
+        .map_or_else(|_unreadable| Vec::new(), |definitions| definitions.managers());
+    let engines = managers.into_iter().filter_map(|manager| match manager {
         Manager::BuiltIn(name) if ENGINES.contains(&name.as_str()) => Some(name),
         _ => None,
     });

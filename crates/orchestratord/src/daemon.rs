@@ -60,6 +60,8 @@ pub(crate) struct DaemonOptions {
     /// Whether the daemon ends when it is idle. This is set if a command has started it, because the next command can
     /// start another daemon.
     pub idle_exit: bool,
+    /// Directories in memory for the files of runs.
+    pub memory_directories: Vec<PathBuf>,
 }
 
 /// The result of a start.
@@ -193,6 +195,7 @@ async fn start(project: Project, options: &DaemonOptions) -> Result<DaemonStart,
         .base_dir(project.config.parent().unwrap_or(Path::new("/")))
         .acceptance(acceptance)
         .fallback_state_file(project.fallback_state_file())
+        .memory_directories(options.memory_directories.clone())
         .disk(disk)
         .descriptors(service_host::descriptors::raise())
         .nu(options.nu.clone());

@@ -10,7 +10,7 @@ mod systemd;
 use daemon::DaemonOptions;
 use lexopt::prelude::*;
 use service_api::finding::{Finding, Severity};
-use service_api::project::{Environment, home_directory, system_home};
+use service_api::project::{Environment, home_directory, memory_directories, system_home};
 use service_api::{Envelope, Problem, Project, StartupMessage, printable};
 use service_config::{init, load};
 use std::path::PathBuf;
@@ -209,7 +209,12 @@ fn run(arguments: Arguments) -> ExitCode {
     }
     let starts = StartSet::from_arguments(arguments.all, arguments.asked.names);
     let (unit, idle_exit) = (arguments.unit.map(|unit| (unit, starts)), arguments.idle_exit);
-    let options = DaemonOptions { nu: arguments.nu, unit, systemd: systemd_env, idle_exit };
+    let memory_directories = match with_environment(|around| Ok(memory_directories(around))) {
+        Ok(directories) => directories,
+        Err(problem) => return print::<()>(Err(problem)),
+    };
+    let options =
+        DaemonOptions { nu: arguments.nu, unit, systemd: systemd_env, idle_exit, memory_directories };
     limit_malloc_arenas();
     // Services, checks and managers do not inherit the umask of the shell that started the daemon.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));

@@ -7,17 +7,18 @@ use service_api::{Event, Problem, Project, StartupMessage, view};
 use service_config::load::{self, Additions};
 use service_core::config::Manager;
 use service_core::{Id, Name, Plan};
+use service_host::disk::Disk;
+use service_host::paths::files_in;
 use service_orchestrator::graph_format;
 use service_orchestrator::lookup::resolve;
 use service_orchestrator::renamed_project::{self, FilePresence};
 use service_orchestrator::views;
 use service_process::liveness::{boot, count_supervised, entries, has_shim};
-use service_shim::Files;
-use service_store as store;
 use service_store::journal::{EventQuery, Since, offline as journal};
-use service_store::run_definition::last_manager;
+use service_store::{self as store, RunDefinitions};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -90,8 +91,7 @@ pub(crate) fn graph(project: &Project, names: &[String]) -> Result<Vec<view::Nod
     let state = |id: Id| {
         let service = plan.service(id);
         // The state of a service with a manager or a shim is unknown, because it was not queried.
-        let supervised =
-            || has_shim(&project.state_dir.join("services").join(&*service.name), boot.as_deref());
+        let supervised = || has_shim(&files_in(&project.state_dir, &service.name), boot.as_deref());
         if service.manager != Manager::Process || supervised() { "unknown" } else { "stopped" }
     };
     Ok(views::graph(&plan, &ids, state))
@@ -108,19 +108,15 @@ pub(crate) fn is_anything_running(state_dir: &Path) -> bool {
         || manager_services(state_dir).map_or(true, |names| !names.is_empty())
 }
 
-/// The services of managers that were active when the last daemon ended, according to its state file.
-pub(crate) fn manager_services(state_dir: &Path) -> io::Result<Vec<Name>> {
+/// The services of managers that were up when the last daemon ended, according to its files, with their managers.
+pub(crate) fn manager_services(state_dir: &Path) -> io::Result<BTreeMap<Name, Manager>> {
     let boot = service_shim::process::boot_id()?;
-    let mut found = Vec::new();
-    for name in store::were_up(state_dir, &boot)? {
-        match last_manager(&Files::new(state_dir.join("services").join(&*name))) {
-            Ok(Manager::Process) => {}
-            Ok(_) => found.push(name),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
+    let definitions = RunDefinitions::open(state_dir, Disk::default())?;
+    let managed = |name: Name| {
+        let manager = definitions.last_manager(&name).filter(|manager| *manager != Manager::Process)?;
+        Some((name, manager))
+    };
+    Ok(store::were_up(state_dir, &boot)?.into_iter().filter_map(managed).collect())
 }
 
 /// Whether services of the project with this state directory run or may run.
@@ -184,10 +180,6 @@ fn inspect(state_dir: &Path, boot: Option<&str>) -> view::ProjectSummary {
 /// The number of services of managers other than container engines. A service with an unknown state is counted as
 /// managed.
 fn managed(state_dir: &Path) -> usize {
-    let is_asked = |name: &&Name| {
-        let manager = last_manager(&Files::new(state_dir.join("services").join(&***name)));
-        matches!(manager, Ok(Manager::BuiltIn(engine)) if containers::ENGINES.contains(&engine.as_str()))
-    };
-    let Ok(names) = manager_services(state_dir) else { return 1 };
-    names.len() - names.iter().filter(is_asked).count()
+    let is_other = |manager: &&Manager| !matches!(manager, Manager::BuiltIn(engine) if containers::ENGINES.contains(&engine.as_str()));
+    manager_services(state_dir).map_or(1, |services| services.values().filter(is_other).count())
 }

@@ -11,9 +11,9 @@ use service_api::project::{Environment, RECORD};
 use service_api::view::ProjectSummary;
 use service_api::{Problem, Project};
 use service_host::clock;
-use service_host::paths::fallback_records;
+use service_host::paths::{RUNS, files_in};
 use service_orchestrator::renamed_project::FilePresence;
-use service_shim::Files;
+use service_process::liveness;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -50,17 +50,20 @@ fn remove_state(project: &Project, trace: ProjectSummary) -> Option<Pruned> {
     }
     // While the locks are held, no daemon and no shim of the project can start.
     let _daemon = wait_for_lock(|| try_lock(state_dir).ok()?.acquired())?;
-    let _services = wait_for_lock(|| lock_services(&state_dir.join("services")).ok().flatten())?;
+    let _services = wait_for_lock(|| lock_services(state_dir).ok().flatten())?;
     let managed = offline::manager_services(state_dir).ok()?;
     if !managed.is_empty() || FilePresence::check(&project.config, state_dir) != FilePresence::Gone {
         return None;
     }
     let size = directory_size(state_dir);
+    let run_directory = std::fs::read_link(state_dir.join(RUNS));
     let removed = std::fs::remove_dir_all(state_dir);
     for beside in [project.socket.clone(), project.fallback_state_file(), project.session_mark()] {
         let _ = std::fs::remove_file(beside);
     }
-    let _ = std::fs::remove_dir_all(fallback_records(&project.fallback_state_file()));
+    if let Ok(directory) = run_directory {
+        let _ = std::fs::remove_dir_all(directory);
+    }
     Some(Pruned {
         path: trace.path.unwrap_or_default(),
         state_dir: trace.state_dir,
@@ -86,20 +89,15 @@ fn wait_for_lock<T>(acquire: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The locks of all services; `None` if one is held.
-fn lock_services(services: &Path) -> io::Result<Option<Vec<File>>> {
-    let entries = match std::fs::read_dir(services) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
-        entries => entries?,
-    };
+/// The locks of all services; `None` if one is held. A service without a run directory has no lock.
+fn lock_services(state_dir: &Path) -> io::Result<Option<Vec<File>>> {
     let mut locks = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            match Files::new(entry.path()).try_lock()? {
-                Some(lock) => locks.push(lock),
-                None => return Ok(None),
-            }
+    for name in liveness::names(state_dir).map_err(io::Error::other)? {
+        match files_in(state_dir, &name).try_lock() {
+            Ok(Some(lock)) => locks.push(lock),
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(Some(locks))

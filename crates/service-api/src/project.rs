@@ -210,6 +210,13 @@ fn runtime_dir(around: &Environment<'_>, slug: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/{FOLDER}-{}", around.uid)))
 }
 
+/// Directories in memory for the files of runs, the best one first: `$XDG_RUNTIME_DIR`, and `/dev/shm`.
+pub fn memory_directories(around: &Environment<'_>) -> Vec<PathBuf> {
+    let session = around.dir("XDG_RUNTIME_DIR").filter(|dir| dir.is_dir()).map(|dir| dir.join(FOLDER));
+    let shared = PathBuf::from(format!("/dev/shm/{FOLDER}-{}", around.uid));
+    session.into_iter().chain([shared]).collect()
+}
+
 /// A readable and unique name: the directory's name and a hash of the path.
 fn slug(config: &Path) -> String {
     let folder = config.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();

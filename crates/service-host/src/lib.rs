@@ -16,6 +16,7 @@ pub mod memory;
 pub mod paths;
 pub mod procfs;
 pub mod report;
+pub mod run_directory;
 pub mod single_flight;
 pub mod text;
 pub mod time_slice;

@@ -4,14 +4,18 @@ use crate::disk::Disk;
 use service_api::project::fnv1a;
 use service_core::Name;
 use service_shim::Files;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The paths of a project.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Paths {
-    /// The state directory.
+    /// The directory of goals and logs.
     pub state_dir: PathBuf,
-    /// The fallback for `state.json` while the state directory cannot be written.
+    /// Directories in memory for the [run directory](crate::run_directory), the best one first. Without any, it lies in
+    /// the state directory.
+    pub memory_directories: Vec<PathBuf>,
+    /// The file for goals while the state directory cannot be written.
     pub fallback_state_file: Option<PathBuf>,
     /// The project's file; without one, its directory.
     pub project: PathBuf,
@@ -26,20 +30,24 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// The paths of a project with this state directory, and nothing else.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into(), ..Self::default() }
+    }
+
     /// The files of one service.
     pub fn files(&self, name: &Name) -> Files {
-        Files::new(self.services().join(&**name)).with_fallback_record(self.fallback_record(name))
+        files_in(&self.state_dir, name)
     }
 
-    /// The fallback for the record of a run while the state directory cannot be written.
-    fn fallback_record(&self, name: &Name) -> Option<PathBuf> {
-        let directory = fallback_records(self.fallback_state_file.as_deref()?);
-        Some(directory.join(format!("{name}.json")))
-    }
-
-    /// The parent of the directories of all services.
+    /// The state directories of all services.
     pub fn services(&self) -> PathBuf {
-        self.state_dir.join("services")
+        self.state_dir.join(SERVICES)
+    }
+
+    /// The run directories of all services.
+    pub fn runs(&self) -> PathBuf {
+        self.state_dir.join(RUNS)
     }
 
     /// A name that distinguishes this project in shared namespaces.
@@ -53,7 +61,19 @@ impl Paths {
     }
 }
 
-/// The directory of fallback records, beside the fallback state file: `x.runs` beside `x.state.json`.
-pub fn fallback_records(fallback_state_file: &Path) -> PathBuf {
-    fallback_state_file.with_extension("").with_extension("runs")
+/// The state directories of all services, in the state directory of the project.
+pub const SERVICES: &str = "services";
+/// The link to the run directory, in the state directory of the project.
+pub const RUNS: &str = "run";
+
+/// The files of a service of the project with this state directory.
+pub fn files_in(state_dir: &Path, name: &str) -> Files {
+    Files::new(state_dir.join(SERVICES).join(name)).with_run_directory(state_dir.join(RUNS).join(name))
+}
+
+/// The name of the run directory in a directory in memory. The name of a state directory identifies its project.
+pub fn run_directory_name(state_dir: &Path) -> OsString {
+    let mut name = state_dir.file_name().unwrap_or_default().to_owned();
+    name.push(".run");
+    name
 }

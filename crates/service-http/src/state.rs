@@ -7,21 +7,14 @@ use super::log_stream::LogReaders;
 use axum::body::Bytes;
 use service_api::{Problem, Project};
 use service_core::{Moment, Name};
-use service_host::clock;
 use service_host::procfs::CpuMeter;
 use service_host::time_slice::LoopMetrics;
 use service_orchestrator::ServiceOrchestrator;
 use service_orchestrator::renamed_project::Renames;
-use service_shim::Files;
 use service_store::journal::StartsReaders;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// The time limit for the shim of an ended service to release its lock.
-const SHIM_EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The interval between two attempts to acquire this lock.
-const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The time for which a reader waits until a large `services.toml` is loaded.
 const READER_PATIENCE: Duration = Duration::from_millis(30);
@@ -139,30 +132,8 @@ impl ApiState {
     pub async fn remove(&self, names: Vec<Name>) -> Result<Vec<Name>, Problem> {
         let removed = self.definitions.remove(&self.orchestrator, names).await?;
         for name in &removed {
-            remove_files(self.orchestrator.paths().files(name)).await;
+            self.orchestrator.remove_files(name).await;
         }
         Ok(removed)
-    }
-}
-
-/// Removes the directory of a service, once its shim has released its lock.
-async fn remove_files(files: Files) {
-    let deadline = clock::now().plus(SHIM_EXIT_TIMEOUT);
-    while files.directory().is_dir() {
-        match files.try_lock() {
-            Ok(None) if clock::now() < deadline => tokio::time::sleep(LOCK_POLL_INTERVAL).await,
-            Ok(Some(lock)) => {
-                let remove = move || {
-                    if let Err(error) = std::fs::remove_dir_all(files.directory()) {
-                        tracing::warn!(%error, "cannot remove the files of a removed service");
-                    }
-                    drop(lock);
-                };
-                // The log may be large.
-                let _ = tokio::task::spawn_blocking(remove).await;
-                return;
-            }
-            Ok(None) | Err(_) => return,
-        }
     }
 }

@@ -108,13 +108,9 @@ fn copy_of(module: &Path, paths: &Paths, service: &Service) -> Option<PathBuf> {
     Some(paths.files(&service.name).directory().join("module").join(module.file_name()?))
 }
 
-/// Copies a module, unless the copy already has its content or the content is not accepted. A service without a
-/// directory has never run and needs no copy.
+/// Copies a module, unless the copy already has its content or the content is not accepted.
 fn keep(disk: &Disk, module: &Path, copy: &Path, is_accepted: impl FnOnce() -> bool) -> io::Result<()> {
-    let Some(directory) = copy.parent().filter(|directory| directory.parent().is_some_and(Path::is_dir))
-    else {
-        return Ok(());
-    };
+    let Some(directory) = copy.parent() else { return Ok(()) };
     // The call itself reports a missing module.
     let Ok(content) = read_regular(module, MAX_FILE_BYTES) else { return Ok(()) };
     let content = with_hash(content);

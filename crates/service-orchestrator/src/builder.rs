@@ -13,10 +13,12 @@ use service_host::disk::Disk;
 use service_host::fs::{make_temporary_dir, private_dir};
 use service_host::paths::Paths;
 use service_host::report::ReportSender;
+use service_host::run_directory;
 use service_manager::{self as manager, Managers};
 use service_probe::Prober;
 use service_process::Shims;
 use service_process::shim_program::find_shim;
+use service_store::RunDefinitions;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -26,6 +28,7 @@ use tokio::sync::mpsc;
 pub struct Builder {
     state_dir: Option<PathBuf>,
     fallback_state_file: Option<PathBuf>,
+    memory_directories: Vec<PathBuf>,
     disk: Disk,
     descriptors: Option<u64>,
     project: Option<PathBuf>,
@@ -55,6 +58,14 @@ impl Builder {
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
+        self
+    }
+
+    /// Directories in memory for locks, records and sockets of runs, the best one first. Default: none; these files lie in
+    /// the state directory.
+    #[must_use]
+    pub fn memory_directories(mut self, directories: Vec<PathBuf>) -> Self {
+        self.memory_directories = directories;
         self
     }
 
@@ -146,10 +157,16 @@ impl Builder {
             boot_id: service_shim::process::boot_id()
                 .map_err(|error| cannot("identify the boot for", error))?,
             fallback_state_file: self.fallback_state_file.take(),
+            memory_directories: std::mem::take(&mut self.memory_directories),
             disk: self.disk.clone(),
             state_dir: state_dir.clone(),
         };
         private_dir(&paths.services()).map_err(|error| cannot("use the state directory", error))?;
+        run_directory::establish(&paths)
+            .and_then(|()| run_directory::link_former_runs(&paths))
+            .map_err(|error| cannot("use the run directory of", error))?;
+        let definitions = RunDefinitions::open(&state_dir, self.disk.clone())
+            .map_err(|error| cannot("read the definitions of the last runs in", error))?;
         if let Err(error) = manager::install(&paths) {
             // The start of a service with a manager will report the error. Other services are not affected.
             tracing::error!(%error, "cannot write the managers");
@@ -167,6 +184,7 @@ impl Builder {
             loop_metrics,
             client_checks,
             reports,
+            definitions: Arc::new(definitions),
         };
         let inbox = Inbox::new(incoming, requests);
         let fleet = run(drivers.clone(), plan, inbox, commands.clone()).await.map_err(|error| {

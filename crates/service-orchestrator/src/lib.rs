@@ -120,6 +120,7 @@ mod handle;
 pub mod lookup;
 pub mod metrics;
 mod preflight;
+mod removal;
 pub mod renamed_project;
 pub mod request;
 mod service;

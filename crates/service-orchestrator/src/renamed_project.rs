@@ -136,13 +136,10 @@ impl Renames {
     pub fn running(&self, project: &Project) -> Vec<(Former, Running)> {
         let former = self.former(project).unwrap_or_default();
         let running = |former: Former| {
-            let running = match liveness::supervised(&former.state_dir) {
+            let running = match liveness::supervised(&former.state_dir, liveness::boot().as_deref()) {
                 Ok(names) if names.is_empty() => return None,
-                Ok(names) => Running::These(names),
-                Err(error) => {
-                    let services = former.state_dir.join("services");
-                    Running::Unknown(format!("cannot read `{}`: {error}", services.display()))
-                }
+                Ok(names) => Running::These(names.iter().map(Name::to_string).collect()),
+                Err(error) => Running::Unknown(error.to_string()),
             };
             Some((former, running))
         };

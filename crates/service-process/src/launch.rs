@@ -353,7 +353,6 @@ fn signal_process(process: Process, signal: Signal) {
 mod tests {
     use super::*;
     use service_core::Name;
-    use service_host::disk::Disk;
     use service_host::paths::Paths;
     use service_host::report::ReportSender;
     use service_shim::{LaunchFds, LogLimits, shared_buffer::SharedBuffer};
@@ -363,15 +362,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shim_that_hangs_is_given_up_whether_it_has_claimed_its_launch_or_not() {
         let directory = tempfile::tempdir().unwrap();
-        let paths = Paths {
-            state_dir: directory.path().to_owned(),
-            fallback_state_file: None,
-            project: directory.path().to_owned(),
-            base_dir: directory.path().to_owned(),
-            nu: None,
-            boot_id: String::new(),
-            disk: Disk::default(),
-        };
+        let paths = Paths::new(directory.path());
         let (reports, _incoming) = ReportSender::channel();
         let shims = Shims::new(Arc::new(paths), "service-shim".into(), None, reports);
         for claims in [false, true] {

@@ -7,9 +7,10 @@ use service_core::explain::STATE_NOT_WRITTEN;
 use service_host::credentials::{IdentityError, resolve_identity};
 use service_host::environment::{EnvironmentError, RUN_ID_VARIABLE, inherited_environment, read_environment};
 use service_host::paths::Paths;
+use service_host::run_directory;
 use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why the launch of a run cannot be composed. Continues "cannot start `web`: ".
@@ -17,7 +18,7 @@ use thiserror::Error;
 pub(super) enum ComposeError {
     #[error("{STATE_NOT_WRITTEN} `{}` cannot be written: {error}", directory.display())]
     Storage { directory: PathBuf, error: io::Error },
-    #[error("its state directory `{}` cannot be used: {error}", directory.display())]
+    #[error("its run directory `{}` cannot be used: {error}", directory.display())]
     Directory { directory: PathBuf, error: io::Error },
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -28,8 +29,8 @@ pub(super) enum ComposeError {
 /// All parameters of a run.
 pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Launch, ComposeError> {
     let files = paths.files(&service.name);
-    service_host::fs::private_dir(files.directory()).map_err(|error| {
-        let directory = files.directory().to_path_buf();
+    run_directory::create(paths, &files).map_err(|error| {
+        let directory = files.run_directory().to_path_buf();
         match Problem::from_io(&error, "").code {
             Code::Storage => ComposeError::Storage { directory, error },
             _ => ComposeError::Directory { directory, error },
@@ -47,7 +48,7 @@ pub(super) fn compose(paths: &Paths, service: &Service, run: u64) -> Result<Laun
         service: service.name.to_string(),
         run,
         directory: files.directory().to_path_buf(),
-        fallback_record: files.fallback_record().map(Path::to_path_buf),
+        run_directory: files.run_directory().to_path_buf(),
         argv: service.start_command.argv.clone(),
         working_dir: paths.working_dir(service.working_dir.as_deref()),
         env,

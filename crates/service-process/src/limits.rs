@@ -277,7 +277,7 @@ async fn clear(paths: &Paths, name: &Name, kept: &AppliedLimits) {
 }
 
 fn note(paths: &Paths, name: &Name) -> PathBuf {
-    paths.files(name).directory().join("limits.json")
+    paths.files(name).run_directory().join("limits.json")
 }
 
 /// The saved limits of the last run.
@@ -328,10 +328,7 @@ mod tests {
     #[test]
     fn limits_that_cannot_be_read_are_not_told_as_none() {
         let directory = tempfile::tempdir().unwrap();
-        let (project, base_dir, boot_id, disk) = Default::default();
-        let state_dir = directory.path().to_owned();
-        let paths =
-            Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
+        let paths = Paths::new(directory.path());
         let name = Name::new("web").unwrap();
         assert_eq!(AppliedLimits::read(&paths, &name, 3), None, "nothing was saved");
         let note = note(&paths, &name);

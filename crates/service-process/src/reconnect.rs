@@ -14,9 +14,8 @@ use super::shim_client::{
 use service_core::config::Service;
 use service_host::descriptors::{DescriptorPermit, NoDescriptors, RAISE_LIMIT_HELP, is_short};
 use service_host::report::Observation;
-use service_shim::{Files, OrphanedOutput, Process, RunRecord, ShimRequest};
+use service_shim::{Files, OrphanedOutput, Process, RecordStamp, RunRecord, ShimRequest};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -157,9 +156,8 @@ impl RunFollower {
 
     /// Reports changes of the shim's record. The end of the run is left to [`RunFollower::conclude`], after the shim
     /// has released everything.
-    fn read_along(&self, files: &Files, seen: &mut Option<(u64, i64, i64)>, last: &mut Option<RunRecord>) {
-        let now = std::fs::metadata(files.record()).ok();
-        let now = now.map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
+    fn read_along(&self, files: &Files, seen: &mut Option<RecordStamp>, last: &mut Option<RunRecord>) {
+        let now = files.record_stamp();
         if now.is_none() || now == *seen {
             return;
         }

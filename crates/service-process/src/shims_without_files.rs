@@ -13,8 +13,9 @@ use service_core::Name;
 use service_core::service::PersistedState;
 use service_host::clock;
 use service_host::environment::RUN_ID_VARIABLE;
-use service_host::paths::Paths;
-use service_host::procfs;
+use service_host::fs::private_dir;
+use service_host::paths::{Paths, RUNS, SERVICES, files_in, run_directory_name};
+use service_host::{procfs, run_directory};
 use service_shim::{Files, NotifyStatus, PROTOCOL_VERSION, Phase, Process, RunRecord};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -51,13 +52,16 @@ pub async fn request_file_recreation(
 
 /// Searches all processes for shims of this state directory, and requests them to recreate their files.
 pub async fn search(paths: &Paths) -> Lost {
-    let (mut found, unsearched) = find(Path::new("/proc"), &paths.services());
+    let (mut found, unsearched) = find(Path::new("/proc"), &paths.state_dir);
     if let Some(why) = &unsearched {
         tracing::warn!(why, "cannot search for shims whose files are gone");
     }
     for (name, shim) in &found {
         tracing::warn!(service = %name, pid = shim.pid, "the shim runs, but its files are gone; requesting new ones");
-        if service_host::fs::private_dir(paths.files(name).directory()).is_ok() {
+        let files = paths.files(name);
+        // A shim of a former version recreates its files in the state directory.
+        let made = [run_directory::create(paths, &files), private_dir(files.directory())];
+        if made.iter().all(Result::is_ok) {
             request_files(*shim);
         }
     }
@@ -73,23 +77,26 @@ pub async fn search(paths: &Paths) -> Lost {
     Lost { records, unsearched }
 }
 
+/// The living shims of this state directory without files.
+pub(super) fn find_lost(state_dir: &Path) -> BTreeMap<Name, Process> {
+    find(Path::new("/proc"), state_dir).0
+}
+
 /// Requests a shim to recreate its files.
 pub(super) fn request_files(shim: Process) {
     let _ = kill(Pid::from_raw(shim.pid.cast_signed()), Signal::SIGHUP);
 }
 
-/// Whether this is a living shim that holds the deleted lock of these files.
+/// Whether this is a living shim that holds the deleted lock of this service.
 ///
 /// # Errors
 /// The process cannot be inspected.
-pub fn holds_lock(shim: Process, files: &Files) -> Result<bool, String> {
-    let services = files.directory().parent().unwrap_or(Path::new("/"));
+pub fn holds_lock(shim: Process, paths: &Paths, service: &Name) -> Result<bool, String> {
     let proc = Path::new("/proc");
     if !shim.may_be_alive() || !is_shim(proc, shim.pid)? {
         return Ok(false);
     }
-    let name = lost_name(proc, shim.pid, services)?;
-    Ok(name.is_some_and(|name| files.directory().ends_with(&*name)))
+    Ok(lost_name(proc, shim.pid, &paths.state_dir)?.is_some_and(|name| name == *service))
 }
 
 fn is_anything_missing(
@@ -97,15 +104,16 @@ fn is_anything_missing(
     memories: &BTreeMap<Name, PersistedState>,
     is_managed: impl Fn(&Name) -> bool,
 ) -> bool {
-    let is_kept = |name: &Name| {
+    let is_kept = |name: &Name, run: u64| {
         let files = paths.files(name);
-        let is_over = files.read_record().is_ok_and(|record| record.is_some_and(|record| record.is_end()));
+        let is_end = |record: RunRecord| record.is_end() && record.run >= run;
+        let is_over = files.read_record().is_ok_and(|record| record.is_some_and(is_end));
         let is_held = files.try_lock().map(|lock| lock.is_none());
         // An unreadable file is not treated as missing.
         is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
     };
     let mut up = memories.iter().filter(|(name, memory)| memory.state.is_alive() && !is_managed(name));
-    !paths.state_dir.join("state.json").exists() || !up.all(|(name, _)| is_kept(name))
+    !paths.state_dir.join("state.json").exists() || !up.all(|(name, memory)| is_kept(name, memory.run))
 }
 
 fn is_back(files: &Files, shim: Process) -> bool {
@@ -114,7 +122,7 @@ fn is_back(files: &Files, shim: Process) -> bool {
 }
 
 /// Every living shim that holds a deleted lock of a service of this directory; and why the search may be incomplete.
-fn find(proc: &Path, services: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
+fn find(proc: &Path, state_dir: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
     let (mut found, mut unsearched) = (BTreeMap::new(), None);
     let entries = match std::fs::read_dir(proc) {
         Ok(entries) => entries,
@@ -125,7 +133,7 @@ fn find(proc: &Path, services: &Path) -> (BTreeMap<Name, Process>, Option<String
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 return Ok(None);
             };
-            let name = if is_shim(proc, pid)? { lost_name(proc, pid, services)? } else { None };
+            let name = if is_shim(proc, pid)? { lost_name(proc, pid, state_dir)? } else { None };
             let Some(name) = name else { return Ok(None) };
             let process =
                 Process::try_find(pid).map_err(|error| unreadable(&entry.path().join("stat"), &error))?;
@@ -164,49 +172,70 @@ fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
     Ok(name.is_some_and(|name| name.trim_end() == SHIM))
 }
 
-/// The service of this directory that a shim supervises without files.
-fn lost_name(proc: &Path, shim: u32, services: &Path) -> Result<Option<Name>, String> {
-    let resolved = services.canonicalize().unwrap_or_else(|_| services.to_path_buf());
+/// The service of this state directory that a shim supervises without files: its lock is not the file that a daemon would
+/// lock.
+fn lost_name(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, String> {
     let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
-    let directory = match lost_directory(&lock) {
-        Some(directory) => Some(directory),
-        None => marked_directory(proc, shim, services)?,
+    let Some(name) = locked_service(&lock.path, state_dir)
+        .map_or_else(|| marked_service(proc, shim, state_dir), |name| Ok(Some(name)))?
+    else {
+        return Ok(None);
     };
-    let Some(directory) = directory else { return Ok(None) };
-    let below = directory.parent().is_some_and(|parent| parent == resolved || parent == services);
-    let name = directory.file_name().and_then(|name| Name::new(name.to_str()?).ok());
-    Ok(name.filter(|_| below))
+    let path = files_in(state_dir, &name).lock();
+    match std::fs::metadata(&path) {
+        Ok(file) => Ok(Some(name).filter(|_| (file.dev(), file.ino()) != lock.identity)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Some(name))
+        }
+        Err(error) => Err(unreadable(&path, &error)),
+    }
 }
 
-/// The lock file of a shim, as the kernel names it.
-fn lock_of(proc: &Path, pid: u32) -> Result<Option<String>, String> {
+/// The lock of a shim.
+struct HeldLock {
+    /// The path as the kernel reports it, without the suffix of a deleted file.
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// The lock file of a shim.
+fn lock_of(proc: &Path, pid: u32) -> Result<Option<HeldLock>, String> {
     let path = proc.join(format!("{pid}/fd"));
     let Some(open) = unless_gone(proc, pid, &path, std::fs::read_dir(&path))? else { return Ok(None) };
     for entry in open {
         let Some(entry) = unless_gone(proc, pid, &path, entry)? else { continue };
         let target = unless_gone(proc, pid, &entry.path(), std::fs::read_link(entry.path()))?;
         let target = target.and_then(|target| target.into_os_string().into_string().ok());
-        if let Some(lock) = target.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock")) {
-            return Ok(Some(lock));
-        }
+        let Some(target) = target.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock"))
+        else {
+            continue;
+        };
+        let file = unless_gone(proc, pid, &entry.path(), std::fs::metadata(entry.path()))?;
+        return Ok(file.map(|file| HeldLock {
+            path: target.trim_end_matches(DELETED).into(),
+            identity: (file.dev(), file.ino()),
+        }));
     }
     Ok(None)
 }
 
-/// The directory of a deleted lock.
-fn lost_directory(lock: &str) -> Option<PathBuf> {
-    Some(Path::new(lock.strip_suffix(DELETED)?).parent()?.to_path_buf())
+/// The service of this state directory to which a lock belongs, by its path.
+fn locked_service(lock: &Path, state_dir: &Path) -> Option<Name> {
+    let directory = lock.parent()?;
+    let parent = directory.parent()?;
+    let is_same = |known: &Path| parent == known || known.canonicalize().is_ok_and(|known| parent == known);
+    let is_ours = parent.file_name() == Some(&run_directory_name(state_dir))
+        || is_same(&state_dir.join(SERVICES))
+        || is_same(&state_dir.join(RUNS));
+    Name::new(directory.file_name()?.to_str()?).ok().filter(|_| is_ours)
 }
 
-/// The directory that the service of a shim was started with, according to its mark: the lock file was moved.
-fn marked_directory(proc: &Path, shim: u32, services: &Path) -> Result<Option<PathBuf>, String> {
+/// The service of this state directory that a shim was started for, according to the mark of its service.
+fn marked_service(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, String> {
     let directory = mark(proc, shim)?.map(|(directory, _)| PathBuf::from(directory));
-    let Some(directory) = directory.filter(|directory| directory.parent() == Some(services)) else {
-        return Ok(None);
-    };
-    let lock = directory.join("run.lock");
-    let exists = lock.try_exists().map_err(|error| unreadable(&lock, &error))?;
-    Ok((!exists).then_some(directory))
+    let directory = directory.filter(|directory| directory.parent() == Some(&state_dir.join(SERVICES)));
+    Ok(directory.and_then(|directory| Name::new(directory.file_name()?.to_str()?).ok()))
 }
 
 /// The mark in the environment of the shim's processes: directory and number of the run.
@@ -262,9 +291,9 @@ mod tests {
     #[test]
     fn a_process_that_cannot_be_inspected_may_be_a_lost_shim() {
         let directory = tempfile::tempdir().unwrap();
-        let (proc, services) = (directory.path().join("proc"), directory.path().join("services"));
-        let why = || find(&proc, &services).1;
-        assert!(why().is_some_and(|why| why.contains("No such file")), "the list of processes is missing");
+        let (proc, state_dir) = (directory.path().join("proc"), directory.path().join("state"));
+        let why = || find(&proc, &state_dir).1;
+        assert!(why().is_some_and(|why| why.contains("No such file")), "there is no list of processes");
         std::fs::create_dir_all(proc.join("7")).unwrap();
         std::fs::create_dir(proc.join("self")).unwrap();
         assert_eq!(why(), None, "the process has just ended");

@@ -4,41 +4,62 @@ use crate::protocol::{Phase, RunRecord};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The size at which the record file is replaced: about fifty records.
 const MAX_RECORD_FILE_BYTES: u64 = 16 * 1024;
 
-/// The directory of one service: its log, the record of its last run, the control socket of its shim.
+/// Size and modification time, in seconds and nanoseconds, of the two files of a record.
+pub type RecordStamp = [(u64, i64, i64); 2];
+
+/// The name of a record file.
+const RECORD: &str = "run.json";
+
+/// The files of one service, in two directories:
+///
+/// - The state directory lies on a disk and survives a reboot. It contains the log.
+/// - The run directory lies in memory and is removed with the boot, or with the session. It contains the lock, the record
+///   of the last run and the control socket of its shim. It is a path through a link of the daemon, so that it remains
+///   valid if the daemon has to choose another directory.
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
-    fallback_record: Option<PathBuf>,
+    run_directory: PathBuf,
+    /// [`Files::run_directory`] without links, as of [`Files::resolve`].
+    resolved: PathBuf,
 }
 
 impl Files {
-    /// The files in this directory.
+    /// The files of a service with only one directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), fallback_record: None }
+        let directory = directory.into();
+        Self { run_directory: directory.clone(), resolved: directory.clone(), directory }
     }
 
-    /// Adds a fallback file for the record, used while the directory cannot be written. The fallback file lies on
-    /// another file system, preferably in memory.
+    /// The files with this run directory.
     #[must_use]
-    pub fn with_fallback_record(mut self, path: Option<PathBuf>) -> Self {
-        self.fallback_record = path;
+    pub fn with_run_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.run_directory = path.into();
+        self.resolved.clone_from(&self.run_directory);
         self
     }
 
-    /// The file for the record while the directory cannot be written.
-    pub fn fallback_record(&self) -> Option<&Path> {
-        self.fallback_record.as_deref()
+    /// Resolves the links to the run directory. Without this, its files cannot be found while the links are gone.
+    pub fn resolve(&mut self) {
+        if let Ok(resolved) = self.run_directory.canonicalize() {
+            self.resolved = resolved;
+        }
     }
 
-    /// The directory itself.
+    /// The state directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The run directory.
+    pub fn run_directory(&self) -> &Path {
+        &self.run_directory
     }
 
     /// The current log, in [CRI format](crate::cri). Rotated logs have `.1`, `.2` … appended; `.1` is the newest.
@@ -53,18 +74,17 @@ impl Files {
 
     /// The record of the last run, as the last line of a file of JSON lines. Earlier records may precede it.
     pub fn record(&self) -> PathBuf {
-        self.directory.join("run.json")
+        self.resolved.join(RECORD)
     }
 
-    /// Creates an empty lock and an empty log if they do not exist, because creating a file takes longer than the first
-    /// writes to it. The directory must exist.
-    pub fn prepare(&self) -> io::Result<()> {
-        [self.lock(), self.log()].into_iter().try_for_each(|path| open(&path).map(drop))
+    /// The file for the record while the run directory cannot be written. Before version 4 it was the only one.
+    fn fallback_record(&self) -> PathBuf {
+        self.directory.join(RECORD)
     }
 
     /// The lock that the shim holds until no process of the run is left.
     pub fn lock(&self) -> PathBuf {
-        self.directory.join("run.lock")
+        self.resolved.join("run.lock")
     }
 
     /// Acquires the lock; `None` if another process holds it. The kernel releases the lock when its holder exits.
@@ -94,26 +114,29 @@ impl Files {
 
     /// The socket of the shim. Use [`Files::with_socket_path`] to bind or connect, because this path may be too long.
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("shim.sock")
+        self.resolved.join("shim.sock")
     }
 
     /// Calls `use_it` with a short path to the control socket.
     ///
-    /// The path of a socket must fit in 108 bytes, but a state directory may be longer. The short path leads through
+    /// The path of a socket must fit in 108 bytes, but a directory may be longer. The short path leads through
     /// `/proc/self/fd`.
     pub fn with_socket_path<T>(&self, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-        let directory = File::open(&self.directory)?;
+        let directory = File::open(&self.resolved)?;
         use_it(Path::new(&format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())))
     }
 
-    /// The record of the last run; `None` if there was none. Of the record in the directory and the one in the fallback
-    /// file, the later one counts.
+    /// The record of the last run; `None` if there was none. Of the record in the run directory and the one that could
+    /// not be written there, the later one counts.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if the file holds no record.
     pub fn read_record(&self) -> io::Result<Option<RunRecord>> {
         let usual = read(&self.record());
-        let fallback = self.fallback_record.as_deref().and_then(|path| read(path).ok().flatten());
+        if self.has_one_directory() {
+            return usual;
+        }
+        let fallback = read(&self.fallback_record()).ok().flatten();
         match (usual, fallback) {
             (Ok(Some(usual)), Some(fallback)) if progress(&fallback) < progress(&usual) => Ok(Some(usual)),
             (_, Some(fallback)) => Ok(Some(fallback)),
@@ -121,35 +144,44 @@ impl Files {
         }
     }
 
-    /// Saves the record of the last run, in the directory or, while that cannot be written, in the fallback file.
+    /// Changes whenever a record is written; `None` without a record.
+    pub fn record_stamp(&self) -> Option<RecordStamp> {
+        let stamp = |path: &Path| {
+            std::fs::metadata(path).ok().map(|file| (file.len(), file.mtime(), file.mtime_nsec()))
+        };
+        let stamps = [stamp(&self.record()), stamp(&self.fallback_record())];
+        stamps.iter().any(Option::is_some).then(|| stamps.map(Option::unwrap_or_default))
+    }
+
+    fn has_one_directory(&self) -> bool {
+        self.directory == self.run_directory
+    }
+
+    /// Saves the record of the last run, in the run directory or, while that cannot be written, in the state directory.
     pub fn save_record(&self, record: &RunRecord) -> io::Result<()> {
         self.write_record(record)
             .or_else(|error| self.write_fallback_record(record).map_err(|_no_fallback| error))
     }
 
-    /// Saves the record of the last run in the directory, readable by its owner alone.
+    /// Saves the record of the last run in the run directory, readable by its owner alone.
     pub fn write_record(&self, record: &RunRecord) -> io::Result<()> {
         self.append_record(record)?;
-        if let Some(path) = &self.fallback_record {
-            // The record in the fallback file is outdated now. Usually there is none.
-            let _ = std::fs::remove_file(path);
+        if !self.has_one_directory() {
+            // The fallback record is older now. In most cases there is no such file.
+            let _ = std::fs::remove_file(self.fallback_record());
         }
         Ok(())
     }
 
-    /// Saves the record of the last run in the fallback file, in one step.
+    /// Saves the record of the last run in the state directory, in one step.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] if there is no fallback file.
+    /// [`io::ErrorKind::Unsupported`] if this is the run directory.
     pub fn write_fallback_record(&self, record: &RunRecord) -> io::Result<()> {
-        let path = self.fallback_record.as_deref().ok_or(io::ErrorKind::Unsupported)?;
-        if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if self.has_one_directory() {
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let aside = path.with_extension("new");
-        let _ = std::fs::remove_file(&aside);
-        open(&aside)?.write_all(&serde_json::to_vec(record)?)?;
-        std::fs::rename(aside, path)
+        replace(&self.directory, &serde_json::to_vec(record)?)
     }
 
     /// Appends the record to the file in one short write. Replacing the file would take ten times as long. A file that
@@ -159,10 +191,7 @@ impl Files {
         let mut file = open(&self.record())?;
         let length = file.metadata()?.len();
         if length > MAX_RECORD_FILE_BYTES {
-            let aside = self.directory.join("run.json.new");
-            let _ = std::fs::remove_file(&aside);
-            open(&aside)?.write_all(&line)?;
-            return std::fs::rename(aside, self.record());
+            return replace(&self.resolved, &line);
         }
         if length > 0 {
             // The previous line may be torn.
@@ -175,6 +204,24 @@ impl Files {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Replaces the record in this directory.
+fn replace(directory: &Path, record: &[u8]) -> io::Result<()> {
+    private_dir(directory)?;
+    let (path, aside) = (directory.join(RECORD), directory.join("run.json.new"));
+    let _ = std::fs::remove_file(&aside);
+    open(&aside)?.write_all(record)?;
+    std::fs::rename(aside, path)
+}
+
+/// Creates a directory that only its owner may enter, if it does not exist. Its parent exists: the state of a project that
+/// was removed is not created again.
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }
 }
 
 fn read(path: &Path) -> io::Result<Option<RunRecord>> {
@@ -245,28 +292,50 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_written_in_the_directory_is_written_beside_it_until_it_can() {
+    fn a_record_that_cannot_be_written_in_the_run_directory_is_written_in_the_state_directory_until_it_can() {
         let directory = tempfile::tempdir().unwrap();
-        let (state, memory) = (directory.path().join("web"), directory.path().join("memory"));
-        std::fs::create_dir(&state).unwrap();
-        let fallback = memory.join("web.json");
-        let files = Files::new(&state).with_fallback_record(Some(fallback.clone()));
+        let (state, run) = (directory.path().join("web"), directory.path().join("run"));
+        let fallback = state.join(RECORD);
+        std::fs::create_dir(&run).unwrap();
+        let files = Files::new(&state).with_run_directory(&run);
         files.save_record(&record(1)).unwrap();
-        assert!(!memory.exists());
+        assert!(!state.exists(), "no file on the disk");
         // Not even root can write a directory in place of the file.
-        std::fs::rename(files.record(), state.join("before")).unwrap();
+        std::fs::rename(files.record(), run.join("before")).unwrap();
         std::fs::create_dir(files.record()).unwrap();
         files.save_record(&record(2)).unwrap();
         assert_eq!(files.read_record().unwrap(), Some(record(2)));
-        assert!(Files::new(&state).save_record(&record(2)).is_err());
+        assert!(Files::new(&run).save_record(&record(2)).is_err());
         std::fs::remove_dir(files.record()).unwrap();
-        std::fs::rename(state.join("before"), files.record()).unwrap();
+        std::fs::rename(run.join("before"), files.record()).unwrap();
         assert_eq!(files.read_record().unwrap(), Some(record(2)), "the later one counts");
         files.save_record(&record(3)).unwrap();
         assert_eq!(files.read_record().unwrap(), Some(record(3)));
         assert!(!fallback.exists());
         files.write_fallback_record(&record(2)).unwrap();
         assert_eq!(files.read_record().unwrap(), Some(record(3)), "the later one counts");
+        std::fs::remove_dir_all(&run).unwrap();
+        files.save_record(&record(4)).unwrap();
+        assert_eq!(files.read_record().unwrap(), Some(record(4)), "the run directory is gone");
+    }
+
+    #[test]
+    fn the_files_of_a_run_follow_the_link_when_they_are_resolved() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, two, link] = ["one", "two", "link"].map(|name| directory.path().join(name));
+        for run in [&one, &two] {
+            std::fs::create_dir_all(run.join("web")).unwrap();
+        }
+        std::os::unix::fs::symlink(&one, &link).unwrap();
+        let mut files = Files::new(directory.path().join("web")).with_run_directory(link.join("web"));
+        files.resolve();
+        std::fs::remove_file(&link).unwrap();
+        files.write_record(&record(1)).unwrap();
+        assert!(one.join("web/run.json").exists());
+        std::os::unix::fs::symlink(&two, &link).unwrap();
+        files.resolve();
+        files.write_record(&record(2)).unwrap();
+        assert!(two.join("web/run.json").exists());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub mod tail;
 pub mod terminal_text;
 
 pub use cri::Line;
-pub use files::Files;
+pub use files::{Files, RecordStamp};
 pub use follow::Follower;
 pub use launch_fds::LaunchFds;
 pub use orphaned_output::OrphanedOutput;
@@ -38,4 +38,4 @@ pub use ready_pattern::Watch;
 pub use tail::Tail;
 
 /// Version of [`protocol`]. A daemon sends an older shim only the requests that its version knows.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

@@ -8,7 +8,7 @@
 
 use crate::cri::{Part, RecordWriter, Stream, Tag};
 use crate::error_text::describe_error;
-use crate::files::Files;
+use crate::files::{Files, private_dir};
 use crate::protocol::{DroppedLines, LogLimits};
 use crate::ready_pattern::Watch;
 use crate::shared_buffer::SharedBuffer;
@@ -23,14 +23,14 @@ use std::path::Path;
 /// are forty times as large as the lines and are written in several steps.
 const BATCH_BYTES: usize = 128 * 1024;
 
-/// The current log file, and the collected records.
+/// The current log file, and the records that are on their way into it. The file is created with the first record: a
+/// start does not wait for the disk, and many services write nothing.
 #[derive(Debug)]
 pub struct LogWriter {
     files: Files,
     limits: LogLimits,
-    file: File,
-    inode: u64,
-    size: u64,
+    /// `None` before the first record.
+    current: Option<LogFile>,
     batch: Vec<u8>,
     /// The number of bytes of the next records that are already in the log.
     skip: u64,
@@ -41,6 +41,44 @@ pub struct LogWriter {
     watch: Option<Watch>,
 }
 
+/// An open log file.
+#[derive(Debug)]
+struct LogFile {
+    file: File,
+    inode: u64,
+    size: u64,
+}
+
+impl LogFile {
+    /// Opens a file for appending, and creates it if missing.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let meta = file.metadata()?;
+        Ok(Self { file, inode: meta.ino(), size: meta.len() })
+    }
+
+    /// Writes as much as possible. A record that could be written only in part is truncated.
+    fn write_whole(&mut self, records: &[u8]) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        let mut outcome = Ok(());
+        while written < records.len() && outcome.is_ok() {
+            match self.file.write(&records[written..]) {
+                Ok(0) => outcome = Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let whole = memrchr(b'\n', &records[..written]).map_or(0, |newline| newline + 1);
+        self.size += whole as u64;
+        if whole < written {
+            // If this fails as well, readers skip the torn record.
+            let _ = self.file.set_len(self.size);
+        }
+        (whole, outcome)
+    }
+}
+
 /// Records that could not be written.
 struct Unwritten<'a> {
     records: &'a [u8],
@@ -48,23 +86,22 @@ struct Unwritten<'a> {
 }
 
 impl LogWriter {
-    /// Opens the log at the beginning of a run.
+    /// The log of a new run.
+    pub fn new(files: Files, limits: LogLimits) -> Self {
+        let (current, batch, skip, dropped, unreported, watch) = Default::default();
+        Self { files, limits, current, batch, skip, dropped, unreported, watch }
+    }
+
+    /// Opens the log as a successor of a dead shim, which was killed between two reads.
     pub fn open(files: Files, limits: LogLimits) -> io::Result<Self> {
-        let mut log = Self::resume(files, limits, 0)?;
-        if log.size > 0 && !ends_with_newline(&log.files.log(), log.size)? {
-            // The last writer was killed in the middle of a record, and no process has completed the record.
-            log.file.write_all(b"\n")?;
-            log.size += 1;
-        }
-        Ok(log)
+        let current = Some(open_for_records(&files)?);
+        Ok(Self { current, ..Self::new(files, limits) })
     }
 
     /// Opens the log in place of a dead shim. The first `skip` bytes of the next records are already in the log.
     pub fn resume(files: Files, limits: LogLimits, skip: u64) -> io::Result<Self> {
-        let file = open_append(&files.log())?;
-        let meta = file.metadata()?;
-        let (inode, size, batch) = (meta.ino(), meta.len(), Vec::new());
-        Ok(Self { files, limits, file, inode, size, batch, skip, dropped: 0, unreported: None, watch: None })
+        let current = Some(LogFile::open(&files.log())?);
+        Ok(Self { current, skip, ..Self::new(files, limits) })
     }
 
     /// Adds the dropped lines of former runs.
@@ -86,16 +123,6 @@ impl LogWriter {
     /// Whether a line has matched the pattern.
     pub fn is_ready(&self) -> bool {
         self.watch.as_ref().is_some_and(Watch::has_matched)
-    }
-
-    /// Ends unfinished lines of a former run, as a power failure leaves them.
-    pub fn end_open_lines(&mut self) {
-        let Ok(open) = streams_with_open_line(&self.files.log(), self.size) else { return };
-        for stream in open {
-            let mut record = Vec::new();
-            RecordWriter::new(Timestamp::now(), stream).write_record(&mut record, Tag::Full, b"");
-            let _ = self.write(None, &record);
-        }
     }
 
     /// Adds a line, or the last part of one.
@@ -188,11 +215,16 @@ impl LogWriter {
         shared_buffer: Option<&SharedBuffer>,
         mut records: &'a [u8],
     ) -> Result<(), Unwritten<'a>> {
-        self.reopen_if_moved();
-        while !records.is_empty() {
-            let mut length = whole_records_within(records, self.limits.max_size.saturating_sub(self.size));
+        let mut current = match self.current.take() {
+            Some(current) => self.reopen_if_moved(current),
+            None => self.begin().map_err(|error| Unwritten { records, error })?,
+        };
+        let mut outcome = Ok(());
+        while !records.is_empty() && outcome.is_ok() {
+            let room = self.limits.max_size.saturating_sub(current.size);
+            let mut length = whole_records_within(records, room);
             if length == 0 {
-                if self.size > 0 && self.rotate().is_ok() {
+                if current.size > 0 && self.rotate(&mut current).is_ok() {
                     continue;
                 }
                 // The record exceeds the maximum size of a file, or the directory cannot be written. A log that is too
@@ -200,62 +232,47 @@ impl LogWriter {
                 length = memchr(b'\n', records).map_or(records.len(), |newline| newline + 1);
             }
             if let Some(shared_buffer) = shared_buffer {
-                shared_buffer.begin_append(self.inode, self.size);
+                shared_buffer.begin_append(current.inode, current.size);
             }
-            let (written, outcome) = self.write_whole(&records[..length]);
+            let written;
+            (written, outcome) = current.write_whole(&records[..length]);
             if let Some(shared_buffer) = shared_buffer {
                 shared_buffer.end_append(written as u64);
                 shared_buffer.add_written(written as u64);
             }
             records = &records[written..];
-            outcome.map_err(|error| Unwritten { records, error })?;
         }
-        Ok(())
+        self.current = Some(current);
+        outcome.map_err(|error| Unwritten { records, error })
     }
 
-    /// Writes as much as possible. A record that could be written only in part is truncated.
-    fn write_whole(&mut self, records: &[u8]) -> (usize, io::Result<()>) {
-        let mut written = 0;
-        let mut outcome = Ok(());
-        while written < records.len() && outcome.is_ok() {
-            match self.file.write(&records[written..]) {
-                Ok(0) => outcome = Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => written += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => outcome = Err(error),
-            }
+    /// Opens the log for the first record of a run, and ends the unfinished lines of a former run, which a power failure
+    /// may leave.
+    fn begin(&self) -> io::Result<LogFile> {
+        let mut current = open_for_records(&self.files)?;
+        let mut ends = Vec::new();
+        for stream in streams_with_open_line(&self.files.log(), current.size).unwrap_or_default() {
+            RecordWriter::new(Timestamp::now(), stream).write_record(&mut ends, Tag::Full, b"");
         }
-        let whole = memrchr(b'\n', &records[..written]).map_or(0, |newline| newline + 1);
-        self.size += whole as u64;
-        if whole < written {
-            // If this fails as well, readers skip the torn record.
-            let _ = self.file.set_len(self.size);
-        }
-        (whole, outcome)
+        current.write_whole(&ends).1?;
+        Ok(current)
     }
 
-    /// Opens a new log if another program, such as `logrotate`, has moved or removed the log. If the directory was
-    /// deleted or cannot be written, the old file stays in use.
-    fn reopen_if_moved(&mut self) {
-        let path = self.files.log();
-        let is_ours = match std::fs::metadata(&path) {
-            Ok(meta) => meta.ino() == self.inode,
+    /// Opens a new log if another program, such as `logrotate`, has moved or removed the log. If the directory cannot be
+    /// written, the old file stays in use.
+    fn reopen_if_moved(&self, current: LogFile) -> LogFile {
+        let is_ours = match std::fs::metadata(self.files.log()) {
+            Ok(meta) => meta.ino() == current.inode,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         };
-        if is_ours {
-            return;
-        }
-        let anew = open_append(&path).and_then(|file| Ok((file.metadata()?, file)));
-        if let Ok((meta, file)) = anew {
-            (self.inode, self.size, self.file) = (meta.ino(), meta.len(), file);
-        }
+        if is_ours { current } else { open_or_create(&self.files).unwrap_or(current) }
     }
 
-    /// Rotates the log. The new file is created first, so that nothing has changed if that fails.
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Begins a new file. The file is created first: if that fails, nothing has changed.
+    fn rotate(&self, current: &mut LogFile) -> io::Result<()> {
         let aside = self.files.directory().join("service.log.new");
         let _ = std::fs::remove_file(&aside);
-        let file = open_append(&aside)?;
+        let next = LogFile::open(&aside)?;
         let kept = self.limits.max_files;
         // Rotated files beyond the limit, from an earlier and larger limit.
         let mut surplus = kept.saturating_add(1);
@@ -272,9 +289,30 @@ impl LogWriter {
             std::fs::rename(self.files.log(), self.files.rotated(1))?;
         }
         std::fs::rename(aside, self.files.log())?;
-        (self.inode, self.file, self.size) = (file.metadata()?.ino(), file, 0);
+        *current = next;
         Ok(())
     }
+}
+
+/// Opens the log of a service, and creates it and its directory if missing.
+fn open_or_create(files: &Files) -> io::Result<LogFile> {
+    match LogFile::open(&files.log()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            private_dir(files.directory())?;
+            LogFile::open(&files.log())
+        }
+        opened => opened,
+    }
+}
+
+/// Opens the log of a service as [`open_or_create`] does, and ends a torn record.
+fn open_for_records(files: &Files) -> io::Result<LogFile> {
+    let mut current = open_or_create(files)?;
+    if current.size > 0 && !ends_with_newline(&files.log(), current.size)? {
+        // The last writer was killed in the middle of a record, and so was every process that could have completed it.
+        current.write_whole(b"\n").1?;
+    }
+    Ok(current)
 }
 
 /// The number of bytes of complete records that fit into `room`.
@@ -283,10 +321,6 @@ fn whole_records_within(records: &[u8], room: u64) -> usize {
         Ok(room) if room < records.len() => memrchr(b'\n', &records[..room]).map_or(0, |newline| newline + 1),
         _ => records.len(),
     }
-}
-
-fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// The streams whose last record near the end of the log does not end its line.

@@ -11,8 +11,14 @@ fn on_a_full_disk() -> (tempfile::TempDir, LogWriter) {
     let directory = tempfile::tempdir().unwrap();
     let files = Files::new(directory.path());
     let mut log = LogWriter::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-    log.file = open_append(Path::new("/dev/full")).unwrap();
+    fill_disk(&mut log);
     (directory, log)
+}
+
+/// Lets every write to the log fail.
+fn fill_disk(log: &mut LogWriter) {
+    let inode = std::fs::metadata(log.files.log()).unwrap().ino();
+    log.current = Some(LogFile { inode, ..LogFile::open(Path::new("/dev/full")).unwrap() });
 }
 
 fn write(log: &mut LogWriter, lines: &[&str]) {
@@ -33,7 +39,7 @@ fn lines_missing_are_spoken_of_in_their_place() {
     let (_directory, mut log) = on_a_full_disk();
     write(&mut log, &["lost", "lost"]);
     write(&mut log, &["lost"]);
-    log.file = open_append(&log.files.log()).unwrap();
+    log.current = Some(LogFile::open(&log.files.log()).unwrap());
     write(&mut log, &["kept"]);
     assert_eq!(texts(&log), ["3 lines were dropped: no space left on device", "kept"]);
     assert_eq!(log.dropped_lines().total, 3);
@@ -62,7 +68,7 @@ fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
     assert_eq!(crate::shared_buffer::bytes_written(&memory), Some(sum));
     // The counter continues after rotated files are removed.
     assert!(std::fs::metadata(files.log()).unwrap().len() < sum);
-    (log.file, log.size) = (open_append(Path::new("/dev/full")).unwrap(), 0);
+    fill_disk(&mut log);
     log.write_line(&shared_buffer, &writer, b"lost");
     log.flush(&shared_buffer);
     assert_eq!((crate::shared_buffer::bytes_written(&memory), log.dropped_lines().total), (Some(sum), 1));
@@ -72,7 +78,7 @@ fn what_the_log_was_given_is_counted_for_whoever_has_the_memory() {
 fn lines_missing_at_the_end_are_spoken_of_too() {
     let (_directory, mut log) = on_a_full_disk();
     write(&mut log, &["lost"]);
-    log.file = open_append(&log.files.log()).unwrap();
+    log.current = Some(LogFile::open(&log.files.log()).unwrap());
     log.flush(&shared_buffer());
     assert_eq!(texts(&log), ["1 line was dropped: no space left on device"]);
 }
@@ -100,6 +106,20 @@ fn a_log_that_was_moved_or_removed_is_made_anew() {
     std::fs::remove_file(files.log()).unwrap();
     write(&mut log, &["removed"]);
     assert_eq!((texts(&log), log.dropped_lines().total), (vec!["removed".to_owned()], 0));
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    write(&mut log, &["with its directory"]);
+    assert_eq!((texts(&log), log.dropped_lines().total), (vec!["with its directory".to_owned()], 0));
+}
+
+#[test]
+fn the_log_of_a_new_run_is_created_with_its_first_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Files::new(directory.path().join("web"));
+    let mut log = LogWriter::new(files.clone(), LogLimits { max_size: 1 << 20, max_files: 1 });
+    log.flush(&shared_buffer());
+    assert!(!files.directory().exists());
+    write(&mut log, &["first"]);
+    assert_eq!(texts(&log), ["first"]);
 }
 
 #[test]
@@ -113,9 +133,7 @@ fn lines_that_nobody_could_end_are_ended_by_the_next_run() {
         b"begun",
     );
     std::fs::write(files.log(), record).unwrap();
-    let mut log = LogWriter::open(files, LogLimits { max_size: 1 << 20, max_files: 1 }).unwrap();
-    log.end_open_lines();
-    log.end_open_lines();
+    let mut log = LogWriter::new(files, LogLimits { max_size: 1 << 20, max_files: 1 });
     write(&mut log, &["new"]);
     assert_eq!(texts(&log), ["begun", "new"]);
 }

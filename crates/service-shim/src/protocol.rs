@@ -17,6 +17,7 @@
 //! | 1 | launches on standard input, [`ShimRequest::Signal`] |
 //! | 2 | zygote and launch descriptors, [`ShimRequest::ShareOutput`] |
 //! | 3 | [`Launch::ready_log`], [`Launch::env_clear`], [`Launch::no_new_privileges`], [`ShimRequest::SignalFirst`], [`RunRecord::notify_status`]; a launch is [claimed](crate::shared_buffer::SharedBuffer::claim) before it begins, and not begun if the daemon has exited; [`Phase::Launching`] |
+//! | 4 | [`Launch::run_directory`]: lock, record and socket are in memory; the log is created with its first line |
 
 use crate::process::Process;
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,10 @@ pub struct Launch {
     pub service: String,
     /// Number of this run. The daemon ignores records of other runs.
     pub run: u64,
-    /// The service's own directory ([`Files`](crate::Files)); it exists.
+    /// The service's state directory ([`Files`](crate::Files)). Its parent exists.
     pub directory: PathBuf,
-    /// The file for the record while the directory cannot be written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_record: Option<PathBuf>,
+    /// The service's run directory; it exists.
+    pub run_directory: PathBuf,
     /// Program and arguments. The program is looked up in the service's `PATH` unless it contains a `/`.
     pub argv: Vec<String>,
     /// The working directory of the service.

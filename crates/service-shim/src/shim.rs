@@ -56,7 +56,8 @@ pub(crate) fn run(launch_fds: LaunchFds, descriptors: Option<u64>) -> io::Result
     }
     let Some((daemon, launch)) = read_launch(control)? else { return Ok(()) };
     detach_stdio().map_err(|error| with_context("detach its standard streams", &error))?;
-    let files = Files::new(&launch.directory).with_fallback_record(launch.fallback_record.clone());
+    let mut files = Files::new(&launch.directory).with_run_directory(&launch.run_directory);
+    files.resolve();
     let record = |phase| record(&launch, &boot_id, shim, phase);
 
     let lock = match acquire_lock(&files) {
@@ -261,10 +262,7 @@ fn start(
         stage: Stage::Prepare,
         message: format!("`ready.log` is not a regular expression: {error}"),
     })?;
-    let mut log = LogWriter::open(files.clone(), launch.log)
-        .map(|log| log.with_dropped(launch.dropped_lines).with_watch(watch))
-        .map_err(|error| prepare(&format!("log `{}`", files.log().display()), &error))?;
-    log.end_open_lines();
+    let log = LogWriter::new(files.clone(), launch.log).with_dropped(launch.dropped_lines).with_watch(watch);
     let control = Control::listen(files, lock)
         .map_err(|error| prepare(&format!("control socket `{}`", files.socket().display()), &error))?;
     let notify = launch

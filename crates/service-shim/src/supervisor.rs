@@ -328,6 +328,7 @@ impl Supervisor {
     /// A daemon that cannot find this shim by its files sends SIGHUP. A closing terminal sends SIGHUP as well; renewing
     /// the files is harmless then.
     fn renew_files(&mut self) {
+        self.files.resolve();
         self.control.renew(&self.files);
         self.save();
     }
@@ -446,12 +447,14 @@ impl Supervisor {
             (self.record.dropped, self.record.unreported) = (total, unreported);
             self.revision += 1;
         }
-        self.save_due = match self.files.write_record(&self.record) {
-            Ok(()) => None,
-            // The directory was deleted, so no daemon will search it for a record.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => Some(Instant::now() + SAVE_RETRY_DELAY),
+        (self.save_due, self.is_saved) = match self.files.write_record(&self.record) {
+            Ok(()) => (None, true),
+            Err(error) => {
+                let has_fallback = self.files.write_fallback_record(&self.record).is_ok();
+                // The run directory was deleted, for example with the session. It is written again at SIGHUP.
+                let is_gone = error.kind() == io::ErrorKind::NotFound;
+                ((!is_gone).then(|| Instant::now() + SAVE_RETRY_DELAY), is_gone || has_fallback)
+            }
         };
-        self.is_saved = self.save_due.is_none() || self.files.write_fallback_record(&self.record).is_ok();
     }
 }

@@ -399,13 +399,9 @@ mod tests {
         let id = plan.ids().next().unwrap();
         let mut fleet = Fleet::new(Arc::new(plan), 0);
         let mut store = Store::open(&Paths {
-            state_dir: directory.path().to_owned(),
             fallback_state_file: Some(fallback.clone()),
-            project: PathBuf::new(),
-            base_dir: PathBuf::new(),
-            nu: None,
             boot_id: "this".to_owned(),
-            disk: Disk::default(),
+            ..Paths::new(directory.path())
         })
         .unwrap()
         .0;

@@ -61,7 +61,8 @@ fn a_daemon_stays_the_only_one_whatever_is_deleted_of_its_lock() {
         let greeting = second_daemon(&project);
         signal(daemon, Signal::SIGCONT);
         assert!(greeting.contains("taken"), "{case}: {greeting}");
-        assert_eq!(eventually("it answers", || Some(project.daemon())), daemon, "{case}");
+        let answers = || project.value("service daemon status")["pid"].as_u64();
+        assert_eq!(eventually("it answers", answers), u64::from(daemon), "{case}");
         eventually("it has its lock again", || lock.exists().then_some(()));
     }
     assert_eq!(project.pid("web"), web);
@@ -73,14 +74,25 @@ fn a_daemon_stays_the_only_one_whatever_is_deleted_of_its_lock() {
 #[test]
 fn what_runs_is_found_and_stopped_by_a_new_daemon_whatever_is_deleted_of_its_files() {
     let Some(project) = Project::new(SERVICES) else { return };
-    let cases: [Case<'_>; 6] = [
-        ("its lock", &|state| fs::remove_file(state.join("services/web/run.lock")).unwrap()),
+    let cases: [Case<'_>; 10] = [
+        ("its lock", &|state| fs::remove_file(state.join("run/web/run.lock")).unwrap()),
         ("lock, record and socket", &|state| {
             for file in ["run.lock", "run.json", "shim.sock"] {
-                fs::remove_file(state.join("services/web").join(file)).unwrap();
+                fs::remove_file(state.join("run/web").join(file)).unwrap();
             }
         }),
-        ("its directory", &|state| fs::remove_dir_all(state.join("services/web")).unwrap()),
+        ("its run directory", &|state| fs::remove_dir_all(state.join("run/web")).unwrap()),
+        ("its directories", &|state| {
+            fs::remove_dir_all(state.join("run/web")).unwrap();
+            let _ = fs::remove_dir_all(state.join("services/web"));
+        }),
+        ("the link to the run directory", &|state| fs::remove_file(state.join("run")).unwrap()),
+        ("the runtime directory", &|_| empty(&project.path("run"))),
+        ("the run directory, which cannot be created again", &|state| {
+            let directory = fs::read_link(state.join("run")).unwrap();
+            fs::remove_dir_all(&directory).unwrap();
+            fs::write(directory, "").unwrap();
+        }),
         ("the state directory", &|state| fs::remove_dir_all(state).unwrap()),
         ("state and runtime directory", &|_| {
             empty(&project.path("state"));
@@ -101,8 +113,67 @@ fn what_runs_is_found_and_stopped_by_a_new_daemon_whatever_is_deleted_of_its_fil
         let rows = project.value("service stop web work");
         assert!(rows.column("ok").iter().all(|ok| ok == "true"), "{case}: {rows}");
         assert!(before.iter().all(|pid| !alive(*pid)), "{case}");
+        let directory = fs::read_link(project.state_dir().join("run")).unwrap();
+        if !directory.starts_with(project.path("run")) {
+            // No test may leave a directory in the memory of the machine.
+            fs::remove_dir_all(directory).unwrap();
+        }
     }
     fs::remove_dir_all(project.path("moved")).unwrap();
+    leaves_nothing(&project);
+}
+
+#[test]
+fn an_exit_after_the_run_directory_is_gone_is_known_to_the_next_daemon() {
+    let Some(project) = Project::new(
+        "[services.web]\nstart_command = \"TEST_SERVICE gate go exit 7\"\nrestart = \"no\"\nready = { delay = \"1ms\" }\n",
+    ) else {
+        return;
+    };
+    project.value("service start web");
+    let (shim, web) = project.run_of("web");
+    project.kill_daemon();
+    empty(&project.path("run"));
+    project.write("go", "");
+    eventually("the run is over", || (!alive(web) && !alive(shim)).then_some(()));
+    let web = project.status("web");
+    assert_eq!((&web["state"], &web["exit_code"]), (&"failed".into(), &7.into()), "{web}");
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_living_daemon_starts_services_without_its_run_directory_and_the_next_one_finds_all() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start web");
+    let (daemon, web) = (project.daemon(), project.pid("web"));
+    empty(&project.path("run"));
+    project.value("service start work");
+    assert_eq!(project.daemon(), daemon);
+    let work = project.pid("work");
+    project.kill_daemon();
+    project.value("service start web work");
+    assert_eq!([project.pid("web"), project.pid("work")], [web, work]);
+    leaves_nothing(&project);
+}
+
+#[test]
+fn a_run_with_its_files_where_a_former_version_keeps_them_is_adopted_and_stopped() {
+    let Some(project) = Project::new(SERVICES) else { return };
+    project.value("service start web");
+    let web = project.pid("web");
+    project.kill_daemon();
+    let (run, former) = (project.state_dir().join("run"), project.state_dir().join("services/web"));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&former).unwrap();
+    for file in ["run.lock", "run.json", "shim.sock"] {
+        fs::rename(run.join("web").join(file), former.join(file)).unwrap();
+    }
+    fs::remove_dir_all(fs::read_link(&run).unwrap()).unwrap();
+    assert_eq!(project.value("service start web").row("web")["action"], "unchanged");
+    assert_eq!(project.pid("web"), web);
+    assert_eq!(project.value("service restart web").row("web")["ok"], true);
+    assert!(!alive(web));
+    project.kill_daemon();
+    assert_eq!(project.value("service stop web").row("web")["action"], "stopped");
     leaves_nothing(&project);
 }
 

@@ -199,8 +199,9 @@ fn files_of_the_first_version_are_read_as_they_were_meant() {
         project.value("service status");
         project.value("service daemon stop");
         let [state, run] = OLD.map(|text| text.replace("BOOT", boot));
-        fs::create_dir_all(project.run_json("web").parent().unwrap()).unwrap();
-        fs::write(project.run_json("web"), run).unwrap();
+        let directory = project.state_dir().join("services/web");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("run.json"), run).unwrap();
         fs::write(project.state_dir().join("state.json"), state).unwrap();
         let (once, down) = (project.status("once"), project.status("down"));
         assert_eq!((&once["state"], &once["exit_code"]), (&"failed".into(), &7.into()), "{once}");

@@ -43,7 +43,7 @@ fn no_name_leads_out_of_the_state_directory() {
     project.define("[services.\"../x\"]\nstart_command = \"TEST_SERVICE\"");
     assert_eq!(project.error("service list")["code"], "service::bad_definition");
     project.define("[services.web]\nstart_command = \"TEST_SERVICE\"");
-    let inside: Vec<_> = fs::read_dir(state.join("services"))
+    let inside: Vec<_> = fs::read_dir(state.join("run"))
         .expect("it is there")
         .flatten()
         .map(|entry| entry.file_name())
@@ -59,9 +59,11 @@ fn a_link_in_place_of_a_services_directory_is_removed_and_not_what_it_leads_to()
     project.value("service start tunnel");
     project.value("service stop tunnel");
     let precious = project.write("elsewhere/precious", "keep me");
-    let directory = project.state_dir().join("services/tunnel");
-    fs::remove_dir_all(&directory).expect("it is ours");
-    std::os::unix::fs::symlink(project.path("elsewhere"), &directory).expect("it is ours");
+    let [directory, run] = ["services/tunnel", "run/tunnel"].map(|path| project.state_dir().join(path));
+    fs::remove_dir_all(&run).expect("it is ours");
+    for link in [directory, run] {
+        std::os::unix::fs::symlink(project.path("elsewhere"), &link).expect("it is ours");
+    }
     drop(project.nu("service remove tunnel"));
     assert_eq!(fs::read_to_string(precious).expect("it is still there"), "keep me");
 }

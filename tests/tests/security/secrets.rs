@@ -128,19 +128,13 @@ fn what_has_to_hold_secrets_on_disk_is_for_its_owner_alone() {
     drop(project.nu("service start says"));
     project.value("[{name: other start_command: TEST_SERVICE env: {TOKEN: abc}}] | service add");
     let state = project.state_dir();
-    for file in [
-        "additions.json",
-        "services/says/definition.json",
-        "journal.jsonl",
-        "state.json",
-        "orchestratord.log",
-    ] {
+    for file in ["additions.json", "definitions.jsonl", "journal.jsonl", "state.json", "orchestratord.log"] {
         let mode = fs::metadata(state.join(file))
             .unwrap_or_else(|error| panic!("{file}: {error}"))
             .permissions()
             .mode();
         assert_eq!(mode & 0o077, 0, "{file}");
     }
-    let kept = fs::read_to_string(state.join("services/says/definition.json")).expect("it is there");
-    tells_none("definition.json", &kept);
+    let kept = fs::read_to_string(state.join("definitions.jsonl")).expect("it is there");
+    tells_none("definitions.jsonl", &kept);
 }

@@ -14,7 +14,6 @@ use service_host::report::ManagerReport;
 use service_host::report::Observation;
 use service_manager as manager;
 use service_shim::Phase;
-use service_store::run_definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -110,8 +109,8 @@ impl Engine {
         for id in returned.iter().copied() {
             let files = self.drivers.paths.files(&plan.service(id).name);
             let recorded = files.read_record().ok().flatten().map_or(0, |record| record.run);
-            // A run by a manager has no record.
-            let saved = recorded.max(run_definition::last_run(&files));
+            // A run of a manager has no record.
+            let saved = recorded.max(self.drivers.definitions.last_run(&plan.service(id).name));
             let run = saved.max(self.retired.remove(&plan.service(id).name));
             if run > 0 {
                 let memory = PersistedState { run, ..PersistedState::default() };
@@ -164,7 +163,8 @@ impl Engine {
         }
         let remembered = memory.as_ref().map_or(0, |memory| memory.run);
         let run = record.map_or(remembered, |record| record.run.max(remembered));
-        let definition = definition_of_run(&self.drivers.paths, plan.service(id), run, self.is_orphaned(id));
+        let definition =
+            definition_of_run(&self.drivers.definitions, plan.service(id), run, self.is_orphaned(id));
         if definition.as_deref().is_some_and(Service::is_managed) {
             // The run had no shim.
             trace = trace.filter(|trace| trace.unclear_reason().is_none());
@@ -221,8 +221,8 @@ mod tests {
     use crate::ServiceOrchestrator;
     use service_config::load;
     use service_core::Plan;
-    use service_host::paths::Paths;
-    use service_store::run_definition;
+    use service_host::disk::Disk;
+    use service_store::{BegunRun, RunDefinitions};
 
     #[tokio::test]
     async fn a_service_that_comes_back_goes_on_with_the_numbers_of_its_runs() {
@@ -250,8 +250,8 @@ mod tests {
             orchestrator.start_service("web").await.unwrap();
             assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, run);
             orchestrator.stop_service("web").await.unwrap();
-            for file in ["run.json", "definition.json"] {
-                std::fs::remove_file(state.path().join("services/web").join(file)).unwrap();
+            for file in ["run/web/run.json", "definitions.jsonl"] {
+                std::fs::remove_file(state.path().join(file)).unwrap();
             }
             orchestrator.replan(plan("")).await.unwrap();
         }
@@ -261,15 +261,13 @@ mod tests {
     #[tokio::test]
     async fn so_does_one_that_a_manager_runs() {
         let state = tempfile::tempdir().unwrap();
-        let (project, base_dir, boot_id, disk) = Default::default();
-        let state_dir = state.path().to_owned();
-        let paths =
-            Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk };
+        let definitions = RunDefinitions::open(state.path(), Disk::default()).unwrap();
         let text = "[services.web]\nstart_command = \"sleep 1000\"\nmanager = \"command\"\nstop_command = \"true\"\n";
         let plan = |text: &str| Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
         let web = plan(text);
         for run in [6, 7] {
-            run_definition::save(&paths, web.service(web.ids().next().unwrap()), run, run == 7).unwrap();
+            let definition = &**web.service(web.ids().next().unwrap());
+            definitions.save(&[BegunRun { definition, run, is_repeated: run == 7 }]).unwrap();
         }
         let orchestrator =
             ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan("")).await.unwrap();

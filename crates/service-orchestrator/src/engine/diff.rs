@@ -6,7 +6,7 @@ use super::task::Engine;
 use service_api::Problem;
 use service_core::service::Goal;
 use service_core::{Id, Moment, Name, Plan};
-use service_store::run_definition;
+use service_store::applied_names;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -54,10 +54,9 @@ impl Engine {
     /// Updates services to their new definitions without a restart. Returns these services.
     pub(super) fn update(&mut self, ids: &[Id], now: Moment) -> Vec<Id> {
         self.fleet.update(ids, now);
-        for id in ids {
-            let definition = Arc::clone(self.fleet.plan().service(*id));
-            self.save_definition(*id, &definition, self.fleet.machine(*id).run());
-        }
+        let run = |id: &Id| (*id, Arc::clone(self.fleet.plan().service(*id)), self.fleet.machine(*id).run());
+        // An error is logged. The runs go on.
+        let _ = self.save_definitions(ids.iter().map(run).collect());
         ids.to_vec()
     }
 
@@ -65,7 +64,7 @@ impl Engine {
     pub(super) fn applied(&mut self) {
         let plan = self.fleet.plan();
         let names: BTreeSet<Name> = plan.ids().map(|id| plan.service(id).name.clone()).collect();
-        run_definition::save_applied_names(&self.drivers.paths, &names);
+        applied_names::save(&self.drivers.paths, &names);
         self.applied = names;
     }
 }

@@ -9,6 +9,7 @@ use service_host::time_slice::LoopMetrics;
 use service_manager::Managers;
 use service_probe::Prober;
 use service_process::Shims;
+use service_store::RunDefinitions;
 use std::sync::Arc;
 
 /// The drivers. Cheap to clone: each task has its own clone.
@@ -25,4 +26,6 @@ pub(crate) struct Drivers {
     /// Checks requested by clients.
     pub(crate) client_checks: Arc<SingleFlight<Service, CheckResult>>,
     pub(crate) reports: ReportSender,
+    /// The definitions of the last runs.
+    pub(crate) definitions: Arc<RunDefinitions>,
 }

@@ -5,20 +5,17 @@ use super::task::Engine;
 use crate::snapshot::ServiceSnapshot;
 use service_core::change::changed_keys;
 use service_core::config::{Service, Settings};
+use service_core::explain::STATE_NOT_WRITTEN;
 use service_core::fleet::ServiceEffect;
 use service_core::service::{Effect, Event, Exit, Goal, State};
 use service_core::{Id, Name};
 use service_host::clock;
 use service_host::report::ManagerInfo;
 use service_process::ShimHandle;
-use service_shim::Files;
-use service_store::run_definition;
-use std::io;
+use service_store::BegunRun;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
-
-/// The maximum number of definitions that are saved on the engine's thread.
-const MAX_INLINE_COUNT: usize = 8;
 
 impl Engine {
     pub(super) fn perform(&mut self, order: ServiceEffect) {
@@ -94,69 +91,70 @@ impl Engine {
         &mut self.services[id.index()].run
     }
 
-    /// Saves the definitions of the runs that begin now. For many runs, another thread saves them.
-    pub(super) async fn save_begun_definitions(&mut self, orders: &[ServiceEffect]) {
-        let begins = |order: &&ServiceEffect| order.effect == Effect::Spawn;
-        let begun: Vec<_> = orders
+    /// Saves the definitions of the runs that begin with these effects. Returns why no run can begin: an error that is not
+    /// temporary. A full disk prevents no run.
+    pub(super) fn save_begun_definitions(&mut self, effects: &[ServiceEffect]) -> Option<String> {
+        let begins = |effect: &&ServiceEffect| effect.effect == Effect::Spawn;
+        let begun = effects
             .iter()
             .filter(begins)
-            .map(|order| (order.id, Arc::clone(self.fleet.machine(order.id).definition()), order.run))
-            .collect();
-        if begun.len() <= MAX_INLINE_COUNT {
-            return begun
-                .iter()
-                .for_each(|(id, definition, run)| self.save_definition(*id, definition, *run));
+            .map(|effect| (effect.id, Arc::clone(self.fleet.machine(effect.id).definition()), effect.run));
+        let begun = begun.collect();
+        let error = self.save_definitions(begun).err()?;
+        let is_final = matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied);
+        let state_dir = self.drivers.paths.state_dir.display();
+        is_final.then(|| format!("{STATE_NOT_WRITTEN} `{state_dir}` cannot be written: {error}"))
+    }
+
+    /// Saves the definitions of runs.
+    pub(super) fn save_definitions(&mut self, runs: Vec<(Id, Arc<Service>, u64)>) -> io::Result<()> {
+        if runs.is_empty() {
+            return Ok(());
         }
-        let begun: Vec<_> = begun
-            .into_iter()
-            .map(|(id, definition, run)| {
-                let same = self.enter_definition(id, &definition);
-                (id, definition, run, same)
+        let is_repeated = |last: Option<LastRun>, definition: &Arc<Service>| {
+            last.is_some_and(|last| last.saved == Saved::Yes && last.definition == *definition)
+        };
+        let repeated: Vec<bool> = runs
+            .iter()
+            .map(|(id, definition, _)| {
+                let now = LastRun { definition: Arc::clone(definition), saved: Saved::Yes };
+                is_repeated(self.services[id.index()].last_run.replace(now), definition)
             })
             .collect();
-        let paths = Arc::clone(&self.drivers.paths);
-        let kept = tokio::task::spawn_blocking(move || {
-            let keep = |(id, definition, run, same): (Id, Arc<Service>, u64, bool)| {
-                (id, run_definition::save(&paths, &definition, run, same))
-            };
-            begun.into_iter().map(keep).collect::<Vec<_>>()
-        });
-        match self.slice.release_while(kept).await {
-            Ok(kept) => kept.into_iter().for_each(|(id, kept)| self.record_saved(id, kept)),
-            Err(error) => tracing::error!(%error, "cannot save definitions"),
+        let begun: Vec<BegunRun<'_>> = runs
+            .iter()
+            .zip(repeated)
+            .map(|((_, definition, run), is_repeated)| BegunRun { definition, run: *run, is_repeated })
+            .collect();
+        let saved = self.drivers.definitions.save(&begun);
+        if let Err(error) = &saved {
+            tracing::warn!(%error, "cannot save the definitions of runs");
+            for (id, _, _) in runs {
+                if let Some(last) = &mut self.services[id.index()].last_run {
+                    last.saved = Saved::No;
+                }
+            }
         }
+        saved
     }
 
-    /// Saves the definition of a run.
-    pub(super) fn save_definition(&mut self, id: Id, definition: &Arc<Service>, run: u64) {
-        let same = self.enter_definition(id, definition);
-        self.record_saved(id, run_definition::save(&self.drivers.paths, definition, run, same));
-    }
-
-    /// Records the definition of a run. Returns whether the same definition is saved already.
-    fn enter_definition(&mut self, id: Id, definition: &Arc<Service>) -> bool {
-        let now = LastRun { definition: Arc::clone(definition), saved: Saved::Yes };
-        let last = self.services[id.index()].last_run.replace(now);
-        last.is_some_and(|last| last.saved == Saved::Yes && last.definition == *definition)
-    }
-
-    fn record_saved(&mut self, id: Id, saved: io::Result<()>) {
-        let service = &mut self.services[id.index()];
-        if let (Err(error), Some(last)) = (saved, &mut service.last_run) {
-            tracing::warn!(service = %last.definition.name, %error, "cannot save its definition");
-            last.saved = Saved::No;
-        }
-    }
-
-    /// Prepares the starts of waiting services: idle shims, and the files of services that have just begun to wait.
-    pub(super) fn prepare(&self, waiting: Vec<Files>) {
+    /// Prepares the starts of waiting services: forks idle shims.
+    pub(super) fn prepare(&self) {
         let waits = |service: &&ServiceRuntime| {
             service.snapshot.snapshot.waits_for.is_some() && !service.snapshot.definition.is_managed()
         };
         self.drivers.shims.zygote().set_idle_target(self.services.iter().filter(waits).count());
-        if !waiting.is_empty() {
-            tokio::task::spawn_blocking(move || waiting.iter().for_each(run_definition::prepare));
+    }
+
+    /// Reports runs that cannot begin. A service of a manager needs no file.
+    pub(super) fn refuse_launch(&self, effect: &ServiceEffect, why: &str) -> bool {
+        let definition = self.fleet.machine(effect.id).definition();
+        let is_refused = effect.effect == Effect::Spawn && !definition.is_managed();
+        if is_refused {
+            let failed = Event::LaunchFailed(why.to_owned());
+            self.drivers.reports.event(&definition.name, effect.run, failed);
         }
+        is_refused
     }
 
     /// Stops a service through its manager, after a start call that is still running.

@@ -26,7 +26,8 @@ impl Engine {
         tracing::info!(service = %name, run, "was started outside the orchestrator");
         // The definition of an external run is unknown. The last definition is the most likely one.
         let last = Arc::clone(self.services[id.index()].last_definition().unwrap_or(&definition));
-        self.save_definition(id, &last, run);
+        // An error is logged. The run goes on.
+        let _ = self.save_definitions(vec![(id, last, run)]);
         self.refresh(id);
         self.apply_observation(name, run, Observation::Manager(reported.info));
         if manager::decides(&definition) {

@@ -5,7 +5,7 @@ use service_api::{Code, Problem};
 use service_core::change::RunningDefinitions;
 use service_core::config::{Config, Origin, Service};
 use service_core::{Name, Plan};
-use service_store::run_definition;
+use service_store::fingerprint;
 use std::sync::Arc;
 
 /// The definitions before an apply: of the previously running services and of the inactive ones, in the order of the
@@ -37,8 +37,7 @@ pub(super) fn last_good(before: &Comparison, now: &RunningServices) -> Result<Pl
     let compile = |services| {
         Plan::compile(Config { settings: settings(), services: drop_missing_dependencies(services) })
     };
-    if let Some((name, _)) = before.present.iter().find(|(_, service)| run_definition::is_incomplete(service))
-    {
+    if let Some((name, _)) = before.present.iter().find(|(_, service)| fingerprint::is_incomplete(service)) {
         let message = format!("cannot roll back: only a former daemon knew the environment of `{name}`");
         return Err(Problem::new(Code::BadDefinition, message).help("the new definitions stay in force"));
     }

@@ -1,8 +1,9 @@
 //! The record of a service's last run, from its shim or from the disk.
 
 use super::run_trace::RecoveryError;
-use service_core::Moment;
+use service_core::{Moment, Name};
 use service_host::clock;
+use service_host::paths::Paths;
 use service_process::{self as process, Reached};
 use service_shim::{Files, RunRecord};
 use std::io::{self, ErrorKind};
@@ -27,13 +28,20 @@ pub(super) struct RecordedRun {
 /// The record of the last run; `None` if there was none. If a shim holds the lock, the shim itself is queried. If the
 /// shim has only just started, this waits for its first report, because a second shim must not be started. If the shim
 /// is frozen and does not answer, its record file counts.
-pub(super) async fn last_record(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
+pub(super) async fn last_record(
+    paths: &Paths,
+    name: &Name,
+    began: Moment,
+) -> Result<Option<RecordedRun>, RecoveryError> {
+    let files = &paths.files(name);
     let deadline = clock::now().plus(FIRST_REPORT_TIMEOUT);
     loop {
         match files.try_lock() {
-            Ok(Some(_lock)) => return unlocked(files, began),
+            Ok(Some(_lock)) => return unlocked(paths, name, began),
             Ok(None) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && is_gone(files) => {
+                return unlocked(paths, name, began);
+            }
             Err(error) => return Err(RecoveryError::Lock { lock: files.lock(), error }),
         }
         match process::query_record(files).await {
@@ -63,7 +71,8 @@ pub(super) async fn last_record(files: &Files, began: Moment) -> Result<Option<R
 
 /// Reads the record of a service whose lock is free: no shim supervises it, unless the lock file was deleted. A damaged
 /// record is ignored, and an unreadable one is retried until the deadline.
-fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
+fn unlocked(paths: &Paths, name: &Name, began: Moment) -> Result<Option<RecordedRun>, RecoveryError> {
+    let files = &paths.files(name);
     let is_lost = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory)
             || clock::now() >= began.plus(READ_TIMEOUT)
@@ -71,7 +80,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, Recover
     let record = files.read_record();
     let is_kept = match &record {
         Ok(Some(record)) if !record.is_end() => {
-            process::shims_without_files::holds_lock(record.shim, files).map_err(RecoveryError::Shim)?
+            process::shims_without_files::holds_lock(record.shim, paths, name).map_err(RecoveryError::Shim)?
         }
         _ => false,
     };
@@ -89,7 +98,7 @@ fn unlocked(files: &Files, began: Moment) -> Result<Option<RecordedRun>, Recover
     }
 }
 
-/// Whether the directory was removed meanwhile.
+/// Whether there is no run directory. The lock is free then, and the record may be in the state directory.
 fn is_gone(files: &Files) -> bool {
-    files.directory().try_exists().is_ok_and(|there| !there)
+    files.run_directory().try_exists().is_ok_and(|there| !there)
 }

@@ -4,7 +4,7 @@
 use super::drivers::Drivers;
 use super::last_record::{RecordedRun, last_record};
 use super::leftover::with_orphaned;
-use super::run_trace::{RunTrace, UnlistedError};
+use super::run_trace::RunTrace;
 use service_api::redact;
 use service_core::config::{Manager, Service};
 use service_core::service::{Discovered, Event, Exit, Goal, PersistedState, State};
@@ -14,12 +14,11 @@ use service_host::descriptors::DescriptorBudget;
 use service_host::paths::Paths;
 use service_host::report::ManagerReport;
 use service_process as process;
+use service_process::liveness::UnlistedError;
 use service_process::shims_without_files::Lost;
 use service_shim::{Phase, RunRecord};
-use service_store::run_definition;
+use service_store::{RunDefinitions, fingerprint};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::DirEntry;
-use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -50,6 +49,7 @@ pub(super) struct RecoveredRuns {
 /// Examines every service's directory, many concurrently, so that a frozen shim delays no other service.
 pub(super) async fn find_runs(
     paths: &Arc<Paths>,
+    definitions: &Arc<RunDefinitions>,
     plan: Plan,
     memories: &BTreeMap<Name, PersistedState>,
 ) -> RecoveredRuns {
@@ -66,7 +66,7 @@ pub(super) async fn find_runs(
                 names.extend(defined.cloned());
             }
             names.retain(|name| !lost.contains_key(name));
-            (traces(paths, names, memories, began, unsearched.as_deref()).await, false)
+            (traces(paths, definitions, names, memories, began, unsearched.as_deref()).await, false)
         }
         Err(error) => {
             let why = error.to_string();
@@ -83,7 +83,7 @@ pub(super) async fn find_runs(
         may_run.map(|(name, _)| name.clone()).filter(|name| plan.id(name).is_none()).collect();
     let unknown = memories
         .iter()
-        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(paths, name, memory));
+        .filter(|(name, memory)| plan.id(name).is_none() && runs_elsewhere(definitions, name, memory));
     orphaned.extend(unknown.map(|(name, _)| name.clone()));
     let unsearched = unsearched.is_some();
     RecoveredRuns { plan: with_orphaned(plan, &orphaned), orphaned, runs, unlisted, unsearched, began }
@@ -104,20 +104,20 @@ pub(super) async fn traces_of_lost(
 
 /// The definition of a run, if known.
 pub(super) fn definition_of_run(
-    paths: &Paths,
+    definitions: &RunDefinitions,
     now: &Service,
     run: u64,
     is_orphaned: bool,
 ) -> Option<Arc<Service>> {
-    let definition = run_definition::load(paths, now, run)?;
-    Some(Arc::new(if is_orphaned { run_definition::without_unknown(definition) } else { definition }))
+    let definition = definitions.load(now, run)?;
+    Some(Arc::new(if is_orphaned { fingerprint::without_unknown(definition) } else { definition }))
 }
 
 /// Whether a manager probably runs the service, according to the definition of its last start.
-fn runs_elsewhere(paths: &Paths, name: &Name, memory: &PersistedState) -> bool {
+fn runs_elsewhere(definitions: &RunDefinitions, name: &Name, memory: &PersistedState) -> bool {
     was_wanted(memory)
-        && run_definition::load(paths, &Service::new(name.clone()), memory.run)
-            .is_some_and(|definition| definition.is_managed())
+        && definitions.last_run(name) == memory.run
+        && definitions.last_manager(name).is_some_and(|manager| manager != Manager::Process)
 }
 
 /// Whether the service ran when the former daemon ended, and has goal up.
@@ -127,20 +127,14 @@ fn was_wanted(memory: &PersistedState) -> bool {
 
 /// The names of all services that have run in this state directory.
 pub(super) fn names(paths: &Paths) -> Result<BTreeSet<Name>, UnlistedError> {
-    let directory = paths.services();
-    let entries = match std::fs::read_dir(&directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
-    };
-    let entries = entries.map_err(|error| UnlistedError { directory, error })?;
-    let name = |entry: &DirEntry| entry.file_name().to_str().and_then(|name| Name::new(name).ok());
-    Ok(entries.iter().filter_map(name).collect())
+    process::liveness::names(&paths.state_dir)
 }
 
 /// The findings for these services in an examination that began at `began`. `unsearched` says why shims without files
 /// may exist.
 pub(super) async fn traces(
     paths: &Arc<Paths>,
+    definitions: &Arc<RunDefinitions>,
     names: BTreeSet<Name>,
     memories: &BTreeMap<Name, PersistedState>,
     began: Moment,
@@ -152,10 +146,12 @@ pub(super) async fn traces(
         if looks.len() >= at_once {
             runs.extend(looks.join_next().await.and_then(Result::ok));
         }
-        let (paths, name, memory) = (Arc::clone(paths), name.clone(), memories.get(name).cloned());
+        let (paths, definitions) = (Arc::clone(paths), Arc::clone(definitions));
+        let (name, memory) = (name.clone(), memories.get(name).cloned());
         let unsearched = unsearched.map(str::to_owned);
         looks.spawn(async move {
-            let trace = trace(&paths, &name, memory.as_ref(), began, unsearched.as_deref()).await;
+            let trace =
+                trace(&paths, &definitions, &name, memory.as_ref(), began, unsearched.as_deref()).await;
             (name, trace)
         });
     }
@@ -170,13 +166,13 @@ pub(super) async fn traces(
 
 async fn trace(
     paths: &Paths,
+    definitions: &RunDefinitions,
     name: &Name,
     memory: Option<&PersistedState>,
     began: Moment,
     unsearched: Option<&str>,
 ) -> RunTrace {
-    let files = paths.files(name);
-    let (found, record, reached) = match last_record(&files, began).await {
+    let (found, record, reached) = match last_record(paths, name, began).await {
         Ok(Some(RecordedRun { record, is_kept, reached })) => {
             (classify(&record, is_kept, paths, name).await, Some(record), reached)
         }
@@ -191,24 +187,16 @@ async fn trace(
             let told = record.as_ref().map_or(0, |record| record.run);
             memory.state.is_alive() && told < memory.run
         };
-        let manager = run_definition::last_manager(&files);
-        let by_shim = !matches!(&manager, Ok(manager) if *manager != Manager::Process);
+        let by_shim = definitions.last_manager(name).is_none_or(|manager| manager == Manager::Process);
         let unseen = match memory {
             Some(memory) => Some(memory).filter(unseen).map(Some),
             // The service has no persisted state.
             None => record.is_none().then_some(None),
         };
-        match (unseen, unsearched) {
-            (Some(_), Some(why)) if by_shim => return RunTrace::unclear(why),
-            (Some(Some(memory)), _) if was_wanted(memory) => {
-                if let Err(error) = &manager
-                    && !is_absent_or_damaged(error)
-                {
-                    let definition = files.directory().join("definition.json");
-                    return RunTrace::unclear(&format!("cannot read `{}`: {error}", definition.display()));
-                }
-            }
-            _ => {}
+        if let (Some(_), Some(why)) = (unseen, unsearched)
+            && by_shim
+        {
+            return RunTrace::unclear(why);
         }
         // The run of this persisted state ended without a record. A manager's service never has a shim.
         if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
@@ -217,12 +205,6 @@ async fn trace(
         process::limits::remove_leftover_cgroup(paths, name).await;
     }
     RunTrace { found, record, reached }
-}
-
-/// Whether the file is missing or damaged. Any other error may be temporary.
-fn is_absent_or_damaged(error: &io::Error) -> bool {
-    use ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
-    matches!(error.kind(), NotFound | NotADirectory | InvalidData | IsADirectory | UnexpectedEof)
 }
 
 /// Waits for launches that the former daemon had sent. As long as a launch may still take effect, its service must not
@@ -320,7 +302,7 @@ pub(super) async fn query_managers(
             continue;
         };
         let is_orphaned = found.orphaned.contains(&service.name);
-        let definition = match definition_of_run(&drivers.paths, service, memory.run, is_orphaned) {
+        let definition = match definition_of_run(&drivers.definitions, service, memory.run, is_orphaned) {
             Some(definition) => definition,
             // The definition of the run is lost. The present one is used, if it is accepted.
             None if drivers.acceptance.covers(service).await => Arc::clone(service),

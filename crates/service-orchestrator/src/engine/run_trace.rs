@@ -31,14 +31,6 @@ pub(super) enum RecoveryError {
     Record { record: PathBuf, error: io::Error },
 }
 
-/// The directory of the services cannot be read, so the set of services that have run is unknown.
-#[derive(Debug, Error)]
-#[error("cannot read `{}`: {error}", directory.display())]
-pub(super) struct UnlistedError {
-    pub(super) directory: PathBuf,
-    pub(super) error: io::Error,
-}
-
 impl RunTrace {
     /// A service in an unknown state.
     pub(super) fn unclear(why: &str) -> Self {

@@ -14,7 +14,7 @@ use service_core::fleet::Fleet;
 use service_host::clock;
 use service_host::time_slice::TimeSlice;
 use service_store::journal::Journal;
-use service_store::{Store, run_definition};
+use service_store::{Store, applied_names};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -32,8 +32,8 @@ pub(crate) async fn run(
 ) -> std::io::Result<watch::Receiver<Arc<FleetSnapshot>>> {
     let (store, memories) = Store::open(&drivers.paths)?;
     let journal = Journal::open(&drivers.paths, store.last_event());
-    let applied = run_definition::load_applied_names(&drivers.paths, &plan);
-    let found = recovery::find_runs(&drivers.paths, plan, &memories).await;
+    let applied = applied_names::load(&drivers.paths, &plan);
+    let found = recovery::find_runs(&drivers.paths, &drivers.definitions, plan, &memories).await;
     let reported = recovery::query_managers(&drivers, &found, &memories).await;
     let fleet = Fleet::new(Arc::new(found.plan), clock::now().as_nanos());
     let services = fleet.plan().ids().map(|id| {
@@ -72,7 +72,9 @@ pub(crate) async fn run(
         task.apply_observation(&name, run, report);
     }
     task.after().await;
-    tokio::spawn(unclear.find_out(Arc::clone(&task.drivers.paths), commands));
+    let drivers = &task.drivers;
+    let (paths, definitions) = (Arc::clone(&drivers.paths), Arc::clone(&drivers.definitions));
+    tokio::spawn(unclear.find_out(paths, definitions, commands));
     tokio::spawn(task.work(inbox));
     Ok(reader)
 }

@@ -25,7 +25,7 @@ use service_core::fleet::Fleet;
 use service_core::health::Health;
 use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
-use service_shim::{DroppedLines, Files};
+use service_shim::DroppedLines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,9 +223,8 @@ impl Engine {
         if !Arc::ptr_eq(&self.snapshots.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
-        let mut waiting = Vec::new();
         for id in &changed {
-            waiting.extend(self.refresh(*id));
+            self.refresh(*id);
             self.slice.yield_if_spent().await;
         }
         self.store.write_if_due(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice).await;
@@ -243,15 +242,17 @@ impl Engine {
         let published = self.publish();
         let orders = self.fleet.take_effects();
         for orders in orders.chunks(BATCH_COUNT) {
-            self.save_begun_definitions(orders).await;
+            let refusal = self.save_begun_definitions(orders);
             for order in orders {
                 self.slice.yield_if_spent().await;
-                self.perform(*order);
+                if !refusal.as_ref().is_some_and(|why| self.refuse_launch(order, why)) {
+                    self.perform(*order);
+                }
             }
         }
         self.slice.yield_if_spent().await;
         if !changed.is_empty() {
-            self.prepare(waiting);
+            self.prepare();
         }
         self.answer(&changed, &published, now).await;
     }
@@ -301,8 +302,8 @@ impl Engine {
         FleetSnapshot { plan: Arc::clone(self.fleet.plan()), entries }
     }
 
-    /// Updates one snapshot from the fleet. Returns the files of a service that has begun to wait for dependencies.
-    pub(super) fn refresh(&mut self, id: Id) -> Option<Files> {
+    /// Updates one snapshot from the fleet.
+    pub(super) fn refresh(&mut self, id: Id) {
         let snapshot = self.fleet.snapshot(id);
         let service = &mut self.services[id.index()];
         let is_orphaned = service.is_orphaned();
@@ -320,8 +321,6 @@ impl Engine {
             let (from, to, run) = (entry.snapshot.state_word(), snapshot.state_word(), snapshot.run);
             tracing::info!(service = %name, from, to, run, reason = snapshot.reason, "changed");
         }
-        let waits = snapshot.waits_for.is_some() && entry.snapshot.waits_for.is_none();
-        let files = waits.then(|| self.drivers.paths.files(name));
         if !snapshot.state.is_alive() {
             self.has_removals |= is_orphaned;
             (entry.pid, entry.shim, entry.manager_info) = (None, None, ManagerInfo::default());
@@ -333,7 +332,6 @@ impl Engine {
         entry.snapshot = snapshot;
         entry.definition = Arc::clone(self.fleet.machine(id).definition());
         self.record(id);
-        files
     }
 
     pub(super) fn handle_event(&mut self, name: &Name, run: u64, event: Event) {
@@ -443,13 +441,13 @@ impl Engine {
         for id in returned {
             self.services[id.index()].snapshot = Arc::new(ServiceSnapshot::new(&self.fleet, id));
         }
-        let (plan, mut waiting) = (Arc::clone(self.fleet.plan()), Vec::new());
+        let plan = Arc::clone(self.fleet.plan());
         for id in plan.ids() {
             self.slice.yield_if_spent().await;
-            waiting.extend(self.refresh(id));
+            self.refresh(id);
         }
         self.slice.yield_if_spent().await;
-        self.prepare(waiting);
+        self.prepare();
         self.record_unqueried();
         let published = self.snapshot();
         self.waiters.iter_mut().for_each(|waiter| waiter.replan(&published, clock::now()));

@@ -14,6 +14,7 @@ use service_core::{Id, Moment, Name};
 use service_host::paths::Paths;
 use service_process as process;
 use service_process::shims_without_files::Lost;
+use service_store::RunDefinitions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +54,17 @@ impl Unclear {
     }
 
     /// Repeats the examinations until all states are known, and reports each result to the engine.
-    pub(super) async fn find_out(mut self, paths: Arc<Paths>, commands: UnboundedSender<EngineCommand>) {
+    pub(super) async fn find_out(
+        mut self,
+        paths: Arc<Paths>,
+        definitions: Arc<RunDefinitions>,
+        commands: UnboundedSender<EngineCommand>,
+    ) {
         let mut pause = RETRY_DELAY;
         while (self.unlisted || self.unsearched || !self.services.is_empty()) && !commands.is_closed() {
             tokio::time::sleep(pause).await;
             pause = MAX_RETRY_DELAY.min(pause * 2);
-            for (name, trace) in self.inspect(&paths).await {
+            for (name, trace) in self.inspect(&paths, &definitions).await {
                 let why = trace.unclear_reason().map(str::to_owned);
                 let is_news = why.is_none() || self.services.get(&name) != why.as_ref();
                 match why {
@@ -73,7 +79,11 @@ impl Unclear {
         }
     }
 
-    async fn inspect(&mut self, paths: &Arc<Paths>) -> BTreeMap<Name, RunTrace> {
+    async fn inspect(
+        &mut self,
+        paths: &Arc<Paths>,
+        definitions: &Arc<RunDefinitions>,
+    ) -> BTreeMap<Name, RunTrace> {
         let mut names: BTreeSet<Name> = self.services.keys().cloned().collect();
         if self.unlisted {
             match recovery::names(paths) {
@@ -92,7 +102,8 @@ impl Unclear {
         self.unsearched = lost.unsearched.is_some();
         names.retain(|name| !lost.records.contains_key(name));
         let unsearched = lost.unsearched.as_deref();
-        let mut traces = recovery::traces(paths, names, &self.memories, self.began, unsearched).await;
+        let mut traces =
+            recovery::traces(paths, definitions, names, &self.memories, self.began, unsearched).await;
         traces.extend(recovery::traces_of_lost(paths, lost.records).await);
         traces
     }

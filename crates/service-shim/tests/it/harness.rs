@@ -37,7 +37,7 @@ pub(crate) fn program(argv: &[&str]) -> Prepared {
         service: "web".into(),
         run: 7,
         directory: directory.path().into(),
-        fallback_record: None,
+        run_directory: directory.path().into(),
         argv: argv.iter().map(ToString::to_string).collect(),
         working_dir: directory.path().into(),
         env: Vec::new(),
@@ -68,7 +68,7 @@ impl Prepared {
     pub(crate) fn start_as(self, program: Command) -> Shim {
         let zygote = Zygote::start(program);
         let (connection, orphaned_output) = zygote.shim(&self.launch);
-        let files = Files::new(&self.launch.directory);
+        let files = Files::new(&self.launch.directory).with_run_directory(&self.launch.run_directory);
         Shim { files, connection, orphaned_output, process: None, zygote, _directory: self.directory }
     }
 }

@@ -130,10 +130,13 @@ fn the_limits() {
 #[test]
 fn the_files_of_the_shim_itself() {
     let service = script("exit");
-    let log = service.directory.path().join("service.log");
-    std::fs::create_dir(&log).unwrap();
-    let message = format!("log `{}` cannot be opened: is a directory", log.display());
-    assert_eq!(launch_error(service), (Stage::Prepare, message));
+    let socket = service.directory.path().join("shim.sock");
+    std::fs::create_dir(&socket).unwrap();
+    let expected = format!("control socket `{}` cannot be opened: is a directory", socket.display());
+    match service.start().connection.record().map(|record| record.phase) {
+        Some(Phase::LaunchFailed { stage: Stage::Prepare, message, .. }) => assert_eq!(message, expected),
+        phase => panic!("not refused: {phase:?}"),
+    }
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn a_second_shim_of_one_service_is_refused_and_leaves_the_first_alone() {
     first.wait_for_line("stdout: up");
     let record = first.files.read_record().unwrap();
     let directory = first.files.directory().to_path_buf();
-    let mut second = script("echo down").with(|launch| launch.directory = directory).start();
+    let mut second = script("echo down").with(|launch| launch.run_directory = directory).start();
     let told = second.connection.record().unwrap();
     assert_eq!(second.connection.record(), None);
     let refused = |phase: &Phase| {

@@ -170,15 +170,15 @@ fn a_service_runs_as_its_user() {
 }
 
 #[test]
-fn a_run_of_which_nothing_can_be_written_in_its_directory_is_recorded_beside_it() {
+fn a_run_of_which_nothing_can_be_written_in_its_run_directory_is_recorded_in_the_state_directory() {
     let service = script("while ! [ -e go ]; do sleep .01; done; exit 3");
     let directory = service.directory.path().to_owned();
-    // Not even root can write a directory in place of the record.
-    std::fs::create_dir(directory.join("run.json")).unwrap();
-    let fallback = directory.join("memory/web.json");
-    let mut shim = service.with(|launch| launch.fallback_record = Some(fallback.clone())).start();
+    let run = directory.join("run");
+    // A directory in place of the record cannot be written, by root either.
+    std::fs::create_dir_all(run.join("run.json")).unwrap();
+    let mut shim = service.with(|launch| launch.run_directory.clone_from(&run)).start();
     expect_running(&mut shim);
-    let files = Files::new(&directory).with_fallback_record(Some(fallback));
+    let files = Files::new(&directory).with_run_directory(&run);
     let phase = || files.read_record().unwrap().unwrap().phase;
     assert!(matches!(phase(), Phase::Running { .. }));
     let shim_process = files.read_record().unwrap().unwrap().shim;

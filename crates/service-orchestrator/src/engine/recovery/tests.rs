@@ -2,6 +2,7 @@
 
 use super::*;
 use service_core::Config;
+use service_host::disk::Disk;
 use service_shim::{PROTOCOL_VERSION, Process};
 
 /// The record of a shim that has ended. Another process may have its pid.
@@ -22,9 +23,13 @@ fn record(phase: Phase) -> RunRecord {
 }
 
 fn paths(directory: &tempfile::TempDir) -> Paths {
-    let (project, base_dir, boot_id, disk) = Default::default();
-    let state_dir = directory.path().to_owned();
-    Paths { state_dir, fallback_state_file: None, project, base_dir, nu: None, boot_id, disk }
+    let paths = Paths::new(directory.path());
+    service_host::run_directory::establish(&paths).unwrap();
+    paths
+}
+
+fn definitions(paths: &Paths) -> Arc<RunDefinitions> {
+    Arc::new(RunDefinitions::open(&paths.state_dir, Disk::default()).unwrap())
 }
 
 /// Creates a link to itself, which cannot be opened.
@@ -38,14 +43,14 @@ async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unsee
     let paths = paths(&directory);
     let name = Name::new("web").unwrap();
     let files = paths.files(&name);
-    let look = async |began| trace(&paths, &name, None, began, None).await.found;
+    let look = async |began| trace(&paths, &definitions(&paths), &name, None, began, None).await.found;
     let unclear = |found: &Discovered, path: std::path::PathBuf| {
         let Discovered::Unclear { why } = found else { panic!("expected an unclear state, got {found:?}") };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("symbolic links"), "{why}");
     };
     let (now, long_ago) = (clock::now(), Moment::default());
-    assert_eq!(look(now).await, Discovered::Absent, "the directory was removed meanwhile");
-    std::fs::create_dir_all(files.directory()).unwrap();
+    assert_eq!(look(now).await, Discovered::Absent, "its directory has just gone");
+    std::fs::create_dir_all(files.run_directory()).unwrap();
     assert_eq!(look(now).await, Discovered::Absent);
     // The lock is free, so the service does not run. Its exit status may become readable later.
     link(&files.record());
@@ -67,45 +72,41 @@ async fn what_cannot_be_opened_tells_nothing_and_what_is_damaged_has_ended_unsee
 async fn where_not_even_the_names_can_be_read_nobody_is_called_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let paths = Arc::new(paths(&directory));
+    let definitions = definitions(&paths);
     link(&paths.services());
     let (web, gone) = (Name::new("web").unwrap(), Name::new("gone").unwrap());
     let services = vec![Service::new(web.clone())];
     let plan = Plan::compile(Config { services, ..Config::default() }).unwrap();
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
     let memories = BTreeMap::from([(gone.clone(), PersistedState { state, ..PersistedState::default() })]);
-    let traces = find_runs(&paths, plan, &memories).await;
-    assert_eq!(traces.orphaned, BTreeSet::from([gone.clone()]), "the service was up");
+    let traces = find_runs(&paths, &definitions, plan, &memories).await;
+    assert_eq!(traces.orphaned, BTreeSet::from([gone.clone()]), "it was up");
     assert_eq!(traces.runs.keys().collect::<Vec<_>>(), [&gone, &web]);
     assert!(traces.runs.values().all(|trace| trace.unclear_reason().is_some()));
 }
 
 #[tokio::test]
-async fn what_was_up_is_unclear_while_its_definition_or_the_processes_cannot_be_read() {
+async fn what_was_up_is_unclear_while_the_processes_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let paths = Arc::new(paths(&directory));
     let name = Name::new("gone").unwrap();
-    let definition = paths.files(&name).directory().join("definition.json");
-    std::fs::create_dir_all(definition.parent().unwrap()).unwrap();
-    link(&definition);
+    std::fs::create_dir_all(paths.files(&name).run_directory()).unwrap();
     let state = State::Ready { launched: Moment::default(), since: Moment::default() };
     let memory = PersistedState { state, goal: Goal::Up, run: 3, ..PersistedState::default() };
     let memories = BTreeMap::from([(name.clone(), memory)]);
     let plan = || Plan::compile(Config::default()).unwrap();
-    let traces = find_runs(&paths, plan(), &memories).await;
-    assert_eq!(traces.orphaned, BTreeSet::from([name.clone()]), "a manager may run it");
-    let reason = traces.runs[&name].unclear_reason().unwrap();
-    assert!(reason.contains(definition.to_str().unwrap()), "{reason}");
-    std::fs::remove_file(&definition).unwrap();
     assert!(
-        find_runs(&paths, plan(), &memories).await.orphaned.is_empty(),
-        "the service ended without a daemon"
+        find_runs(&paths, &definitions(&paths), plan(), &memories).await.orphaned.is_empty(),
+        "it has ended unseen"
     );
     let names = || BTreeSet::from([name.clone()]);
-    let unsearched = super::traces(&paths, names(), &memories, clock::now(), Some("no list")).await;
+    let unsearched =
+        super::traces(&paths, &definitions(&paths), names(), &memories, clock::now(), Some("no list")).await;
     assert!(unsearched[&name].unclear_reason().is_some_and(|why| why.contains("no list")));
     let known = BTreeMap::from([(name.clone(), PersistedState { run: 3, ..PersistedState::default() })]);
-    let at_rest = super::traces(&paths, names(), &known, clock::now(), Some("no list")).await;
-    assert_eq!(at_rest[&name].unclear_reason(), None, "the service was inactive");
+    let at_rest =
+        super::traces(&paths, &definitions(&paths), names(), &known, clock::now(), Some("no list")).await;
+    assert_eq!(at_rest[&name].unclear_reason(), None, "it was at rest");
 }
 
 #[tokio::test]

@@ -5,21 +5,10 @@ use crate::journal::History;
 use crate::journal::{EventQuery, Since};
 use service_api::Code;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn paths(state_dir: &Path) -> Paths {
-    let base_dir = PathBuf::from("/");
-    let (project, boot_id) = (base_dir.clone(), "boot".to_owned());
-    let disk = service_host::disk::Disk::default();
-    Paths {
-        state_dir: state_dir.to_owned(),
-        project,
-        base_dir,
-        fallback_state_file: None,
-        nu: None,
-        boot_id,
-        disk,
-    }
+    Paths { boot_id: "boot".to_owned(), ..Paths::new(state_dir) }
 }
 
 fn open(state_dir: &Path) -> Journal {
