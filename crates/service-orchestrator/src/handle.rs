@@ -105,6 +105,7 @@ impl ServiceOrchestrator {
         if request.verb == Verb::Restart && request.planned.is_none() {
             self.check_restart(&request).await?;
         }
+        self.await_unreported_exits(&request).await;
         let (rows, receiver) = mpsc::unbounded_channel();
         self.call(|reply| EngineCommand::Request { request, rows, reply }).await??;
         Ok(self.explained(receiver))

@@ -125,6 +125,7 @@ pub mod renamed_project;
 pub mod request;
 mod service;
 pub mod snapshot;
+mod unreported_exit;
 pub mod views;
 
 pub use builder::Builder;

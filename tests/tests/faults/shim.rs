@@ -165,6 +165,22 @@ fn a_shim_whose_socket_was_removed_keeps_its_service_and_can_be_stopped() {
     }
 }
 
+#[test]
+fn a_start_is_not_answered_with_a_process_whose_end_a_frozen_shim_has_not_reported() {
+    let Some(project) = Project::new("[services.web]\nstart_command = \"TEST_SERVICE alone lock\"\n") else {
+        return;
+    };
+    project.value("service start web");
+    let (shim, web) = project.run_of("web");
+    signal(shim, Signal::SIGSTOP);
+    signal(web, Signal::SIGKILL);
+    let row = project.value("service start web").row("web").clone();
+    assert_eq!(row["ok"], true, "{row}");
+    let now = project.pid("web");
+    assert!(now != web && alive(now), "{row}");
+    leaves_nothing(&project);
+}
+
 /// After a change of daemons, two processes hold the output of a service.
 #[test]
 fn what_a_service_said_before_its_adopted_shim_was_killed_is_in_the_log() {
