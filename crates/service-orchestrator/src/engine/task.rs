@@ -21,7 +21,7 @@ use service_store::journal::Journal;
 use service_api::redact;
 use service_core::Config;
 use service_core::config::Service;
-use service_core::fleet::Fleet;
+use service_core::fleet::{Fleet, ServiceEffect};
 use service_core::health::Health;
 use service_core::service::{Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// The number of effects that are prepared in one batch.
-const BATCH_COUNT: usize = 64;
+/// The number of effects in one batch. A smaller batch starts the first service sooner, with more writes for the rest.
+const BATCH_COUNT: usize = 16;
 /// The time limit of the last sync when the daemon ends.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
@@ -214,8 +214,8 @@ impl Engine {
         LoopAction::Last
     }
 
-    /// Ends a turn: saves, performs effects, publishes and answers. With many changes, other tasks run in between, but
-    /// no input is accepted.
+    /// Ends a turn: saves, publishes, performs effects and answers. The effects are performed in batches, so that the first
+    /// services start while the later ones are saved. Other tasks run in between, but no input is accepted.
     pub(super) async fn after(&mut self) {
         let now = clock::now();
         let changed = self.fleet.take_changed();
@@ -223,13 +223,41 @@ impl Engine {
         if !Arc::ptr_eq(&self.snapshots.borrow().plan, self.fleet.plan()) {
             self.publish();
         }
-        for id in &changed {
-            self.refresh(*id);
-            self.slice.yield_if_spent().await;
+        let mut pending: BTreeSet<Id> = changed.iter().copied().collect();
+        let effects = self.fleet.take_effects();
+        let mut batches = effects.chunks(BATCH_COUNT).peekable();
+        let published = loop {
+            let batch = batches.next().unwrap_or_default();
+            let is_last = batches.peek().is_none();
+            let concerned = match is_last {
+                true => std::mem::take(&mut pending),
+                false => batch.iter().map(|effect| effect.id).filter(|id| pending.remove(id)).collect(),
+            };
+            for id in concerned {
+                self.refresh(id);
+                self.slice.yield_if_spent().await;
+            }
+            self.save(now).await;
+            self.journal.publish(now);
+            // No other task runs between these calls, so that the snapshot contains every published event.
+            let published = self.publish();
+            self.perform_all(batch).await;
+            if is_last {
+                break published;
+            }
+            self.slice.release_while(tokio::task::yield_now()).await;
+        };
+        self.slice.yield_if_spent().await;
+        if !changed.is_empty() {
+            self.prepare();
         }
+        self.answer(&changed, &published, now).await;
+    }
+
+    /// Saves states and events. The end of a run is saved before the next run begins, and before it is published.
+    async fn save(&mut self, now: Moment) {
         self.store.write_if_due(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice).await;
         self.slice.yield_if_spent().await;
-        // The end of a run is written before the next run begins, and before it is published.
         self.journal.save(now);
         if self.journal.is_lagging() {
             // If the journal cannot be written, the state file stores the number of the last delivered event.
@@ -237,24 +265,17 @@ impl Engine {
                 .write_numbers(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice)
                 .await;
         }
-        self.journal.publish(now);
-        // No other task runs between the next two calls, so that the snapshot contains every published event.
-        let published = self.publish();
-        let orders = self.fleet.take_effects();
-        for orders in orders.chunks(BATCH_COUNT) {
-            let refusal = self.save_begun_definitions(orders);
-            for order in orders {
-                self.slice.yield_if_spent().await;
-                if !refusal.as_ref().is_some_and(|why| self.refuse_launch(order, why)) {
-                    self.perform(*order);
-                }
+    }
+
+    /// Performs effects, after the definitions of the runs that begin are saved.
+    async fn perform_all(&mut self, effects: &[ServiceEffect]) {
+        let refusal = self.save_begun_definitions(effects);
+        for effect in effects {
+            self.slice.yield_if_spent().await;
+            if !refusal.as_ref().is_some_and(|why| self.refuse_launch(effect, why)) {
+                self.perform(*effect);
             }
         }
-        self.slice.yield_if_spent().await;
-        if !changed.is_empty() {
-            self.prepare();
-        }
-        self.answer(&changed, &published, now).await;
     }
 
     /// Answers the waiters for these services and their dependents.
