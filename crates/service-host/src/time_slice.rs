@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The maximum time for which the engine blocks the thread while other tasks wait.
-const MAX_SLICE: Duration = Duration::from_millis(1);
+pub const MAX_SLICE: Duration = Duration::from_millis(1);
 
 /// Measures the spans in which the engine blocks the shared thread.
 #[derive(Debug, Default)]

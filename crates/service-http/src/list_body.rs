@@ -7,7 +7,13 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use service_core::Moment;
+use service_host::clock;
+use service_host::time_slice::MAX_SLICE;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio_stream::Stream;
 
 /// A part of a response.
 pub(super) struct Chunk {
@@ -62,21 +68,61 @@ pub(super) fn respond(
             Some(chunk.bytes)
         });
         let chunks = std::iter::once(first.bytes).chain(rest).map(Ok::<_, Infallible>);
-        Body::from_stream(tokio_stream::iter(chunks))
+        Body::from_stream(Sliced { chunks: Box::new(chunks), since: None })
     };
     ([(CONTENT_TYPE, media_type)], body).into_response()
+}
+
+/// The chunks of a response. After [`MAX_SLICE`] of work, other tasks have the thread.
+struct Sliced<T> {
+    chunks: Box<dyn Iterator<Item = T> + Send>,
+    /// When this task got the thread.
+    since: Option<Moment>,
+}
+
+impl<T> Stream for Sliced<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let now = clock::now();
+        if now.since(*self.since.get_or_insert(now)) >= MAX_SLICE {
+            self.since = None;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.chunks.next())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::body::{HttpBody, to_bytes};
+    use std::future::poll_fn;
+    use std::pin::pin;
 
     async fn answer(most: u32) -> (Option<u64>, serde_json::Value) {
         let body = list(0..most).into_body();
         let length = body.size_hint().exact();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         (length, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_leaves_the_thread_to_others() {
+        let rows = (0..12_000).inspect(|row| {
+            if row % 1000 == 0 {
+                std::thread::sleep(MAX_SLICE);
+            }
+        });
+        let body = list(rows).into_body();
+        let (mut body, mut turns) = (pin!(to_bytes(body, usize::MAX)), 0);
+        poll_fn(|context| {
+            turns += 1;
+            body.as_mut().poll(context).map(drop)
+        })
+        .await;
+        assert!(turns >= 3, "{turns}");
     }
 
     #[tokio::test]

@@ -41,8 +41,8 @@ const CHECK_MAX_AGE: Duration = Duration::from_secs(1);
 )]
 pub(super) async fn list(Current(api): Current) -> Result<Response, ErrorResponse> {
     let plan = api.orchestrator.plan();
-    let told = move |at: usize| plan.ids().nth(at).map(|id| views::service(plan.service(id)));
-    Ok(list_body::list((0..).map_while(told)))
+    let ids: Vec<Id> = plan.ids().collect();
+    Ok(list_body::list(ids.into_iter().map(move |id| views::service(plan.service(id)))))
 }
 
 /// The definition of one service
@@ -123,8 +123,15 @@ pub(super) async fn graph(
     let fleet = api.orchestrator.fleet_snapshot();
     let ids = resolve(&fleet.plan, &names.list())?;
     if let Some(format) = drawn.format {
-        let nodes = views::graph(&fleet.plan, &ids, |id| fleet.at(id).state_word());
-        return Ok(Data(graph_format::draw(&format, &nodes)?).into_response());
+        // A drawing of thousands of services takes longer than other tasks of this thread may wait.
+        let draw = move || {
+            let nodes = views::graph(&fleet.plan, &ids, |id| fleet.at(id).state_word());
+            graph_format::draw(&format, &nodes)
+        };
+        let drawn = tokio::task::spawn_blocking(draw)
+            .await
+            .map_err(|error| Problem::new(Code::Internal, format!("cannot draw the graph: {error}")))?;
+        return Ok(Data(drawn?).into_response());
     }
     let chosen = chosen(&fleet.plan, &ids);
     let node = move |at: usize| {
