@@ -8,7 +8,7 @@ use super::holder::Holder;
 #[cfg(feature = "http")]
 use super::http;
 use super::names::Names;
-use super::port_owner::{self, HeldSockets};
+use super::port_owner::{self, PortOwners};
 use super::port_watcher::PortWatcher;
 #[cfg(feature = "http")]
 use super::tls::Trust;
@@ -36,7 +36,7 @@ pub struct Prober {
     #[cfg(feature = "http")]
     trust: Arc<Trust>,
     ports: PortWatcher,
-    held: Arc<HeldSockets>,
+    owners: Arc<PortOwners>,
     /// The limit of concurrent checks of endpoints, which depends on the number of descriptors.
     permits: Arc<Semaphore>,
 }
@@ -45,7 +45,7 @@ impl Prober {
     /// Creates a prober for these paths.
     pub fn new(paths: Arc<Paths>) -> Self {
         let permits = Arc::new(Semaphore::new(DescriptorBudget::now().checks()));
-        let (names, ports, held) = Default::default();
+        let (names, ports, owners) = Default::default();
         #[cfg(feature = "http")]
         let trust = Arc::default();
         Self {
@@ -54,7 +54,7 @@ impl Prober {
             #[cfg(feature = "http")]
             trust,
             ports,
-            held,
+            owners,
             permits,
         }
     }
@@ -93,7 +93,8 @@ impl Prober {
                     let no_port = || ProbeError::NoPort { address: address.clone() };
                     let (host, port) = port_of(endpoint).ok_or_else(no_port)?;
                     let (names, shown, host) = (&self.names, &*shown, &*host);
-                    socket::tcp(&Reach { names, held: &self.held, shown, host, port, shim: own, limit }).await
+                    socket::tcp(&Reach { names, owners: &self.owners, shown, host, port, shim: own, limit })
+                        .await
                 }
                 Endpoint::Unix(name) => socket::unix(name, &shown).await,
                 Endpoint::Dns { server, name } => dns::query_server(&self.names, server, name).await,
@@ -110,7 +111,9 @@ impl Prober {
     #[cfg(feature = "http")]
     async fn get(&self, service: &Service, url: &str, shim: Option<u32>) -> Result<String, ProbeError> {
         let (names, trust, health) = (&self.names, &self.trust, &service.health);
-        http::Asks { names, held: &self.held, trust, health, base: &self.paths.base_dir, shim }.get(url).await
+        http::Asks { names, owners: &self.owners, trust, health, base: &self.paths.base_dir, shim }
+            .get(url)
+            .await
     }
 
     #[cfg(not(feature = "http"))]

@@ -5,8 +5,9 @@
 //! listener of each address, and other listeners are not connected to.
 
 use super::error::{ForeignListener, ProbeError};
+use super::listener_table::Age;
 use super::names::Names;
-use super::port_owner::{self, Accepts, HeldSockets};
+use super::port_owner::{self, Accepts, PortOwners};
 use service_host::local_address::strip_brackets;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 /// The target of one check.
 pub(super) struct Reach<'c> {
     pub(super) names: &'c Names,
-    pub(super) held: &'c Arc<HeldSockets>,
+    pub(super) owners: &'c Arc<PortOwners>,
     /// The text of the endpoint in messages.
     pub(super) shown: &'c str,
     pub(super) host: &'c str,
@@ -77,7 +78,7 @@ impl Reach<'_> {
     ) -> Result<Q::Output, Trouble> {
         let (mut own, mut unknown, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for at in all {
-            match port_owner::accepts(self.held, shim, *at) {
+            match port_owner::accepts(self.owners, shim, *at, Age::Shared) {
                 Accepts::Own => own.push(*at),
                 Accepts::Nobody => unknown.push(*at),
                 Accepts::Others { .. } => others.push(*at),
@@ -91,7 +92,7 @@ impl Reach<'_> {
             }
         }
         for at in others.iter().filter(|_| own.is_empty()) {
-            match find_foreign_listener(self.held, shim, *at).await {
+            match find_foreign_listener(self.owners, shim, *at).await {
                 Some(foreign) => last = Some(Trouble::Failed(foreign.into())),
                 None => unknown.push(*at),
             }
@@ -101,7 +102,7 @@ impl Reach<'_> {
             let answer = match connected {
                 Err(error) => Err(Trouble::Unreached(error)),
                 // The service or another process may have begun to listen after the query.
-                Ok(stream) => match find_foreign_listener(self.held, shim, *at).await {
+                Ok(stream) => match find_foreign_listener(self.owners, shim, *at).await {
                     None => question.send_request(stream).await.map_err(Trouble::Failed),
                     Some(foreign) => Err(Trouble::Failed(foreign.into())),
                 },
@@ -179,12 +180,12 @@ async fn send_request<Q: ProbeRequest>(at: SocketAddr, question: &Q) -> Result<Q
 }
 
 async fn find_foreign_listener(
-    held: &Arc<HeldSockets>,
+    owners: &Arc<PortOwners>,
     shim: u32,
     at: SocketAddr,
 ) -> Option<ForeignListener> {
-    let held = Arc::clone(held);
-    tokio::task::spawn_blocking(move || port_owner::find_foreign_listener(&held, shim, at))
+    let owners = Arc::clone(owners);
+    tokio::task::spawn_blocking(move || port_owner::find_foreign_listener(&owners, shim, at))
         .await
         .ok()
         .flatten()
@@ -234,9 +235,9 @@ mod tests {
     }
 
     async fn probe(host: &str, port: u16, shim: Option<u32>) -> Result<String, String> {
-        let (names, held, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
+        let (names, owners, shown) = (Names::default(), Arc::default(), format!("tcp://{host}:{port}"));
         let limit = Duration::from_millis(300);
-        let reach = Reach { names: &names, held: &held, shown: &shown, host, port, shim, limit };
+        let reach = Reach { names: &names, owners: &owners, shown: &shown, host, port, shim, limit };
         let answer = tokio::time::timeout(Duration::from_secs(20), reach.probe(ReadGreeting));
         answer.await.expect("the answer arrives within the limit").map_err(|error| error.to_string())
     }

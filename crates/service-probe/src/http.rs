@@ -6,7 +6,7 @@ use super::endpoint_url::without_user;
 use super::error::ProbeError;
 use super::http_error::{HttpError, describe_status};
 use super::names::Names;
-use super::port_owner::HeldSockets;
+use super::port_owner::PortOwners;
 use super::tls::{self, Trust};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -40,7 +40,7 @@ const AGENT: &str = concat!("service-orchestrator/", env!("CARGO_PKG_VERSION"));
 /// A check over HTTP.
 pub(super) struct Asks<'c> {
     pub(super) names: &'c Names,
-    pub(super) held: &'c Arc<HeldSockets>,
+    pub(super) owners: &'c Arc<PortOwners>,
     pub(super) trust: &'c Trust,
     pub(super) health: &'c Health,
     /// The base directory of the certificate file.
@@ -94,7 +94,7 @@ impl Asks<'_> {
         };
         let reach = Reach {
             names: self.names,
-            held: self.held,
+            owners: self.owners,
             shown,
             host,
             port,
@@ -245,8 +245,8 @@ mod tests {
     async fn get(url: &str, status: &[u16]) -> Result<String, String> {
         let health = Health { status: status.to_vec(), ..Health::default() };
         let (names, trust, base) = (&Names::default(), &Trust::default(), Path::new("/"));
-        let held = &Arc::default();
-        let asks = Asks { names, held, trust, health: &health, base, shim: None };
+        let owners = &Arc::default();
+        let asks = Asks { names, owners, trust, health: &health, base, shim: None };
         tokio::time::timeout(Duration::from_secs(20), asks.get(url))
             .await
             .unwrap()

@@ -12,6 +12,7 @@ mod http;
 #[cfg(feature = "http")]
 mod http_error;
 pub mod legacy_log_pattern;
+mod listener_table;
 mod names;
 mod port_owner;
 mod port_watcher;

@@ -2,7 +2,8 @@
 
 use super::error::ForeignListener;
 use super::holder::Holder;
-use super::sock_diag::{AddressFamily, Listeners, ListeningSocket, on_port};
+use super::listener_table::{Age, ListenerTable};
+use super::sock_diag::{AddressFamily, Listeners, ListeningSocket};
 use service_host::local_address::local_addresses;
 use service_host::procfs::{descendants, process_name};
 use std::collections::BTreeMap;
@@ -12,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Finds the process outside the tree below `shim` that listens on a local port.
 pub(super) fn foreign_listener(shim: Option<u32>, host: &str, port: u16) -> Option<Holder> {
-    let listeners = local_addresses(host).into_iter().map(|address| listeners(address, port));
+    let table = ListenerTable::default();
+    let listeners =
+        local_addresses(host).into_iter().map(|address| listeners(&table, address, port, Age::New));
     let listeners: Vec<Vec<String>> = listeners.filter(|sockets| !sockets.is_empty()).collect();
     let tree = shim.map(descendants).unwrap_or_default();
     let own =
@@ -38,22 +41,25 @@ pub(super) enum Accepts {
 
 /// The owner of the listener that a connection to this address would reach. A listener of the service at another
 /// address of the same port does not count.
-pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts {
+pub(super) fn accepts(known: &PortOwners, shim: u32, at: SocketAddr, age: Age) -> Accepts {
     let address = at.ip().to_canonical();
-    let sockets = if address.is_loopback() { listeners(address, at.port()) } else { Vec::new() };
+    if !address.is_loopback() {
+        return Accepts::Nobody;
+    }
+    let sockets = listeners(&known.listeners, address, at.port(), age);
     if sockets.is_empty() {
         return Accepts::Nobody;
     }
     // Several sockets may share an address (`SO_REUSEPORT`), and the kernel chooses one for each connection.
     let mut others: Vec<String> =
-        sockets.into_iter().filter(|socket| !known.contains(shim, socket)).collect();
+        sockets.into_iter().filter(|socket| !known.held.contains(shim, socket)).collect();
     let mut is_certain = true;
     if !others.is_empty() {
         for pid in descendants(shim) {
             match held(pid, &others) {
                 Some(held) => {
                     others.retain(|socket| held.iter().all(|(held, _)| held != socket));
-                    known.insert(shim, held);
+                    known.held.insert(shim, held);
                 }
                 None => is_certain = false,
             }
@@ -66,11 +72,11 @@ pub(super) fn accepts(known: &HeldSockets, shim: u32, at: SocketAddr) -> Accepts
 ///
 /// The search may inspect all processes, so it runs on another thread than the runtime's.
 pub(super) fn find_foreign_listener(
-    known: &HeldSockets,
+    known: &PortOwners,
     shim: u32,
     at: SocketAddr,
 ) -> Option<ForeignListener> {
-    let Accepts::Others { sockets, is_certain } = accepts(known, shim, at) else { return None };
+    let Accepts::Others { sockets, is_certain } = accepts(known, shim, at, Age::New) else { return None };
     let pid = holder(&sockets);
     let holder = Holder { port: at.port(), pid, process: pid.map(name) };
     (pid.is_some() || is_certain).then_some(ForeignListener { at, holder })
@@ -80,7 +86,7 @@ pub(super) fn find_foreign_listener(
 pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     let mut all = Vec::new();
     Listeners::new()
-        .and_then(|listeners| listeners.each(|port, listener| all.push((port, listener))))
+        .and_then(|mut listeners| listeners.each(|port, listener| all.push((port, listener))))
         .ok()?;
     let sockets: Vec<String> = all.iter().map(|(_, listener)| socket(listener)).collect();
     let mut own = Vec::new();
@@ -91,10 +97,17 @@ pub(super) fn listens(shim: u32) -> Option<Vec<SocketAddr>> {
     Some(own.map(|(port, listener)| SocketAddr::new(listener.address, port)).collect())
 }
 
+/// What checks know about listeners and their owners.
+#[derive(Debug, Default)]
+pub(super) struct PortOwners {
+    listeners: ListenerTable,
+    held: HeldSockets,
+}
+
 /// Known descriptors by which processes of services hold sockets. Reading one link verifies an entry, because a later
 /// socket has another inode number. The lock is held only for a lookup and one such read.
 #[derive(Debug, Default)]
-pub(super) struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
+struct HeldSockets(Mutex<BTreeMap<(u32, String), PathBuf>>);
 
 impl HeldSockets {
     /// The maximum number of entries. Above it, all entries are dropped, including entries of closed sockets.
@@ -121,7 +134,7 @@ fn socket(listener: &ListeningSocket) -> String {
 
 /// The sockets that accept connections to this address, in the notation of `/proc/<pid>/fd`: sockets bound to this
 /// address; without any, sockets bound to every address of its family; without any, sockets bound to every address.
-fn listeners(address: IpAddr, port: u16) -> Vec<String> {
+fn listeners(table: &ListenerTable, address: IpAddr, port: u16, age: Age) -> Vec<String> {
     let [kind, other] = if address.is_ipv4() {
         [AddressFamily::Four, AddressFamily::Six]
     } else {
@@ -131,13 +144,13 @@ fn listeners(address: IpAddr, port: u16) -> Vec<String> {
         let bound = listeners.iter().filter(|listener| bound(listener.address));
         bound.map(socket).collect()
     };
-    let mut found = on_port(kind, port).unwrap_or_default();
+    let mut found = table.on_port(kind, port, age);
     let exact = of(&found, &|bound| bound == address);
     if !exact.is_empty() {
         // A second query is avoided, because the query is the slowest part of a check.
         return exact;
     }
-    found.extend(on_port(other, port).unwrap_or_default());
+    found.extend(table.on_port(other, port, age));
     let everywhere = |bound: IpAddr| bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4();
     let ways = [
         of(&found, &|bound| bound == address),
@@ -261,12 +274,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
         let (nobody, port) = (u32::MAX, reached.port());
-        let known = HeldSockets::default();
+        let known = PortOwners::default();
         let refusal = find_foreign_listener(&known, nobody, reached).unwrap().to_string();
         let holder = format!("port {port} is held by pid {}", std::process::id());
         assert!(refusal.starts_with(&holder) && refusal.contains(&format!("at {reached},")), "{refusal}");
         assert_eq!(
-            accepts(&known, nobody, SocketAddr::from(([192, 0, 2, 1], port))),
+            accepts(&known, nobody, SocketAddr::from(([192, 0, 2, 1], port)), Age::Shared),
             Accepts::Nobody,
             "another machine"
         );
@@ -277,9 +290,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let reached = listener.local_addr().unwrap();
         let above = nix::unistd::getppid().as_raw().unsigned_abs();
-        let known = HeldSockets::default();
+        let known = PortOwners::default();
         assert_eq!(
-            [accepts(&known, above, reached), accepts(&known, above, reached)],
+            [accepts(&known, above, reached, Age::Shared), accepts(&known, above, reached, Age::Shared)],
             [Accepts::Own, Accepts::Own]
         );
         assert!(listens(above).is_none_or(|all| all.contains(&reached)), "if the process can be inspected");
@@ -288,7 +301,7 @@ mod tests {
         let connected = std::net::TcpStream::connect(reached).unwrap();
         let accepted = listener.accept().unwrap();
         drop(listener);
-        assert_eq!(accepts(&known, above, reached), Accepts::Nobody);
+        assert_eq!(accepts(&known, above, reached, Age::Shared), Accepts::Nobody);
         drop((connected, accepted));
     }
 
@@ -302,7 +315,10 @@ mod tests {
             let target = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
             vec![target.into_os_string().into_string().unwrap()]
         };
-        assert_eq!(listeners(four.local_addr().unwrap().ip(), port), socket(&four));
-        assert_eq!(listeners(six.local_addr().unwrap().ip(), port), socket(&six));
+        let table = ListenerTable::default();
+        let found =
+            |listener: &TcpListener| listeners(&table, listener.local_addr().unwrap().ip(), port, Age::New);
+        assert_eq!(found(&four), socket(&four));
+        assert_eq!(found(&six), socket(&six));
     }
 }

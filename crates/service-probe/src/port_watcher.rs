@@ -71,7 +71,7 @@ impl PortWatcher {
     }
 
     fn watch(&self) -> io::Result<()> {
-        let listeners = Listeners::new()?;
+        let mut listeners = Listeners::new()?;
         let mut found = Vec::new();
         loop {
             let begun = clock::now();

@@ -20,37 +20,70 @@ pub(super) struct ListeningSocket {
 }
 
 /// A netlink socket for repeated queries.
-pub(super) struct Listeners(Socket);
+#[derive(Debug)]
+pub(super) struct Listeners {
+    socket: Socket,
+    /// A part of the kernel's reply.
+    part: Vec<u8>,
+}
 
 impl Listeners {
     pub(super) fn new() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self(socket))
+        Ok(Self { socket, part: Vec::with_capacity(MAX_PART_BYTES) })
     }
 
     /// Calls `visit` with every listener and its port.
-    pub(super) fn each(&self, mut visit: impl FnMut(u16, ListeningSocket)) -> io::Result<()> {
+    pub(super) fn each(&mut self, mut visit: impl FnMut(u16, ListeningSocket)) -> io::Result<()> {
         [AddressFamily::Four, AddressFamily::Six]
             .into_iter()
             .try_for_each(|family| self.query_family(family, 0, &mut visit))
     }
 
+    /// The listeners of one family on a port.
+    pub(super) fn on_port(&mut self, family: AddressFamily, port: u16) -> io::Result<Vec<ListeningSocket>> {
+        let mut found = Vec::new();
+        // The kernel filters by port.
+        self.query_family(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
+        Ok(found)
+    }
+
     /// The listeners of one family and, unless it is 0, one port.
     fn query_family(
-        &self,
+        &mut self,
         family: AddressFamily,
         port: u16,
         visit: &mut impl FnMut(u16, ListeningSocket),
     ) -> io::Result<()> {
-        self.0.send(&request(family, port), 0)?;
-        while receive(&self.0, &mut |listener: &InetResponse| {
+        self.socket.send(&request(family, port), 0)?;
+        while self.receive(&mut |listener: &InetResponse| {
             let id = &listener.header.socket_id;
             let address = id.source_address.to_canonical();
             visit(id.source_port, ListeningSocket { address, inode: listener.header.inode });
         })? {}
         Ok(())
+    }
+
+    /// Receives one part of the reply. Returns whether more parts follow.
+    fn receive(&mut self, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
+        self.part.clear();
+        self.socket.recv(&mut self.part, 0)?;
+        let mut rest = self.part.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            match &message.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => visit(response),
+                NetlinkPayload::Done(_) => return Ok(false),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+            // Messages are aligned to four bytes.
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length.max(4)..).unwrap_or_default();
+        }
+        Ok(true)
     }
 }
 
@@ -59,15 +92,6 @@ impl Listeners {
 pub(super) enum AddressFamily {
     Four,
     Six,
-}
-
-/// The listeners of one family on a port.
-pub(super) fn on_port(family: AddressFamily, port: u16) -> io::Result<Vec<ListeningSocket>> {
-    let mut found = Vec::new();
-    // The kernel filters by port.
-    Listeners::new()?
-        .query_family(family, port, &mut |at, listener| found.extend((at == port).then_some(listener)))?;
-    Ok(found)
 }
 
 fn request(family: AddressFamily, port: u16) -> Vec<u8> {
@@ -90,24 +114,4 @@ fn request(family: AddressFamily, port: u16) -> Vec<u8> {
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     bytes
-}
-
-/// Receives one part of the reply. Returns whether more parts follow.
-fn receive(socket: &Socket, visit: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
-    let mut part = Vec::with_capacity(MAX_PART_BYTES);
-    socket.recv(&mut part, 0)?;
-    let mut rest = part.as_slice();
-    while !rest.is_empty() {
-        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-        match &message.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => visit(response),
-            NetlinkPayload::Done(_) => return Ok(false),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            _ => {}
-        }
-        // Messages are aligned to four bytes.
-        let length = (message.header.length as usize).next_multiple_of(4);
-        rest = rest.get(length.max(4)..).unwrap_or_default();
-    }
-    Ok(true)
 }
