@@ -25,7 +25,7 @@ const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 const KILL_RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 /// The delay between a signal to the children and the same signal to the rest of the tree. In most trees the children
 /// are all processes, and searching for others takes longer than sending the signal.
-const TREE_SIGNAL_DELAY: Duration = Duration::from_millis(2);
+const TREE_SIGNAL_DELAY: Duration = Duration::from_millis(10);
 /// The idle time of the output before its memory is freed.
 const SHRINK_DELAY: Duration = Duration::from_secs(1);
 
