@@ -13,7 +13,7 @@
 //!   file system, is reported after [`SLOW_AFTER_TIMEOUTS`] and killed after [`KILL_AFTER_TIMEOUTS`].
 
 use super::connection::ShimConnection;
-use super::launch_message::{compose, log_limits};
+use super::launch_message::{ComposeError, compose, log_limits};
 use super::shim_client::{
     Direct, FollowerRequest, RunFollower, ShimHandle, Shims, new_handle, obey, signal_shim,
 };
@@ -139,7 +139,8 @@ async fn send(
     run: u64,
     missing: DroppedLines,
 ) -> Result<Sent, Unsent> {
-    let mut launch = compose_launch(shims, definition, run).await.map_err(Unsent::Refused)?;
+    let mut launch =
+        compose_launch(shims, definition, run).await.map_err(|error| Unsent::Refused(error.to_string()))?;
     launch.dropped_lines = missing;
     let mut line = serde_json::to_vec(&launch).map_err(|error| Unsent::Refused(cannot(&error.into())))?;
     line.push(b'\n');
@@ -157,18 +158,15 @@ async fn send(
 }
 
 /// Composes the launch message, in another thread if a file system or a name service may hang.
-async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, String> {
+async fn compose_launch(shims: &Shims, definition: &Arc<Service>, run: u64) -> Result<Launch, ComposeError> {
     let Some(waits) = describe_slow_lookup(definition) else {
-        return compose(&shims.paths, definition, run).map_err(|error| error.to_string());
+        return compose(&shims.paths, definition, run);
     };
     let (paths, definition) = (Arc::clone(&shims.paths), Arc::clone(definition));
     let composed = tokio::task::spawn_blocking(move || compose(&paths, &definition, run));
     match tokio::time::timeout(LOOKUP_TIMEOUT, composed).await {
-        Ok(composed) => {
-            let composed = composed.map_err(|error| format!("its launch cannot be prepared: {error}"))?;
-            composed.map_err(|error| error.to_string())
-        }
-        Err(_) => Err(format!("{waits} within {} s", LOOKUP_TIMEOUT.as_secs())),
+        Ok(composed) => composed?,
+        Err(_) => Err(ComposeError::Timeout { waits, seconds: LOOKUP_TIMEOUT.as_secs() }),
     }
 }
 

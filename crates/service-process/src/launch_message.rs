@@ -12,6 +12,7 @@ use service_shim::{DroppedLines, Launch, LogLimits, PROTOCOL_VERSION};
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
+use tokio::task::JoinError;
 
 /// Why the launch of a run cannot be composed. Continues "cannot start `web`: ".
 #[derive(Debug, Error)]
@@ -20,6 +21,11 @@ pub(super) enum ComposeError {
     Storage { directory: PathBuf, error: io::Error },
     #[error("its run directory `{}` cannot be used: {error}", directory.display())]
     Directory { directory: PathBuf, error: io::Error },
+    #[error("its launch cannot be prepared: {0}")]
+    Interrupted(#[from] JoinError),
+    /// What the launch waits for, as a clause.
+    #[error("{waits} within {seconds} s")]
+    Timeout { waits: &'static str, seconds: u64 },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]

@@ -22,6 +22,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use thiserror::Error;
 
 /// The process name of shims.
 const SHIM: &str = "service-shim";
@@ -41,6 +42,20 @@ pub struct Lost {
     pub unsearched: Option<String>,
 }
 
+/// A process cannot be inspected, so it is unknown whether it is a shim without files.
+#[derive(Debug, Error)]
+#[error("cannot read `{}`: {error}", path.display())]
+pub struct InspectError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl InspectError {
+    fn new(path: &Path, error: io::Error) -> Self {
+        Self { path: path.to_owned(), error }
+    }
+}
+
 /// Searches for shims of this state directory if files are missing, and requests them to recreate their files.
 pub async fn request_file_recreation(
     paths: &Paths,
@@ -53,6 +68,7 @@ pub async fn request_file_recreation(
 /// Searches all processes for shims of this state directory, and requests them to recreate their files.
 pub async fn search(paths: &Paths) -> Lost {
     let (mut found, unsearched) = find(Path::new("/proc"), &paths.state_dir);
+    let unsearched = unsearched.map(|error| error.to_string());
     if let Some(why) = &unsearched {
         tracing::warn!(why, "cannot search for shims whose files are gone");
     }
@@ -91,7 +107,7 @@ pub(super) fn request_files(shim: Process) {
 ///
 /// # Errors
 /// The process cannot be inspected.
-pub fn holds_lock(shim: Process, paths: &Paths, service: &Name) -> Result<bool, String> {
+pub fn holds_lock(shim: Process, paths: &Paths, service: &Name) -> Result<bool, InspectError> {
     let proc = Path::new("/proc");
     if !shim.may_be_alive() || !is_shim(proc, shim.pid)? {
         return Ok(false);
@@ -122,21 +138,21 @@ fn is_back(files: &Files, shim: Process) -> bool {
 }
 
 /// Every living shim that holds a deleted lock of a service of this directory; and why the search may be incomplete.
-fn find(proc: &Path, state_dir: &Path) -> (BTreeMap<Name, Process>, Option<String>) {
+fn find(proc: &Path, state_dir: &Path) -> (BTreeMap<Name, Process>, Option<InspectError>) {
     let (mut found, mut unsearched) = (BTreeMap::new(), None);
     let entries = match std::fs::read_dir(proc) {
         Ok(entries) => entries,
-        Err(error) => return (found, Some(unreadable(proc, &error))),
+        Err(error) => return (found, Some(InspectError::new(proc, error))),
     };
     for entry in entries {
-        let inspected = entry.map_err(|error| unreadable(proc, &error)).and_then(|entry| {
+        let inspected = entry.map_err(|error| InspectError::new(proc, error)).and_then(|entry| {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 return Ok(None);
             };
             let name = if is_shim(proc, pid)? { lost_name(proc, pid, state_dir)? } else { None };
             let Some(name) = name else { return Ok(None) };
-            let process =
-                Process::try_find(pid).map_err(|error| unreadable(&entry.path().join("stat"), &error))?;
+            let process = Process::try_find(pid)
+                .map_err(|error| InspectError::new(&entry.path().join("stat"), error))?;
             Ok(process.map(|process| (name, process)))
         });
         match inspected {
@@ -147,13 +163,14 @@ fn find(proc: &Path, state_dir: &Path) -> (BTreeMap<Name, Process>, Option<Strin
     (found, unsearched)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("cannot read `{}`: {error}", path.display())
-}
-
 /// The value read from a process; `None` if the process has ended or belongs to another user. After any other error the
 /// search is incomplete.
-fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Result<Option<T>, String> {
+fn unless_gone<T>(
+    proc: &Path,
+    pid: u32,
+    path: &Path,
+    read: io::Result<T>,
+) -> Result<Option<T>, InspectError> {
     let is_foreign = || {
         let directory = std::fs::metadata(proc.join(pid.to_string()));
         directory.is_ok_and(|directory| directory.uid() != geteuid().as_raw())
@@ -162,11 +179,11 @@ fn unless_gone<T>(proc: &Path, pid: u32, path: &Path, read: io::Result<T>) -> Re
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied && is_foreign() => Ok(None),
-        Err(error) => Err(unreadable(path, &error)),
+        Err(error) => Err(InspectError::new(path, error)),
     }
 }
 
-fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
+fn is_shim(proc: &Path, pid: u32) -> Result<bool, InspectError> {
     let path = proc.join(format!("{pid}/comm"));
     let name = unless_gone(proc, pid, &path, std::fs::read_to_string(&path))?;
     Ok(name.is_some_and(|name| name.trim_end() == SHIM))
@@ -174,7 +191,7 @@ fn is_shim(proc: &Path, pid: u32) -> Result<bool, String> {
 
 /// The service of this state directory that a shim supervises without files: its lock is not the file that a daemon would
 /// lock.
-fn lost_name(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, String> {
+fn lost_name(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, InspectError> {
     let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
     let Some(name) = locked_service(&lock.path, state_dir)
         .map_or_else(|| marked_service(proc, shim, state_dir), |name| Ok(Some(name)))?
@@ -187,7 +204,7 @@ fn lost_name(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, S
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(Some(name))
         }
-        Err(error) => Err(unreadable(&path, &error)),
+        Err(error) => Err(InspectError::new(&path, error)),
     }
 }
 
@@ -200,7 +217,7 @@ struct HeldLock {
 }
 
 /// The lock file of a shim.
-fn lock_of(proc: &Path, pid: u32) -> Result<Option<HeldLock>, String> {
+fn lock_of(proc: &Path, pid: u32) -> Result<Option<HeldLock>, InspectError> {
     let path = proc.join(format!("{pid}/fd"));
     let Some(open) = unless_gone(proc, pid, &path, std::fs::read_dir(&path))? else { return Ok(None) };
     for entry in open {
@@ -232,14 +249,14 @@ fn locked_service(lock: &Path, state_dir: &Path) -> Option<Name> {
 }
 
 /// The service of this state directory that a shim was started for, according to the mark of its service.
-fn marked_service(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, String> {
+fn marked_service(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, InspectError> {
     let directory = mark(proc, shim)?.map(|(directory, _)| PathBuf::from(directory));
     let directory = directory.filter(|directory| directory.parent() == Some(&state_dir.join(SERVICES)));
     Ok(directory.and_then(|directory| Name::new(directory.file_name()?.to_str()?).ok()))
 }
 
 /// The mark in the environment of the shim's processes: directory and number of the run.
-fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, String> {
+fn mark(proc: &Path, shim: u32) -> Result<Option<(String, u64)>, InspectError> {
     for pid in procfs::children(shim) {
         let path = proc.join(format!("{pid}/environ"));
         let environment = match std::fs::read(&path) {
@@ -292,7 +309,7 @@ mod tests {
     fn a_process_that_cannot_be_inspected_may_be_a_lost_shim() {
         let directory = tempfile::tempdir().unwrap();
         let (proc, state_dir) = (directory.path().join("proc"), directory.path().join("state"));
-        let why = || find(&proc, &state_dir).1;
+        let why = || find(&proc, &state_dir).1.map(|error| error.to_string());
         assert!(why().is_some_and(|why| why.contains("No such file")), "there is no list of processes");
         std::fs::create_dir_all(proc.join("7")).unwrap();
         std::fs::create_dir(proc.join("self")).unwrap();

@@ -2,6 +2,7 @@
 
 use service_core::service::Discovered;
 use service_process::Reached;
+use service_process::shims_without_files::InspectError;
 use service_shim::RunRecord;
 use std::io;
 use std::path::PathBuf;
@@ -25,8 +26,8 @@ pub(super) enum RecoveryError {
     )]
     ShimSilent { lock: PathBuf, error: io::Error },
     /// The process of the shim cannot be inspected, for this reason.
-    #[error("{}", unknown_because(.0))]
-    Shim(String),
+    #[error("{}", unknown_because(&.0.to_string()))]
+    Shim(InspectError),
     #[error("it has ended with an unknown exit status: cannot read `{}`: {error}", record.display())]
     Record { record: PathBuf, error: io::Error },
 }
