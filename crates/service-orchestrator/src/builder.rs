@@ -167,6 +167,9 @@ impl Builder {
             .map_err(|error| cannot("use the run directory of", error))?;
         let definitions = RunDefinitions::open(&state_dir, self.disk.clone())
             .map_err(|error| cannot("read the definitions of the last runs in", error))?;
+        if let Err(error) = definitions.create() {
+            tracing::warn!(%error, "cannot create the file of the definitions of runs");
+        }
         if let Err(error) = manager::install(&paths) {
             // The start of a service with a manager will report the error. Other services are not affected.
             tracing::error!(%error, "cannot write the managers");

@@ -117,6 +117,17 @@ impl RunDefinitions {
         Ok(Self { state_dir: state_dir.to_owned(), disk, contents: Mutex::new(contents) })
     }
 
+    /// Creates the file if it does not exist, so that no start has to. Files of a former version are taken over.
+    ///
+    /// # Errors
+    /// The file cannot be written. A later save tries again.
+    pub fn create(&self) -> io::Result<()> {
+        if self.state_dir.join(FILE).exists() {
+            return Ok(());
+        }
+        self.write(&mut self.lock(), &[], Vec::new())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -379,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_a_former_version_are_taken_over_with_the_first_write() {
+    fn the_files_of_a_former_version_are_taken_over() {
         let directory = tempfile::tempdir().unwrap();
         let services = directory.path().join(SERVICES);
         let former = services.join("web").join(FORMER_FILE);
@@ -388,8 +399,7 @@ mod tests {
         std::fs::write(&former, [serialize(&web("one"), 3).unwrap(), b"\n".to_vec(), repeated].concat())
             .unwrap();
         assert_eq!(open(directory.path()).load(&web("one"), 5), Some(web("one")));
-        let other = Service::new(Name::new("other").unwrap());
-        save(&open(directory.path()), &other, 1, false);
+        open(directory.path()).create().unwrap();
         assert!(!former.exists());
         assert_eq!(open(directory.path()).load(&web("one"), 5), Some(web("one")));
     }

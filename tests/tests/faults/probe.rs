@@ -66,7 +66,7 @@ fn one_with_an_endless_body_is_healthy_by_its_status_and_the_body_is_not_read() 
 
 #[test]
 fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
-    let port = free_port();
+    let [port, other] = [free_port(), free_port()];
     let Some(project) = Project::new(&format!(
         r#"
         [services.silent]
@@ -76,8 +76,8 @@ fn one_that_accepts_and_never_answers_costs_the_daemon_no_descriptor() {
         restart = "no"
 
         [services.other]
-        start_command = "TEST_SERVICE"
-        health_check_endpoint = "exec:true"
+        start_command = "TEST_SERVICE listen {other}"
+        health_check_endpoint = "tcp://127.0.0.1:{other}"
         "#
     )) else {
         return;

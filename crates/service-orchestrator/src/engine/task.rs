@@ -96,6 +96,8 @@ impl ServiceSnapshot {
 
 impl Engine {
     pub(super) async fn work(mut self, mut inbox: Inbox) {
+        // Later changes are appended to this file, so that a start creates none.
+        self.store.flush(&self.fleet, &mut self.slice).await;
         loop {
             let input = inbox.next(self.next_deadline()).await;
             self.slice.begin();
