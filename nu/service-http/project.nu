@@ -27,6 +27,11 @@ export def main [
     let path = if $named != "" { $pwd | path join $named } else { find-upward $pwd $pwd_exists $span }
     let path = if $path == null and $pwd_exists { find-own-file $anywhere } else { $path }
     if $path == null and not $pwd_exists { directory-is-gone $pwd $span }
+    let here = $pwd | path join services.toml
+    if $path == null and ($here | path type) == dir {
+        problem raise { code: no_project message: $"`($here)` is a directory, not a file"
+            help: "rename it, then run `service init`, which writes a services.toml here; or name one with `--config`" } $span
+    }
     if $path == null {
         problem raise { code: no_project message: $"no services.toml in `($pwd)` or above it"
             help: "`service init` writes a services.toml here; or name one with `--config` or $env.SERVICES_CONFIG" } $span

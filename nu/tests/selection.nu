@@ -108,6 +108,11 @@ export def "test the item of a closure is not an input" [] {
 export def "test outside of a project each command fails with no_project" [] {
     equal (code-of { service status }) "service::no_project"
     equal (code-of { service list --config nowhere.toml }) "service::no_project"
+    mkdir services.toml
+    for command in [{ service status } { service start a }] {
+        holds ((error-of $command).msg | str ends-with "services.toml` is a directory, not a file") "the directory is named"
+        holds (help-of $command | str starts-with "rename it, then run `service init`") "the help names the way out"
+    }
 }
 
 export def "test a command accepts a named file" [] {

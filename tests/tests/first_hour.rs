@@ -217,7 +217,7 @@ const CASES: &[Case] = &[
     case(
         "background",
         "shell = \"sh\"\nstart_command = \"sleep 4901 & exit 0\"",
-        "it left 1 process (sleep) behind, which was killed",
+        "what it left behind was killed: 1 process (sleep)",
         "run it in the foreground",
     ),
     case(

@@ -191,6 +191,13 @@ fn users_own(around: &Environment<'_>) -> Option<PathBuf> {
 }
 
 fn no_project(cwd: &Path) -> Problem {
+    let here = cwd.join(FILE);
+    if here.is_dir() {
+        return Problem::new(Code::NoProject, format!("`{}` is a directory, not a file", here.display()))
+            .help(format!(
+                "rename it, then run `service init`, which writes a {FILE} here; or name one with `--config`"
+            ));
+    }
     Problem::new(Code::NoProject, format!("no {FILE} in `{}` or above it", cwd.display())).help(format!(
         "`service init` writes a {FILE} here; or name one with `--config` or $env.SERVICES_CONFIG"
     ))

@@ -53,10 +53,12 @@ impl InvalidEndpoint {
 const DNS_PORT: u16 = 53;
 
 impl Endpoint {
-    /// Parses an endpoint.
+    /// Parses an endpoint. The case of the scheme does not matter.
     pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
         let incomplete = |form| InvalidEndpoint::Incomplete { endpoint: text.to_owned(), form };
-        if let Some(command) = text.strip_prefix("exec:") {
+        if let Some((scheme, command)) = text.split_once(':')
+            && scheme.eq_ignore_ascii_case("exec")
+        {
             let command = command.trim();
             return if command.is_empty() {
                 Err(incomplete("exec:command"))
@@ -66,12 +68,13 @@ impl Endpoint {
         }
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| InvalidEndpoint::Scheme(text.to_owned()))?;
-        match scheme {
+        let scheme = scheme.to_ascii_lowercase();
+        match &*scheme {
             "http" | "https" if rest.is_empty() || rest.starts_with('/') => {
                 Err(incomplete("http://host:port/path"))
             }
-            "http" => Ok(Self::Http(text.to_owned())),
-            "https" => Ok(Self::Https(text.to_owned())),
+            "http" => Ok(Self::Http(alloc::format!("{scheme}://{rest}"))),
+            "https" => Ok(Self::Https(alloc::format!("{scheme}://{rest}"))),
             "tcp" => host_and_port(rest.trim_end_matches('/'))
                 .map(Self::Tcp)
                 .ok_or_else(|| incomplete("tcp://host:port")),
@@ -141,6 +144,14 @@ mod tests {
             "exec:redis-cli ping",
         ] {
             assert_eq!(Endpoint::parse(text).unwrap().to_string(), text);
+        }
+        for (text, shown) in [
+            ("HTTP://Localhost/A", "http://Localhost/A"),
+            ("Https://a.test/", "https://a.test/"),
+            ("TCP://[::1]:80", "tcp://[::1]:80"),
+            ("Exec:true", "exec:true"),
+        ] {
+            assert_eq!(Endpoint::parse(text).unwrap().to_string(), shown);
         }
         assert_eq!(Endpoint::parse("dns://127.0.0.1/a").unwrap().to_string(), "dns://127.0.0.1:53/a");
     }

@@ -217,7 +217,7 @@ fn describe_failure(failure: &Failure, context: &ExplainContext<'_>) -> String {
 }
 
 fn describe_leftover(context: &ExplainContext<'_>) -> String {
-    context.left.map(|left| format!("; it left {left} behind, which was killed")).unwrap_or_default()
+    context.left.map(|left| format!("; what it left behind was killed: {left}")).unwrap_or_default()
 }
 
 fn starting(context: &ExplainContext<'_>) -> String {

@@ -8,15 +8,15 @@ use core::mem::swap;
 const MAX_CANDIDATES: usize = 2_000;
 
 /// The word most similar to `typo` among `words`, if it is similar enough: at most a third differs, or one is a prefix
-/// of the other. `None` for a text that is longer than any name or key.
+/// of the other. The case of ASCII letters does not matter. `None` for a text that is longer than any name or key.
 pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if typo.len() > MAX_NAME_BYTES {
         return None;
     }
-    let letters: Vec<char> = typo.chars().collect();
+    let letters = lowercase(typo);
     let mut found: Option<(usize, &str)> = None;
     for word in words.into_iter().take(MAX_CANDIDATES).filter(|word| word.len() <= MAX_NAME_BYTES) {
-        let other: Vec<char> = word.chars().collect();
+        let other = lowercase(word);
         let begins = typo.len() > 2 && word.len() > 2 && (word.starts_with(typo) || typo.starts_with(word));
         let most = match begins {
             true => MAX_NAME_BYTES,
@@ -32,6 +32,10 @@ pub fn nearest<'a>(typo: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
         }
     }
     found.map(|(_, word)| word)
+}
+
+fn lowercase(word: &str) -> Vec<char> {
+    word.chars().map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 /// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; `None` for more than `most`.
@@ -76,6 +80,8 @@ mod tests {
         assert_eq!(nearest("webb", words), Some("web"));
         assert_eq!(nearest("qqq", words), None);
         assert_eq!(nearest("db", words), None);
+        assert_eq!(nearest("CR", ["cr", "db"]), Some("cr"));
+        assert_eq!(nearest("Web", words), Some("web"));
         assert_eq!(nearest("we", ["wb", "we", "ew"]), Some("we"));
     }
 

@@ -126,6 +126,7 @@ impl Scanner<'_> {
         }
         let written = line.trim();
         if written.is_empty() || written.starts_with('#') {
+            reject_carriage_return(written)?;
             self.skip_line();
             return Ok(None);
         }
@@ -146,6 +147,7 @@ impl Scanner<'_> {
         let (value, expandable) = match first {
             Some(mark @ ('"' | '\'')) => (self.quoted(mark, from + mark.len_utf8())?, mark == '"'),
             _ => {
+                reject_carriage_return(value.trim())?;
                 let value = before_comment(value).trim().to_owned();
                 self.skip_line();
                 (value, true)
@@ -176,6 +178,7 @@ impl Scanner<'_> {
         if !before_comment(behind).trim().is_empty() {
             return Err("there is text after the closing quote");
         }
+        reject_carriage_return(behind.trim())?;
         self.advance(end);
         self.skip_line();
         Ok(value)
@@ -201,6 +204,14 @@ fn unescape(escaped: char, value: &mut String) {
         't' => value.push('\t'),
         '"' | '\'' | '\\' | '$' => value.push(escaped),
         other => value.extend(['\\', other]),
+    }
+}
+
+/// Rejects a carriage return within a line, which may be meant as a line end.
+fn reject_carriage_return(text: &str) -> Result<(), &'static str> {
+    match text.contains('\r') {
+        true => Err("this line contains a carriage return: save the file with line feeds as line ends"),
+        false => Ok(()),
     }
 }
 
@@ -270,6 +281,12 @@ mod tests {
             ("A='one\r\ntwo'\r\n", "one\ntwo"),
             ("A=1\r\n", "1"),
             ("\u{feff}A=1", "1"),
+            ("A=1\rB=2", "error"),
+            ("A=1\rB=2\r\n", "error"),
+            ("# a\rB=2\r", "error"),
+            ("A='x' # c\rB=2\r", "error"),
+            ("A='x\ry'", "x\ry"),
+            ("A=1\r", "1"),
             ("A=größe", "größe"),
             ("A", "<A>"),
             ("export A # passed on", "<A>"),

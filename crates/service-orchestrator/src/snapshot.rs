@@ -138,7 +138,7 @@ impl ServiceSnapshot {
         if self.snapshot.state.is_active() {
             return reason;
         }
-        let left = self.left.as_ref().map(|left| format!("it left {left} behind, which was ended"));
+        let left = self.left.as_ref().map(|left| format!("what it left behind was ended: {left}"));
         let all: Vec<String> = [reason, left, self.stop.clone()].into_iter().flatten().collect();
         (!all.is_empty()).then(|| all.join("; "))
     }

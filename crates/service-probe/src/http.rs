@@ -315,6 +315,11 @@ mod tests {
         let ends = tokio::time::timeout(Duration::from_millis(50), ends).await;
         assert!(ends.is_err(), "the check waits up to its time limit");
         drop(ended(server).await);
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let server = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let closed = get(&url, &[]).await.unwrap_err();
+        assert!(closed.ends_with("; if it uses TLS, write `https://`"), "{closed}");
+        ended(server).await;
         let refused = get(&url, &[]).await.unwrap_err();
         assert_eq!(refused, format!("connection refused at {url}"));
     }

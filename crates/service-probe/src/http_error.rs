@@ -39,16 +39,16 @@ fn wanted(accepted: &[u16]) -> String {
 
 /// Describes why there is no response.
 fn describe(error: &hyper::Error, shown: &str) -> String {
+    let tls = if shown.starts_with("http:") { "; if it uses TLS, write `https://`" } else { "" };
     if error.is_parse() {
-        let tls = if shown.starts_with("http:") { "; if it uses TLS, write `https://`" } else { "" };
         return format!("the server at {shown} does not use HTTP/1.1 ({error}){tls}");
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return format!("{shown} closed the connection before it answered");
+        return format!("{shown} closed the connection before it answered{tls}");
     }
     match error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
         Some(cause) => {
-            format!("{shown} closed the connection before it answered: {}", describe_io_error(cause))
+            format!("{shown} closed the connection before it answered: {}{tls}", describe_io_error(cause))
         }
         None => format!("cannot get a response from {shown}: {error}"),
     }

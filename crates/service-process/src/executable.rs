@@ -171,6 +171,14 @@ impl ProgramSearch<'_> {
         if head.starts_with(ELF) || ELF.starts_with(&head) {
             return self.check_binary(&file, &head, name);
         }
+        if head.starts_with(b"\xef\xbb\xbf#!") {
+            return Err(refusal(
+                format!(
+                    "program `{name}` begins with a byte order mark, so the kernel ignores its `#!` line"
+                ),
+                "save it as UTF-8 without the mark",
+            ));
+        }
         if knows_other_formats() {
             return Ok(());
         }

@@ -373,6 +373,11 @@ fn format_error(file: &CString, program: &str) -> String {
     if head.starts_with(b"#!") {
         return format!("the first line of program `{program}` names no interpreter");
     }
+    if head.starts_with(b"\xef\xbb\xbf#!") {
+        return format!(
+            "program `{program}` begins with a byte order mark, so the kernel ignores its `#!` line"
+        );
+    }
     if head.starts_with(ELF) || ELF.starts_with(&head) {
         return match elf_defect(&file, &head) {
             ElfDefect::CutOff => format!("program `{program}` is truncated"),

@@ -142,6 +142,7 @@ fn start_command(
         let mut diagnostic =
             Diagnostic::new(name, format!("service `{}` has no `start_command`", service.name));
         diagnostic.missing = Some("start_command");
+        diagnostic.help = section.help_for_missing_command();
         section.push(diagnostic);
         return Command::default();
     };

@@ -253,12 +253,18 @@ impl<'t> Section<'t> {
 
     /// Reports every key that no accessor has read.
     pub(super) fn reject_unknown_keys(self) {
-        for (key, _) in self.table.iter().filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref())) {
+        for (key, value) in self.table.iter().filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref()))
+        {
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
             let mut diagnostic =
                 Diagnostic::new(key.span(), format!("unknown key `{}`{place}", key.get_ref()));
             let known = || self.known.iter().copied();
             let ours = own_name(key.get_ref()).filter(|name| self.known.contains(name));
+            if let Some(help) = self.quoted_name(key.get_ref(), value, &self.known) {
+                diagnostic.help = Some(help);
+                self.push(diagnostic);
+                continue;
+            }
             diagnostic.help = Some(match ours.or_else(|| nearest(key.get_ref(), known())) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => {
@@ -270,6 +276,26 @@ impl<'t> Section<'t> {
             });
             self.push(diagnostic);
         }
+    }
+
+    /// The help for a service whose name has dots without quotation marks, and which therefore has no `start_command`.
+    pub(super) fn help_for_missing_command(&self) -> Option<String> {
+        self.table.iter().find_map(|(key, value)| self.quoted_name(key.get_ref(), value, &["start_command"]))
+    }
+
+    /// The help for a service whose name has dots without quotation marks: in the section of a service, the table `key`
+    /// has one of these keys of a service.
+    fn quoted_name(&self, key: &str, value: &Value<'_>, keys: &[&str]) -> Option<String> {
+        let service =
+            self.path.strip_prefix("services.").filter(|_| self.known.contains(&"start_command"))?;
+        let is_definition = |table: &DeTable<'_>| keys.iter().any(|key| table.contains_key(*key));
+        let (mut name, mut table) = (format!("{service}.{key}"), value.get_ref().as_table()?);
+        while !is_definition(table) {
+            let (key, value) = table.iter().next()?;
+            name = format!("{name}.{}", key.get_ref());
+            table = value.get_ref().as_table()?;
+        }
+        Some(format!("write a name with a dot in quotation marks: [services.\"{name}\"]"))
     }
 }
 

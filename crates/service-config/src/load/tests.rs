@@ -28,6 +28,23 @@ fn the_defaults_file_says_what_the_code_does() {
 }
 
 #[test]
+fn a_name_with_a_dot_is_answered_with_its_quotation_marks() {
+    for (text, name) in [
+        ("[services.my.web]\nstart_command = 'x'", "my.web"),
+        ("[services.my.web.v2]\nstart_command = 'x'", "my.web.v2"),
+        ("[services.my]\nstart_command = 'x'\n[services.my.web]\nmanager = 'docker'", "my.web"),
+    ] {
+        let problem = wrong(text);
+        let help = format!("write a name with a dot in quotation marks: [services.\"{name}\"]");
+        assert_eq!(problem.help, Some(help), "{problem}");
+    }
+    for text in ["[services.my]\nstart_command = 'x'\nhelth = {}", "[services.my]\nenv = { A = 'x' }"] {
+        let problem = wrong(text);
+        assert!(!problem.help.as_deref().unwrap_or_default().contains("quotation"), "{problem}");
+    }
+}
+
+#[test]
 fn a_stop_command_beside_a_client_that_ends_makes_nushell_the_manager() {
     let config = read("[services.a]\nstart_command = 'systemctl start a'\nstop_command = 'systemctl stop a'");
     assert_eq!(config.services[0].manager, Manager::BuiltIn("command".into()));

@@ -125,6 +125,9 @@ fn refused(name: &str, why: &str, context: &ExplainContext<'_>) -> String {
     if has("is not executable") {
         return format!("run `chmod +x {first}`{again}");
     }
+    if has("begins with a byte order mark") {
+        return format!("save `{first}` as UTF-8 without the mark{again}");
+    }
     if has("`#!` line") {
         return format!(
             "begin `{first}` with a line such as `#!/usr/bin/env sh`, or name its interpreter as the \
@@ -245,6 +248,22 @@ fn not_found(name: &str, context: &ExplainContext<'_>) -> String {
     }
 }
 
+/// A number of bytes in the largest unit of `memory_limit` that divides it.
+fn describe_size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 6] = [
+        (1 << 30, "GiB"),
+        (1_000_000_000, "GB"),
+        (1 << 20, "MiB"),
+        (1_000_000, "MB"),
+        (1 << 10, "KiB"),
+        (1_000, "KB"),
+    ];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
     if exit.is_success() {
         return after_exit(name, context);
@@ -262,15 +281,16 @@ fn exited(name: &str, exit: Exit, context: &ExplainContext<'_>) -> String {
             || matches!(exit, Exit::Signal(6 | 9 | 11)))
     {
         let what = format!(
-            "`memory_limit` ({limit} bytes) limits the address space of each process here (RLIMIT_AS), which \
-             is larger than its memory use: raise it, or remove it,"
+            "`memory_limit` ({}) limits the address space of each process here (RLIMIT_AS), which \
+             is larger than its memory use: raise it, or remove it,",
+            describe_size(limit)
         );
         return correct(name, &what, context);
     }
     if let Some(limit) = context.memory
         && context.telling.or(context.said).is_some_and(is_about_memory)
     {
-        let what = format!("raise `memory_limit` ({limit} bytes), or remove it,");
+        let what = format!("raise `memory_limit` ({}), or remove it,", describe_size(limit));
         return correct(name, &what, context);
     }
     match exit {

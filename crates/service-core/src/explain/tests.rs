@@ -93,6 +93,10 @@ fn a_program_that_is_not_found_is_looked_for_on_the_path_of_the_daemon() {
         ("its env_file `/x` cannot be read: it is not a regular file", "set `env_file` to a readable file"),
         ("its env_file `/x` cannot be read: No such file or directory (os error 2)", "create `/x`, or"),
         ("working directory `/x` is not a directory", "correct `working_dir` in [services.a]"),
+        (
+            "program `./x` begins with a byte order mark, so the kernel ignores its `#!` line",
+            "save `./x` as UTF-8",
+        ),
         ("program `./x` is a directory", "correct `start_command` in [services.a]"),
         (
             "working directory `/root` cannot be entered: permission denied",
@@ -263,7 +267,7 @@ fn what_goes_to_the_background_or_ends_with_its_input_is_told_so() {
     let completed = State::Completed { at: Moment::default(), exit: Exit::Code(0) };
     let left = ExplainContext { left: Some("1 process (sleep)"), ..ExplainContext::default() };
     let (text, help) = explained(completed.clone(), Goal::Up, Health::None, left);
-    assert_eq!(text, "it exited with code 0; it left 1 process (sleep) behind, which was killed");
+    assert_eq!(text, "it exited with code 0; what it left behind was killed: 1 process (sleep)");
     assert!(help.unwrap().starts_with("run it in the foreground"));
     let soon = ExplainContext { lived: Some(Duration::from_millis(20)), ..ExplainContext::default() };
     let help = explained(completed, Goal::Up, Health::None, soon).1.unwrap();
@@ -372,7 +376,7 @@ fn the_memory_limit_is_named_where_the_program_speaks_of_memory() {
     let context =
         ExplainContext { said: Some("MemoryError"), memory: Some(50_000_000), ..ExplainContext::default() };
     let (_, help) = explained(failed(Exit::Code(1)), Goal::Up, Health::None, context);
-    assert!(help.unwrap().starts_with("raise `memory_limit` (50000000 bytes), or remove it, in"));
+    assert!(help.unwrap().starts_with("raise `memory_limit` (50MB), or remove it, in"));
 }
 
 #[test]

@@ -53,6 +53,10 @@ fn what_it_does_not_execute_is() {
         (b"#!/etc\n", "the interpreter `/etc` of program `./program` cannot be executed"),
         (b"", "program `./program` is empty"),
         (b"sleep 1\n", no_program),
+        (
+            b"\xef\xbb\xbf#!/bin/sh\n",
+            "program `./program` begins with a byte order mark, so the kernel ignores its `#!` line",
+        ),
         (&[0; 512], no_program),
         (b"\xcf\xfa\xed\xfe", no_program),
         (&own[..2], "program `./program` is truncated"),

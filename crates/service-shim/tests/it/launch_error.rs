@@ -65,6 +65,10 @@ fn the_kernel() {
         launch_error(file("./x", "echo hi\n", 0o755)),
         refused("program `./x` is neither a binary for this machine nor a script: it has no `#!` line")
     );
+    assert_eq!(
+        launch_error(file("./x", "\u{feff}#!/bin/sh\n", 0o755)),
+        refused("program `./x` begins with a byte order mark, so the kernel ignores its `#!` line")
+    );
     assert_eq!(launch_error(file("./x", "", 0o755)), refused("program `./x` is empty"));
     assert_eq!(
         launch_error(file("./x", "#!\n", 0o755)),
