@@ -446,7 +446,7 @@ fn a_memory_limit_by_address_space_is_named_in_the_error_and_in_why() {
     ) else {
         return;
     };
-    let hint = "`memory_limit` (200000000 bytes) limits the address space of each process here (RLIMIT_AS)";
+    let hint = "`memory_limit` (200MB) limits the address space of each process here (RLIMIT_AS)";
     for front in fronts() {
         for name in ["says", "dies", "well"] {
             let error = project.error(&format!("{front}service start {name}"));

@@ -23,7 +23,7 @@ use service_core::Config;
 use service_core::config::Service;
 use service_core::fleet::{Fleet, ServiceEffect};
 use service_core::health::Health;
-use service_core::service::{Event, Goal, Machine, State};
+use service_core::service::{Effect, Event, Goal, Machine, State};
 use service_core::{Id, Moment, Name, Plan};
 use service_shim::DroppedLines;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,7 +227,9 @@ impl Engine {
         }
         let mut pending: BTreeSet<Id> = changed.iter().copied().collect();
         let effects = self.fleet.take_effects();
-        let mut batches = effects.chunks(BATCH_COUNT).peekable();
+        // Signals are sent in one sweep.
+        let starts = effects.iter().any(|effect| effect.effect == Effect::Spawn);
+        let mut batches = effects.chunks(if starts { BATCH_COUNT } else { usize::MAX }).peekable();
         let published = loop {
             let batch = batches.next().unwrap_or_default();
             let is_last = batches.peek().is_none();
@@ -256,9 +258,12 @@ impl Engine {
         self.answer(&changed, &published, now).await;
     }
 
-    /// Saves states and events. The end of a run is saved before the next run begins, and before it is published.
+    /// Saves states and events. New goals and runs are saved before they take effect, and the end of a run before the next
+    /// run begins and before it is published.
     async fn save(&mut self, now: Moment) {
-        self.store.write_if_due(&self.fleet, self.journal.last_assigned_number(), now, &mut self.slice).await;
+        // The changes of this turn are due, although they are later than its beginning.
+        let numbered = self.journal.last_assigned_number();
+        self.store.write_if_due(&self.fleet, numbered, clock::now(), &mut self.slice).await;
         self.slice.yield_if_spent().await;
         self.journal.save(now);
         if self.journal.is_lagging() {
