@@ -225,6 +225,7 @@ fn a_stop_that_asks_for_more_time_gets_it_and_no_more_than_it_asked_for() {
 
 /// A server that ends once its clients have closed every accepted connection, like many servers.
 const CLOSES_LAST: &str = "import signal, socket, sys, threading\n\
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n\
     server = socket.create_server(('127.0.0.1', int(sys.argv[1])), backlog=64)\n\
     open_now = []\n\
     def serve(stream):\n    \
@@ -237,16 +238,13 @@ const CLOSES_LAST: &str = "import signal, socket, sys, threading\n\
             thread = threading.Thread(target=serve, args=[stream])\n        \
             open_now.append(thread)\n        \
             thread.start()\n\
-    def stop(*_):\n    \
-        server.shutdown(socket.SHUT_RDWR)\n    \
-        accepting.join()\n    \
-        for thread in open_now: thread.join()\n    \
-        print('every connection is closed', flush=True)\n    \
-        sys.exit(0)\n\
     accepting = threading.Thread(target=accept)\n\
     accepting.start()\n\
-    signal.signal(signal.SIGTERM, stop)\n\
-    while True: signal.pause()\n";
+    signal.sigwait([signal.SIGTERM])\n\
+    server.shutdown(socket.SHUT_RDWR)\n\
+    accepting.join()\n\
+    for thread in open_now: thread.join()\n\
+    print('every connection is closed', flush=True)\n";
 
 #[test]
 fn a_server_that_waits_for_its_connections_is_not_kept_by_checks() {

@@ -94,7 +94,7 @@ pub async fn search(paths: &Paths) -> Lost {
 }
 
 /// The living shims of this state directory without files.
-pub(super) fn find_lost(state_dir: &Path) -> BTreeMap<Name, Process> {
+pub fn find_lost(state_dir: &Path) -> BTreeMap<Name, Process> {
     find(Path::new("/proc"), state_dir).0
 }
 
@@ -124,7 +124,7 @@ fn is_anything_missing(
         let files = paths.files(name);
         let is_end = |record: RunRecord| record.is_end() && record.run >= run;
         let is_over = files.read_record().is_ok_and(|record| record.is_some_and(is_end));
-        let is_held = files.try_lock().map(|lock| lock.is_none());
+        let is_held = files.try_lock().map(|lock| lock.is_none() && files.socket().exists());
         // An unreadable file is not treated as missing.
         is_over || is_held.unwrap_or_else(|error| error.kind() != ErrorKind::NotFound)
     };
@@ -190,17 +190,19 @@ fn is_shim(proc: &Path, pid: u32) -> Result<bool, InspectError> {
 }
 
 /// The service of this state directory that a shim supervises without files: its lock is not the file that a daemon would
-/// lock.
+/// lock, or its socket is missing.
 fn lost_name(proc: &Path, shim: u32, state_dir: &Path) -> Result<Option<Name>, InspectError> {
     let Some(lock) = lock_of(proc, shim)? else { return Ok(None) };
-    let Some(name) = locked_service(&lock.path, state_dir)
-        .map_or_else(|| marked_service(proc, shim, state_dir), |name| Ok(Some(name)))?
-    else {
-        return Ok(None);
-    };
-    let path = files_in(state_dir, &name).lock();
+    // The directory of the lock may have been renamed.
+    let marked = marked_service(proc, shim, state_dir)?;
+    let Some(name) = marked.or_else(|| locked_service(&lock.path, state_dir)) else { return Ok(None) };
+    let files = files_in(state_dir, &name);
+    let path = files.lock();
     match std::fs::metadata(&path) {
-        Ok(file) => Ok(Some(name).filter(|_| (file.dev(), file.ino()) != lock.identity)),
+        Ok(file) => {
+            let is_its = (file.dev(), file.ino()) == lock.identity;
+            Ok(Some(name).filter(|_| !is_its || !files.socket().exists()))
+        }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(Some(name))
         }
@@ -224,10 +226,8 @@ fn lock_of(proc: &Path, pid: u32) -> Result<Option<HeldLock>, InspectError> {
         let Some(entry) = unless_gone(proc, pid, &path, entry)? else { continue };
         let target = unless_gone(proc, pid, &entry.path(), std::fs::read_link(entry.path()))?;
         let target = target.and_then(|target| target.into_os_string().into_string().ok());
-        let Some(target) = target.filter(|target| target.trim_end_matches(DELETED).ends_with("/run.lock"))
-        else {
-            continue;
-        };
+        // The lock may have been renamed.
+        let Some(target) = target.filter(|target| target.contains("/run.lock")) else { continue };
         let file = unless_gone(proc, pid, &entry.path(), std::fs::metadata(entry.path()))?;
         return Ok(file.map(|file| HeldLock {
             path: target.trim_end_matches(DELETED).into(),

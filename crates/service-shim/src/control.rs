@@ -84,10 +84,12 @@ impl Control {
                 Ok(None) | Err(_) => return,
             }
         }
-        if file_identity(&listener.path) != listener.file
+        // The run directory may be another one than before.
+        let path = files.socket();
+        if file_identity(&path) != listener.file
             && let Ok(socket) = bind(files)
         {
-            (listener.socket, listener.file) = (socket, file_identity(&listener.path));
+            (listener.socket, listener.file, listener.path) = (socket, file_identity(&path), path);
         }
     }
 

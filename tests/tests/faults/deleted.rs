@@ -74,7 +74,7 @@ fn a_daemon_stays_the_only_one_whatever_is_deleted_of_its_lock() {
 #[test]
 fn what_runs_is_found_and_stopped_by_a_new_daemon_whatever_is_deleted_of_its_files() {
     let Some(project) = Project::new(SERVICES) else { return };
-    let cases: [Case<'_>; 10] = [
+    let cases: [Case<'_>; 13] = [
         ("its lock", &|state| fs::remove_file(state.join("run/web/run.lock")).unwrap()),
         ("lock, record and socket", &|state| {
             for file in ["run.lock", "run.json", "shim.sock"] {
@@ -85,6 +85,17 @@ fn what_runs_is_found_and_stopped_by_a_new_daemon_whatever_is_deleted_of_its_fil
         ("its directories", &|state| {
             fs::remove_dir_all(state.join("run/web")).unwrap();
             let _ = fs::remove_dir_all(state.join("services/web"));
+        }),
+        ("its record and its socket", &|state| {
+            for file in ["run.json", "shim.sock"] {
+                fs::remove_file(state.join("run/web").join(file)).unwrap();
+            }
+        }),
+        ("its run directory, which has another name", &|state| {
+            fs::rename(state.join("run/web"), state.join("run/web.old")).unwrap();
+        }),
+        ("its lock, which has another name", &|state| {
+            fs::rename(state.join("run/web/run.lock"), state.join("run/web/run.lock.old")).unwrap();
         }),
         ("the link to the run directory", &|state| fs::remove_file(state.join("run")).unwrap()),
         ("the runtime directory", &|_| empty(&project.path("run"))),

@@ -131,6 +131,11 @@ impl Engine {
     ) {
         let plan = Arc::clone(self.fleet.plan());
         let name = &plan.service(id).name;
+        // The state file has no service that was not defined when it was written. No run number is assigned twice.
+        let memory = memory.or_else(|| {
+            let run = self.drivers.definitions.last_run(name);
+            (run > 0).then(|| PersistedState { run, ..PersistedState::default() })
+        });
         let mut found_shim = None;
         if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
             &mut trace
@@ -269,10 +274,26 @@ mod tests {
             let definition = &**web.service(web.ids().next().unwrap());
             definitions.save(&[BegunRun { definition, run, is_repeated: run == 7 }]).unwrap();
         }
-        let orchestrator =
-            ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan("")).await.unwrap();
+        let builder = || ServiceOrchestrator::builder().state_dir(state.path());
+        let orchestrator = builder().start_plan(plan("")).await.unwrap();
         orchestrator.replan(web).await.unwrap();
         assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, 7);
+        orchestrator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn so_does_one_that_was_not_defined_when_the_last_daemon_ended() {
+        let state = tempfile::tempdir().unwrap();
+        let definitions = RunDefinitions::open(state.path(), Disk::default()).unwrap();
+        let text = "[services.web]\nstart_command = \"sleep 1000\"\n";
+        let plan = Plan::compile(load::config_from_str(text, "services.toml").unwrap()).unwrap();
+        let definition = &**plan.service(plan.ids().next().unwrap());
+        definitions.save(&[BegunRun { definition, run: 7, is_repeated: false }]).unwrap();
+        let orchestrator =
+            ServiceOrchestrator::builder().state_dir(state.path()).start_plan(plan).await.unwrap();
+        orchestrator.start_service("web").await.unwrap();
+        assert_eq!(orchestrator.fleet_snapshot().entry("web").unwrap().snapshot.run, 8);
+        orchestrator.stop_service("web").await.unwrap();
         orchestrator.shutdown().await;
     }
 }

@@ -172,7 +172,10 @@ async fn trace(
     began: Moment,
     unsearched: Option<&str>,
 ) -> RunTrace {
-    let (found, record, reached) = match last_record(paths, name, began).await {
+    // The directory of another service may have been renamed.
+    let is_its = |recorded: &RecordedRun| recorded.record.service == **name;
+    let (found, record, reached) = match last_record(paths, name, began).await.map(|last| last.filter(is_its))
+    {
         Ok(Some(RecordedRun { record, is_kept, reached })) => {
             (classify(&record, is_kept, paths, name).await, Some(record), reached)
         }
@@ -200,6 +203,10 @@ async fn trace(
         }
         // The run of this persisted state ended without a record. A manager's service never has a shim.
         if let Some(memory) = unseen.flatten().filter(|_| by_shim) {
+            // The files may have been deleted since the search.
+            if process::shims_without_files::find_lost(&paths.state_dir).contains_key(name) {
+                return RunTrace::unclear("its shim has lost its files");
+            }
             process::orphans::end(paths, name, memory.run, None).await;
         }
         process::limits::remove_leftover_cgroup(paths, name).await;

@@ -97,8 +97,13 @@ impl Unclear {
             }
             self.unlisted = false;
         }
-        let lost =
-            if self.unsearched { process::shims_without_files::search(paths).await } else { Lost::default() };
+        let mut lost = match self.unsearched || !names.is_empty() {
+            true => process::shims_without_files::search(paths).await,
+            false => Lost::default(),
+        };
+        if !self.unsearched {
+            lost.records.retain(|name, _| names.contains(name));
+        }
         self.unsearched = lost.unsearched.is_some();
         names.retain(|name| !lost.records.contains_key(name));
         let unsearched = lost.unsearched.as_deref();
