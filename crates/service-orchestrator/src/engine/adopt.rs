@@ -132,9 +132,10 @@ impl Engine {
         let plan = Arc::clone(self.fleet.plan());
         let name = &plan.service(id).name;
         // The state file has no service that was not defined when it was written. No run number is assigned twice.
+        let may_run = trace.as_ref().is_some_and(RunTrace::may_run) || reported.is_some();
         let memory = memory.or_else(|| {
             let run = self.drivers.definitions.last_run(name);
-            (run > 0).then(|| PersistedState { run, ..PersistedState::default() })
+            (run > 0 && !may_run).then(|| PersistedState { run, ..PersistedState::default() })
         });
         let mut found_shim = None;
         if let Some(RunTrace { found: Discovered::Running { .. }, record: Some(record), reached }) =
