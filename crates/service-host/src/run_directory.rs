@@ -46,12 +46,21 @@ pub fn establish(paths: &Paths) -> io::Result<()> {
 /// # Errors
 /// The directory cannot be created.
 pub fn create(paths: &Paths, files: &Files) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(files.run_directory()) {
+    create_for_running(paths, files)?;
+    remove_former_links(files)
+}
+
+/// Creates the run directory of a service whose run goes on, and first that of the project if it is gone. Links to the files
+/// of a former version remain, because its shim uses them.
+///
+/// # Errors
+/// The directory cannot be created.
+pub fn create_for_running(paths: &Paths, files: &Files) -> io::Result<()> {
+    match create_if_missing(files) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             establish(paths)?;
             create_if_missing(files)
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => remove_former_links(files),
         made => made,
     }
 }
@@ -172,6 +181,8 @@ mod tests {
         link_former_runs(&paths).unwrap();
         assert!(paths.files(&name()).is_locked().unwrap());
         link_former_runs(&paths).unwrap();
+        create_for_running(&paths, &paths.files(&name())).unwrap();
+        assert!(former.lock().exists() && paths.files(&name()).is_locked().unwrap());
         drop(lock);
         assert!(!paths.files(&name()).is_locked().unwrap());
         create(&paths, &paths.files(&name())).unwrap();

@@ -76,7 +76,7 @@ pub async fn search(paths: &Paths) -> Lost {
         tracing::warn!(service = %name, pid = shim.pid, "the shim runs, but its files are gone; requesting new ones");
         let files = paths.files(name);
         // A shim of a former version recreates its files in the state directory.
-        let made = [run_directory::create(paths, &files), private_dir(files.directory())];
+        let made = [run_directory::create_for_running(paths, &files), private_dir(files.directory())];
         if made.iter().all(Result::is_ok) {
             request_files(*shim);
         }
